@@ -1,0 +1,24 @@
+# Compiler flags shared by every target. -Werror only where CI asks for it: a newer compiler of a
+# stranger must not stop the build.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+option(CONFAB_WERROR "treat warnings as errors" OFF)
+set(CONFAB_SANITIZE "" CACHE STRING "value for -fsanitize=")
+
+add_compile_definitions(_GNU_SOURCE)
+add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
+  -Wvla -Wconversion -fno-omit-frame-pointer -fstack-protector-strong)
+if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
+  add_compile_options(-msse4.2)
+endif()
+if(CONFAB_WERROR)
+  add_compile_options(-Werror)
+endif()
+if(CONFAB_SANITIZE)
+  add_compile_options(-fsanitize=${CONFAB_SANITIZE} -fno-sanitize-recover=all)
+  add_link_options(-fsanitize=${CONFAB_SANITIZE})
+endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  add_compile_definitions(CONFAB_DEBUG=1)
+endif()

@@ -1,0 +1,36 @@
+# Tests: each tests/<suite>/test_*.c is one cmocka program that links the layers named for its
+# folder. Run with `ctest` or through ./test.
+enable_testing()
+pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
+if(NOT CMOCKA_FOUND)
+  message(STATUS "cmocka not found: the C tests are not built")
+  return()
+endif()
+
+function(confab_tests DIR)
+  cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+  file(GLOB TESTS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${DIR}/test_*.c)
+  file(GLOB HELPERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${DIR}/*.c)
+  list(FILTER HELPERS EXCLUDE REGEX "/test_[^/]*$")
+  string(REPLACE "/" "_" PREFIX "${DIR}")
+  foreach(SRC ${TESTS})
+    get_filename_component(STEM ${SRC} NAME_WE)
+    set(NAME ${PREFIX}_${STEM})
+    add_executable(${NAME} ${SRC} ${HELPERS})
+    target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests
+      ${CMAKE_SOURCE_DIR}/tests/${DIR} ${CMAKE_SOURCE_DIR}/include)
+    target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} PkgConfig::CMOCKA)
+    add_test(NAME ${NAME} COMMAND ${NAME})
+  endforeach()
+endfunction()
+
+set(ALL_ADAPTERS confab_adapters_local_log confab_adapters_rocksdb confab_adapters_sqlite
+  confab_adapters_fault confab_adapters_mem confab_adapters_os)
+confab_tests(unit/base DEPS confab_base)
+confab_tests(unit/proto DEPS confab_proto confab_base)
+confab_tests(unit/core DEPS confab_core confab_adapters_mem confab_adapters_fault confab_base)
+confab_tests(unit/gateway DEPS confab_gateway confab_core confab_proto ${ALL_ADAPTERS} confab_base)
+confab_tests(unit/client DEPS confab_client confab_proto confab_base)
+confab_tests(contract DEPS ${ALL_ADAPTERS} confab_base)
+confab_tests(sim DEPS confab_gateway confab_core confab_client confab_proto ${ALL_ADAPTERS}
+  confab_base)

@@ -1,0 +1,169 @@
+#include "base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { BUF_MIN_CAP = 64 };
+
+void buf_deinit(struct buf *b)
+{
+    free(b->data);
+    buf_init(b);
+}
+
+bool buf_grow(struct buf *b, size_t n)
+{
+    if (n > SIZE_MAX - b->len) {
+        b->failed = true;
+        return false;
+    }
+    size_t need = b->len + n;
+    size_t cap = b->cap < BUF_MIN_CAP ? BUF_MIN_CAP : b->cap;
+    while (cap < need) {
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    }
+    uint8_t *data = realloc(b->data, cap);
+    if (!data) {
+        b->failed = true;
+        return false;
+    }
+    b->data = data;
+    b->cap = cap;
+    return true;
+}
+
+void buf_put_varint(struct buf *b, uint64_t v)
+{
+    uint8_t t[10];
+    size_t n = 0;
+    while (v >= 0x80) {
+        t[n++] = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    t[n++] = (uint8_t)v;
+    buf_put(b, t, n);
+}
+
+void buf_put_blob(struct buf *b, const void *p, size_t n)
+{
+    buf_put_varint(b, n);
+    buf_put(b, p, n);
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    va_list again;
+    va_copy(again, ap);
+    int n = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    if (n >= 0 && buf_reserve(b, (size_t)n + 1)) {
+        vsnprintf((char *)b->data + b->len, (size_t)n + 1, fmt, again);
+        b->len += (size_t)n;
+    } else {
+        b->failed = true;
+    }
+    va_end(again);
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    if (n >= b->len) {
+        b->len = 0;
+        return;
+    }
+    memmove(b->data, b->data + n, b->len - n);
+    b->len -= n;
+}
+
+uint8_t *buf_detach(struct buf *b, size_t *ret_len)
+{
+    uint8_t *p = b->data;
+    *ret_len = b->len;
+    buf_init(b);
+    return p;
+}
+
+uint8_t reader_u8(struct reader *r)
+{
+    return reader_need(r, 1) ? *r->p++ : 0;
+}
+
+uint16_t reader_u16(struct reader *r)
+{
+    uint16_t lo = reader_u8(r);
+    uint16_t hi = reader_u8(r);
+    return (uint16_t)(lo | (hi << 8));
+}
+
+uint32_t reader_u32(struct reader *r)
+{
+    if (!reader_need(r, 4)) {
+        return 0;
+    }
+    uint32_t v = 0;
+    for (int i = 3; i >= 0; i--) {
+        v = (v << 8) | r->p[i];
+    }
+    r->p += 4;
+    return v;
+}
+
+uint64_t reader_u64(struct reader *r)
+{
+    uint64_t lo = reader_u32(r);
+    uint64_t hi = reader_u32(r);
+    return lo | (hi << 32);
+}
+
+uint64_t reader_varint(struct reader *r)
+{
+    uint64_t v = 0;
+    for (unsigned shift = 0; shift < 64; shift += 7) {
+        uint8_t c = reader_u8(r);
+        if (r->bad) {
+            return 0;
+        }
+        if (shift == 63 && c > 1) {
+            break;
+        }
+        v |= (uint64_t)(c & 0x7f) << shift;
+        if (c < 0x80) {
+            return v;
+        }
+    }
+    r->bad = true;
+    return 0;
+}
+
+uint64_t reader_varint_max(struct reader *r, uint64_t max)
+{
+    uint64_t v = reader_varint(r);
+    if (v > max) {
+        r->bad = true;
+        return 0;
+    }
+    return v;
+}
+
+struct span reader_bytes(struct reader *r, size_t n)
+{
+    if (!reader_need(r, n)) {
+        return (struct span){NULL, 0};
+    }
+    struct span s = {r->p, n};
+    r->p += n;
+    return s;
+}
+
+struct span reader_blob(struct reader *r)
+{
+    uint64_t n = reader_varint(r);
+    if (r->bad || n > reader_left(r)) {
+        r->bad = true;
+        return (struct span){NULL, 0};
+    }
+    return reader_bytes(r, (size_t)n);
+}
