@@ -1,5 +1,6 @@
 # Tests: each tests/<suite>/test_*.c is one cmocka program that links the layers named for its
-# folder. Run with `ctest` or through ./test.
+# folder. Run through ./test, which counts the cases, or with `ctest`. The first part of the folder
+# (unit, contract, sim) is the stage: a ctest label, and a target tests_<stage> that builds it.
 enable_testing()
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 if(NOT CMOCKA_FOUND)
@@ -13,6 +14,10 @@ function(confab_tests DIR)
   file(GLOB HELPERS CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/${DIR}/*.c)
   list(FILTER HELPERS EXCLUDE REGEX "/test_[^/]*$")
   string(REPLACE "/" "_" PREFIX "${DIR}")
+  string(REGEX REPLACE "/.*" "" STAGE "${DIR}")
+  if(NOT TARGET tests_${STAGE})
+    add_custom_target(tests_${STAGE})
+  endif()
   foreach(SRC ${TESTS})
     get_filename_component(STEM ${SRC} NAME_WE)
     set(NAME ${PREFIX}_${STEM})
@@ -21,6 +26,8 @@ function(confab_tests DIR)
       ${CMAKE_SOURCE_DIR}/tests/${DIR} ${CMAKE_SOURCE_DIR}/include)
     target_link_libraries(${NAME} PRIVATE ${ARG_DEPS} PkgConfig::CMOCKA)
     add_test(NAME ${NAME} COMMAND ${NAME})
+    set_tests_properties(${NAME} PROPERTIES LABELS ${STAGE})
+    add_dependencies(tests_${STAGE} ${NAME})
   endforeach()
 endfunction()
 
