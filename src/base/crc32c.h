@@ -1,7 +1,7 @@
 /*
  * CRC-32C (Castagnoli), in hardware where the compiler targets it. The seed is the result for the
- * bytes before, or 0: crc32c(crc32c(0, a), b) equals crc32c(0, a followed by b). Another start value
- * (such as a segment id) makes bytes of another context fail the check.
+ * bytes before, or 0: crc32c(crc32c(0, a), b) equals crc32c(0, a followed by b). Another start
+ * value (such as a segment id) makes bytes of another context fail the check.
  */
 #ifndef CONFAB_BASE_CRC32C_H
 #define CONFAB_BASE_CRC32C_H

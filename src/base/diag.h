@@ -3,14 +3,14 @@
  *
  *     ts=2025-01-31T08:15:30.123Z level=info cat=log msg="segment opened" segment=7 bytes=65536
  *
- * written with one write(2). The format's part before " | " becomes msg, literally, and must not hold
- * a conversion; the part after it holds key=value pairs:
+ * written with one write(2). The format's part before " | " becomes msg, literally, and must not
+ * hold a conversion; the part after it holds key=value pairs:
  *
  *     diag_info(DIAG_LOG, "segment opened | segment=%" PRIu64 " path=\"%s\"", id, path);
  *     diag_warn(DIAG_NET, "the listener is full");
  *
- * Without " | " the whole, conversions included, is msg. Control bytes are written as \xNN, so a line
- * stays a line; long ones are cut at DIAG_LINE_MAX.
+ * Without " | " the whole, conversions included, is msg. Control bytes are written as \xNN, so a
+ * line stays a line; long ones are cut at DIAG_LINE_MAX.
  *
  * Callers never pass message texts, tokens, passwords or anything derived from them.
  *
@@ -31,8 +31,8 @@
 
 struct clock;
 
-#define DIAG_LINE_MAX         2048U
-#define DIAG_RATE_PER_S       10U
+#define DIAG_LINE_MAX   2048U
+#define DIAG_RATE_PER_S 10U
 
 enum diag_level { DIAG_OFF = 0, DIAG_ERROR, DIAG_WARN, DIAG_INFO, DIAG_DEBUG };
 
@@ -56,7 +56,7 @@ enum diag_cat {
 #define X(sym, name) sym,
     DIAG_CATEGORIES(X)
 #undef X
-    DIAG_CAT_COUNT
+        DIAG_CAT_COUNT
 };
 
 /* One per call site, static, made by the macros below. */
@@ -111,7 +111,8 @@ void diag_set_level_all(enum diag_level level);
 CONFAB_NODISCARD enum confab_err diag_configure(const char *spec);
 /* Lines per second and site for errors and warnings; 0 for no bound. */
 void diag_set_rate(uint32_t lines_per_s);
-/* Where lines go: NULL for standard error. A line ends with a line feed and is not zero terminated. */
+/* Where lines go: NULL for standard error. A line ends with a line feed and is not zero terminated.
+ */
 typedef void (*diag_sink)(void *arg, const char *line, size_t n);
 void diag_set_sink(diag_sink sink, void *arg);
 /* For `ts`; NULL for the system's clock. It must outlive its use here. */

@@ -2,16 +2,17 @@
  * Hash maps with open addressing: u64map from a 64-bit number to a 64-bit number, idmap from a
  * conversation id to a pointer. Tables are powers of two, at most 7/8 full, without tombstones.
  *
- * Slots are kept in the order of their keys' hashes (linear probing in which the entry nearer to its
- * home gives way), and the home is taken from the hash's upper bits. So a miss ends early even in a
- * full table, and growing reads and writes memory in sequence: about 3 ms for a million entries.
+ * Slots are kept in the order of their keys' hashes (linear probing in which the entry nearer to
+ * its home gives way), and the home is taken from the hash's upper bits. So a miss ends early even
+ * in a full table, and growing reads and writes memory in sequence: about 3 ms for a million
+ * entries.
  *
  * Give each map its own seed from a random source: it keeps others from choosing keys that collide,
- * and makes it safe to fill one map while walking another. The order of a walk depends on the seed and
- * the keys alone, so a seeded run repeats itself.
+ * and makes it safe to fill one map while walking another. The order of a walk depends on the seed
+ * and the keys alone, so a seeded run repeats itself.
  *
- * Nothing is allocated before the first entry. One thread at a time. The maps have no bound of their
- * own: callers compare _len with their configured maximum before they add.
+ * Nothing is allocated before the first entry. One thread at a time. The maps have no bound of
+ * their own: callers compare _len with their configured maximum before they add.
  */
 #ifndef CONFAB_BASE_HASH_H
 #define CONFAB_BASE_HASH_H
@@ -65,8 +66,9 @@ void u64map_shrink(struct u64map *m);
 size_t u64map_bytes(const struct u64map *m);
 
 /*
- * Walks all entries: struct u64map_iter it = {0}; while (u64map_next(&m, &it)) { it.key, *it.value }.
- * Inside the walk values may be changed and the entry just visited may be deleted; no other change.
+ * Walks all entries: struct u64map_iter it = {0}; while (u64map_next(&m, &it)) { it.key, *it.value
+ * }. Inside the walk values may be changed and the entry just visited may be deleted; no other
+ * change.
  */
 struct u64map_iter {
     uint64_t key;

@@ -1,6 +1,6 @@
 /*
- * Fast hashes of bytes (XXH3), for tables and fingerprints; not against forgery. The result for given
- * bytes and seed never changes and is the same on every machine, so it may be stored.
+ * Fast hashes of bytes (XXH3), for tables and fingerprints; not against forgery. The result for
+ * given bytes and seed never changes and is the same on every machine, so it may be stored.
  */
 #ifndef CONFAB_BASE_HASH64_H
 #define CONFAB_BASE_HASH64_H

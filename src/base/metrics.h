@@ -1,8 +1,8 @@
 /*
  * Metrics. Each thread has its own struct metrics, which only it writes (plain stores, no locked
- * instructions); a scrape adds up all that are registered. The list of those is one of the two global
- * states of the program. Each entry names its owner (a server), so that two servers in one process
- * have separate numbers. Rows are in metrics.def.
+ * instructions); a scrape adds up all that are registered. The list of those is one of the two
+ * global states of the program. Each entry names its owner (a server), so that two servers in one
+ * process have separate numbers. Rows are in metrics.def.
  */
 #ifndef CONFAB_BASE_METRICS_H
 #define CONFAB_BASE_METRICS_H
@@ -75,8 +75,8 @@ enum metric metrics_of_error(enum confab_err err);
 int64_t metrics_total(const void *owner, enum metric id);
 uint64_t metrics_hist_count(const void *owner, enum metric_hist id);
 /*
- * The value that a share q (0 to 1) of all observations does not exceed, rounded up to the bound of its
- * bucket (at most a quarter too high); 0 without observations.
+ * The value that a share q (0 to 1) of all observations does not exceed, rounded up to the bound of
+ * its bucket (at most a quarter too high); 0 without observations.
  */
 uint64_t metrics_quantile(const void *owner, enum metric_hist id, double q);
 /* Appends the text that Prometheus reads (format 0.0.4). */

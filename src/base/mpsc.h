@@ -1,10 +1,10 @@
 /*
- * Queue of embedded nodes: any thread pushes, one thread drains. First in, first out for each pusher,
- * and a node pushed after another was pushed comes after it. Unbounded by itself: callers bound it by
- * bounding the nodes that exist.
+ * Queue of embedded nodes: any thread pushes, one thread drains. First in, first out for each
+ * pusher, and a node pushed after another was pushed comes after it. Unbounded by itself: callers
+ * bound it by bounding the nodes that exist.
  *
- * A push that finds the queue empty returns true: that pusher, and only that one, wakes the consumer.
- * What was written before a push is visible after the drain that returns the node.
+ * A push that finds the queue empty returns true: that pusher, and only that one, wakes the
+ * consumer. What was written before a push is visible after the drain that returns the node.
  */
 #ifndef CONFAB_BASE_MPSC_H
 #define CONFAB_BASE_MPSC_H

@@ -1,7 +1,7 @@
 /*
  * Bounded ring of pointers between two threads: one pushes, one pops, no locks. Each side keeps a
- * copy of the other's position on its own cache line and looks across only when the copy says full or
- * empty. What the producer wrote before a push is visible to the consumer after the pop.
+ * copy of the other's position on its own cache line and looks across only when the copy says full
+ * or empty. What the producer wrote before a push is visible to the consumer after the pop.
  *
  * A full ring is the caller's to count and to handle; nothing waits here.
  */
@@ -29,7 +29,8 @@ struct ring {
     uint32_t mask;
 };
 
-/* Capacity (1 to RING_CAPACITY_MAX) is rounded up to a power of two. CONFAB_NOMEM, CONFAB_INVALID. */
+/* Capacity (1 to RING_CAPACITY_MAX) is rounded up to a power of two. CONFAB_NOMEM, CONFAB_INVALID.
+ */
 CONFAB_NODISCARD enum confab_err ring_init(struct ring *r, uint32_t capacity);
 /* Accepts a zeroed ring. Items still inside are the caller's. */
 void ring_deinit(struct ring *r);

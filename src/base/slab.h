@@ -1,8 +1,9 @@
 /*
- * Pool of objects of one size, addressed by a 32-bit index. Chunks are added as needed and never move:
- * a pointer from slab_get is good until the object is freed, an index is half the size of a pointer.
- * A freed object's index is handed out again first, so keep a generation inside objects whose indices
- * travel. Overhead: 8 bytes per chunk of about 64 KiB, nothing per object. One thread at a time.
+ * Pool of objects of one size, addressed by a 32-bit index. Chunks are added as needed and never
+ * move: a pointer from slab_get is good until the object is freed, an index is half the size of a
+ * pointer. A freed object's index is handed out again first, so keep a generation inside objects
+ * whose indices travel. Overhead: 8 bytes per chunk of about 64 KiB, nothing per object. One thread
+ * at a time.
  */
 #ifndef CONFAB_BASE_SLAB_H
 #define CONFAB_BASE_SLAB_H
@@ -39,8 +40,7 @@ void slab_free(struct slab *s, uint32_t index);
 static inline void *slab_get(const struct slab *s, uint32_t index)
 {
     DCHECK(index < s->used);
-    return s->chunks[index >> s->chunk_shift] +
-           (size_t)(index & s->chunk_mask) * s->object_size;
+    return s->chunks[index >> s->chunk_shift] + (size_t)(index & s->chunk_mask) * s->object_size;
 }
 static inline uint32_t slab_count(const struct slab *s)
 {

@@ -10,13 +10,14 @@
 #define TIME_TEXT_LEN    24U
 #define TIME_TEXT_MS_MAX 253402300799999ULL /* 9999-12-31T23:59:59.999Z */
 
-/* Milliseconds since 1970; exactly 24 characters, not terminated. Above the maximum: the maximum. */
+/* Milliseconds since 1970; exactly 24 characters, not terminated. Above the maximum: the maximum.
+ */
 void time_text_format(uint64_t ms, char out[TIME_TEXT_LEN]);
 void time_text_put(struct buf *b, uint64_t ms);
 /*
- * Date, `T`, time with seconds, optionally a fraction (1 to 9 digits; what is below a millisecond is
- * dropped), then `Z` or +hh:mm or -hh:mm. Upper case only, no leap seconds, years 1970 to 9999. False
- * leaves ret_ms as it was.
+ * Date, `T`, time with seconds, optionally a fraction (1 to 9 digits; what is below a millisecond
+ * is dropped), then `Z` or +hh:mm or -hh:mm. Upper case only, no leap seconds, years 1970 to 9999.
+ * False leaves ret_ms as it was.
  */
 bool time_text_parse(struct span text, uint64_t *ret_ms);
 

@@ -1,11 +1,12 @@
 /*
- * Hierarchical timer wheel: setting and cancelling cost the same whatever the number of timers, and a
- * timer is touched again only when it fires or, if far away, once per level on its way down. Timers
- * are embedded in their owners; the wheel owns nothing and allocates nothing (about 8 KiB itself).
+ * Hierarchical timer wheel: setting and cancelling cost the same whatever the number of timers, and
+ * a timer is touched again only when it fires or, if far away, once per level on its way down.
+ * Timers are embedded in their owners; the wheel owns nothing and allocates nothing (about 8 KiB
+ * itself).
  *
- * Time is any millisecond clock that the caller passes in; one that goes back is taken to stand still.
- * A timer never fires early and fires at the first advance at or after its due time, rounded up to a
- * tick. Two timers of different ticks fire in their order. One thread at a time.
+ * Time is any millisecond clock that the caller passes in; one that goes back is taken to stand
+ * still. A timer never fires early and fires at the first advance at or after its due time, rounded
+ * up to a tick. Two timers of different ticks fire in their order. One thread at a time.
  */
 #ifndef CONFAB_BASE_WHEEL_H
 #define CONFAB_BASE_WHEEL_H
@@ -55,13 +56,13 @@ void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t due_ms);
 void wheel_cancel(struct wheel *w, struct wheel_timer *t);
 /*
  * Fires what is due up to now_ms. The timer is unset when its callback runs; the callback may set,
- * cancel or free any timer, but not call wheel_advance. What it sets for a time up to now_ms fires at
- * the next advance, so a callback cannot keep this one going.
+ * cancel or free any timer, but not call wheel_advance. What it sets for a time up to now_ms fires
+ * at the next advance, so a callback cannot keep this one going.
  */
 void wheel_advance(struct wheel *w, uint64_t now_ms, wheel_on_due on_due, void *arg);
 /*
- * When to advance next, for a poll's timeout: not later than the first due time, possibly earlier for
- * timers more than 64 ticks away. UINT64_MAX when no timer is set.
+ * When to advance next, for a poll's timeout: not later than the first due time, possibly earlier
+ * for timers more than 64 ticks away. UINT64_MAX when no timer is set.
  */
 uint64_t wheel_next_ms(struct wheel *w);
 static inline size_t wheel_count(const struct wheel *w)
