@@ -1,0 +1,171 @@
+/*
+ * Commands: what is asked of a conversation's owner, and the answer, in one object. The requester
+ * allocates it, hands it over with engine_submit (or the host's `send`, to another shard) and gets it
+ * back, with the results filled in, from the host's `complete` on the thread of the owner; the host
+ * carries it back to where it came from. It is in exactly one place at any time.
+ */
+#ifndef CONFAB_CORE_COMMAND_H
+#define CONFAB_CORE_COMMAND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/id.h"
+#include "base/list.h"
+#include "core/event.h"
+
+enum command_type {
+    /*
+     * Decide an event of kind in.kind. Inputs by kind, all in `in`:
+     *   CREATE    conv (new random id), text = name, members (without the actor), value = settings
+     *   MESSAGE   conv, or peer for a direct one (conv is then derived); text, type, cmid, mentions,
+     *             target_id = id of the message replied to; `fresh`
+     *   EDIT      target_id, text        DELETE  target_id        (conv zero: found by target_id)
+     *   ADD       conv, members          REMOVE  conv, user       LEAVE  conv
+     *   ROLE      conv, user, value      RENAME  conv, text       SETTINGS  conv, value
+     *   MUTE      in.conv, value = until_ms (0 = not muted)       PIN  in.conv, value = 0 or 1
+     *   BLOCK     user, value = 0 or 1
+     *   HIDE      in.conv, range_from, range_to; or target_id alone (one message)
+     * The self kinds (MUTE, PIN, BLOCK, HIDE) run in the actor's own conversation: `conv` is derived.
+     * Results: ret_conv, ret_seq, ret_id; duplicate for a repeated client_msg_id.
+     */
+    COMMAND_EVENT = 1,
+    /*
+     * Move the actor's cursors: conv and to_seq, or target_id alone; ack_read or else delivered.
+     * Completed when the cursor is recorded (before it is durable), or with `durable` set when
+     * it is durable.
+     */
+    COMMAND_ACK,
+    /*
+     * Messages of conv as the actor may see them: from_seq..to_seq (0: no bound), newest first with
+     * `reverse`, at most `limit`; only messages with `messages_only`, else every event. at_id or
+     * at_ms, where not 0, stand for a bound: with `reverse` only events before it, else after it.
+     * offset counts messages from the newest. Results: ret = records (see command_record_next)
+     * in rising seq, covered_from, covered_to, more; snap for the cursors' sake.
+     */
+    COMMAND_HISTORY,
+    /* The actor's own list. Results: entries; ret_seq, ret_id = head of the self conversation. */
+    COMMAND_LIST,
+    /*
+     * Resume: what changed in the conversations named by `items` after since_ms. All of them must belong
+     * to partitions of the addressed shard. Results: one snapshot per item that moved; closed_ms.
+     */
+    COMMAND_RESUME,
+    /* Members of conv that the actor may see. Results: ret = pairs (event_members_next). */
+    COMMAND_MEMBERS,
+    /* Between conversations, made by engines only: */
+    COMMAND_FOLLOWUP,
+};
+
+/* One conversation in the actor's own list. */
+struct list_entry {
+    struct conv_id conv;
+    uint64_t muted_until_ms;
+    uint8_t conv_kind;
+    bool joined;
+    bool pinned;
+};
+
+/* One conversation asked about in a resume. */
+struct resume_item {
+    struct conv_id conv;
+    uint64_t have_seq; /* 0: nothing known */
+    uint64_t have_id;
+    struct list_entry entry; /* carried along for the answer's sake */
+};
+
+/* What a client needs to show a conversation and to be complete from here on. */
+struct snapshot {
+    struct list_entry entry;
+    struct conv_id conv;
+    uint8_t conv_kind;
+    uint8_t role;
+    bool active;  /* the actor is a member now */
+    bool limited; /* events are missing before the first given */
+    bool reset;   /* the event id that the client holds is not ours */
+    uint64_t peer; /* direct: the other one */
+    uint32_t members;
+    uint64_t head_seq;
+    uint64_t head_id;
+    uint64_t unread;
+    uint32_t mentions;
+    uint64_t delivered_seq;
+    uint64_t read_seq;
+    uint64_t first_visible_seq;
+    uint64_t covered_from; /* covered_from > covered_to: nothing */
+    uint64_t covered_to;
+    uint64_t last_message_id; /* 0: none; its time is inside */
+    uint64_t last_message_seq;
+    uint64_t last_message_from;
+    uint8_t last_message_type;
+    uint8_t last_message_flags;
+    struct buf name;
+    struct buf preview;
+    struct buf events; /* records, rising seq */
+};
+void snapshot_deinit(struct snapshot *s);
+
+struct command {
+    struct list link; /* of whoever holds it */
+    enum command_type type;
+    uint16_t origin_shard; /* the host's: where `complete` carries it back to */
+    uint64_t actor;
+    uint64_t origin; /* the host's: session handle, excluded from the live frame */
+    void *context;   /* the host's */
+    struct conv_id conv;
+    uint64_t peer;
+    struct event in; /* spans point into `body` */
+    struct buf body; /* owned bytes */
+    bool fresh;
+    bool durable;
+
+    bool ack_read;
+    uint64_t to_seq;
+    uint64_t from_seq;
+    uint64_t at_id;
+    uint64_t at_ms;
+    uint64_t offset;
+    uint32_t limit;
+    bool reverse;
+    bool messages_only;
+
+    uint64_t since_ms; /* 0: no token, everything has moved */
+    struct resume_item *items; /* owned */
+    uint32_t nitems;
+    uint32_t events_max; /* per conversation in a snapshot */
+
+    /* Results. */
+    enum confab_err err;
+    const char *err_field; /* static text or NULL */
+    struct conv_id ret_conv;
+    uint64_t ret_seq;
+    uint64_t ret_id;
+    bool duplicate;
+    bool more;
+    uint64_t covered_from;
+    uint64_t covered_to;
+    uint64_t closed_ms;
+    struct buf ret;
+    struct list_entry *entries; /* owned */
+    uint32_t nentries;
+    struct snapshot *snaps; /* owned */
+    uint32_t nsnaps;
+
+    /* The engine's while it holds the command. */
+    struct command_work *work;
+};
+
+/* Zeroed and linked to itself; NULL when out of memory. */
+struct command *command_new(enum command_type type);
+/* Frees everything it owns; accepts NULL. */
+void command_free(struct command *cmd);
+/* Copies bytes into `body` and makes *ret point there: call it for all spans before any is used, or
+ * reserve first; spans set by it stay valid because they are re-based when the body grows. */
+CONFAB_NODISCARD enum confab_err command_set_span(struct command *cmd, struct span *field,
+                                                  struct span bytes);
+
+/* Next encoded event of a run of records (each a varint length and that many bytes). */
+bool command_record_next(struct reader *r, struct event *ret);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * The engine: owner of a range of partitions. It takes commands, decides, submits events to the log, folds
+ * what has become durable, and lets the effects out: answers, publications, follow-ups. One per
+ * shard; everything here runs on the shard's thread unless said otherwise, and never blocks.
+ *
+ * A turn of the shard: read and submit commands (engine_submit) → engine_seal (one log submission for
+ * all that was decided) → engine_poll (durable: fold, complete, publish; finished loads) →
+ * engine_tick (timers: cursors, flush, eviction, retries).
+ */
+#ifndef CONFAB_CORE_ENGINE_H
+#define CONFAB_CORE_ENGINE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "core/command.h"
+#include "ports/directory.h"
+#include "ports/log.h"
+#include "ports/message_store.h"
+
+/* The users of a conversation, sorted. Immutable; shared between shards by reference. */
+struct member_set {
+    atomic_uint refs;
+    uint32_t n;
+    uint64_t users[];
+};
+struct member_set *member_set_ref(struct member_set *set);
+void member_set_unref(struct member_set *set); /* any thread; NULL is fine */
+bool member_set_has(const struct member_set *set, uint64_t user);
+
+/* A durable event on its way to the members' sessions. Everything is borrowed for the call. */
+struct publication {
+    struct conv_id conv;
+    uint8_t conv_kind;
+    struct event ev;
+    struct span name;           /* of the conversation */
+    struct member_set *members; /* who gets it; take a reference to keep it */
+    uint64_t origin;            /* session that gets the answer instead, 0 for none */
+};
+
+/* A cursor that moved and is durable. */
+struct receipt {
+    struct conv_id conv;
+    uint64_t user;
+    uint64_t from_seq; /* first seq newly covered */
+    uint64_t seq;      /* last seq covered */
+    uint64_t id;       /* message id of seq */
+    uint64_t at_ms;
+    bool read; /* else delivered */
+    struct member_set *members;
+};
+
+struct engine_host;
+struct engine_host_ops {
+    /* The command is done and the host's again. May be called from within engine_submit. */
+    void (*complete)(struct engine_host *host, struct command *cmd);
+    void (*publish)(struct engine_host *host, const struct publication *pub);
+    void (*publish_receipt)(struct engine_host *host, const struct receipt *receipt);
+    /*
+     * Carries a command to the owner of its conversation, on whatever shard; it comes back through
+     * engine_followup_done on this engine. CONFAB_BUSY: the link is full, the engine tries again later.
+     */
+    enum confab_err (*send)(struct engine_host *host, struct command *cmd);
+    /* Any thread: the shard should run a turn, engine_poll has something. */
+    void (*wake)(struct engine_host *host);
+};
+struct engine_host {
+    const struct engine_host_ops *ops;
+};
+
+struct engine_config {
+    uint16_t shard;        /* this engine's number, also its log lane */
+    uint16_t shards;       /* how many there are */
+    size_t cache_bytes_max;   /* clean conversations kept in memory */
+    size_t dirty_bytes_max;   /* log bytes not yet in the store; sends are refused above */
+    uint32_t waiting_max;     /* commands waiting for one conversation */
+    uint32_t inflight_max;    /* commands and loads under way in this engine */
+    uint32_t flush_after_ms;  /* age at which a dirty partition is flushed */
+    uint32_t cursor_delay_ms; /* coalescing of cursors */
+    uint32_t recent_max;      /* events kept in memory of a clean conversation */
+    uint32_t dedup_days;      /* how long client_msg_ids are remembered, at least 7 */
+};
+void engine_config_defaults(struct engine_config *cfg);
+
+/* What all engines of one server share. Made by the wiring, outlives the engines. */
+struct engine_shared {
+    atomic_uint_fast64_t log_clock_ms; /* highest time of any durable record */
+};
+
+struct engine;
+/* The caller keeps what it passes alive until engine_free. Fails only with CONFAB_NOMEM. */
+CONFAB_NODISCARD enum confab_err
+engine_new(const struct engine_config *cfg, struct engine_host *host, struct engine_shared *shared,
+           struct log_store *log, struct message_store *store, struct directory *directory,
+           struct clock *clock, struct metrics *metrics, struct engine **ret);
+/* No store request may be under way (see engine_is_quiet), except in a simulated crash. */
+void engine_free(struct engine *e);
+
+/* The shard that owns a partition. */
+static inline uint16_t engine_shard_of(uint16_t partition, uint16_t shards)
+{
+    return (uint16_t)((uint32_t)partition * shards / ID_PARTITIONS);
+}
+/* The partition a command must go to; derives conv from peer, actor or target ids where needed. */
+uint16_t command_partition(struct command *cmd);
+
+/* Takes the command over; `complete` follows, now or later. */
+void engine_submit(struct engine *e, struct command *cmd);
+/* A follow-up command that `send` carried away has come back. */
+void engine_followup_done(struct engine *e, struct command *cmd);
+void engine_seal(struct engine *e);
+void engine_poll(struct engine *e);
+/* Returns milliseconds until it wants to be called again at the latest. */
+uint32_t engine_tick(struct engine *e);
+
+/*
+ * Recovery. engine_recover_begin reads the partitions' rows; the wiring then reads the log once from
+ * the checkpoint and gives every record of the engine's partitions to engine_recover_record, then
+ * calls engine_recover_end. Conversations are loaded and folded while the engine already runs turns:
+ * commands for them wait. engine_is_recovered tells when all is folded.
+ * Blocking: called before the shard's thread starts, except engine_is_recovered.
+ */
+CONFAB_NODISCARD enum confab_err engine_recover_begin(struct engine *e);
+CONFAB_NODISCARD enum confab_err engine_recover_record(struct engine *e,
+                                                       const struct log_record *rec);
+CONFAB_NODISCARD enum confab_err engine_recover_end(struct engine *e);
+bool engine_is_recovered(const struct engine *e);
+/* Lowest LSN that a partition row says is not in the store; where reading the log may begin. */
+
+/*
+ * LSN below which nothing of this engine is needed from the log any more; UINT64_MAX when it holds
+ * nothing. Any thread. See docs/design/checkpoints.md for how the checkpoint is formed from it.
+ */
+uint64_t engine_clean_lsn(const struct engine *e);
+/* Starts flushing everything dirty, for a drain; poll until engine_is_quiet. */
+void engine_flush_all(struct engine *e);
+/* Nothing dirty, in flight or being loaded. */
+bool engine_is_quiet(const struct engine *e);
+/* CONFAB_OK, or why sends are refused: CONFAB_IO (log failed), CONFAB_NO_SPACE, CONFAB_CORRUPT. */
+enum confab_err engine_health(const struct engine *e);
+
+struct engine_stats {
+    uint64_t conversations; /* resident */
+    uint64_t cache_bytes;
+    uint64_t dirty_bytes;
+    uint64_t inflight;
+    uint64_t followups_pending;
+};
+void engine_stats(const struct engine *e, struct engine_stats *ret); /* shard's thread */
+
+/*
+ * The folded state of every resident conversation, in order of id, in its canonical encoding: for
+ * comparing a recovered engine with one that was never interrupted. For tests.
+ */
+void engine_dump_state(struct engine *e, struct buf *out);
+
+#endif
