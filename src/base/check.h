@@ -1,6 +1,6 @@
 /*
- * CHECK stays on in release builds: it guards durability and ownership, where going on would be worse
- * than a restart. DCHECK is for hot paths and exists in debug builds only.
+ * CHECK stays on in release builds: it guards durability and ownership, where going on would be
+ * worse than a restart. DCHECK is for hot paths and exists in debug builds only.
  */
 #ifndef CONFAB_BASE_CHECK_H
 #define CONFAB_BASE_CHECK_H

@@ -8,8 +8,8 @@
  * entries.
  *
  * Give each map its own seed from a random source: it keeps others from choosing keys that collide,
- * and makes it safe to fill one map while walking another. The order of a walk depends on the seed
- * and the keys alone, so a seeded run repeats itself.
+ * and makes it safe to fill one map while walking another. The order of a walk depends only on the
+ * seed and on what was done to the map, so a seeded run repeats itself.
  *
  * Nothing is allocated before the first entry. One thread at a time. The maps have no bound of
  * their own: callers compare _len with their configured maximum before they add.

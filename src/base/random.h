@@ -1,4 +1,5 @@
-/* Randomness as an operation: the operating system's for a server, a seeded one for the simulator. */
+/* Randomness as an operation: the operating system's for a server, a seeded one for the simulator.
+ */
 #ifndef CONFAB_BASE_RANDOM_H
 #define CONFAB_BASE_RANDOM_H
 
@@ -8,7 +9,8 @@
 struct random_source;
 struct random_ops {
     const char *name;
-    /* Fills `out`; never fails. The system source may be used from any thread, a seeded one from one. */
+    /* Fills `out`; never fails. The system source may be used from any thread, a seeded one from
+     * one. */
     void (*fill)(struct random_source *r, void *out, size_t n);
 };
 struct random_source {
