@@ -1,0 +1,158 @@
+/*
+ * A shard: one event loop's worth of Confab. It owns connections, the sessions on them and the
+ * engine of a range of partitions, and shares nothing with its peers but the links between them.
+ *
+ * A shard has no thread, opens no socket and never sleeps: shard_turn does one pass in a fixed
+ * order, on the net, clock and random source that it was given. A server calls it in a loop on a
+ * thread of its own; the simulator calls exactly the same function on simulated ones.
+ *
+ *     read (net, inbox, links) → decide → submit → take durable → fold, effects → write → free
+ *
+ * Life: shard_new for each, then shard_connect once over all of them; recovery through
+ * shard_engine; then turns. To stop: shard_drain and turns until shard_is_drained; engine_flush_all
+ * and turns until engine_is_quiet; then no further turn of any shard, and shard_free.
+ */
+#ifndef CONFAB_GATEWAY_SHARD_H
+#define CONFAB_GATEWAY_SHARD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/clock.h"
+#include "base/metrics.h"
+#include "base/random.h"
+#include "core/engine.h"
+#include "ports/directory.h"
+#include "ports/executor.h"
+#include "ports/log.h"
+#include "ports/message_store.h"
+#include "ports/net.h"
+
+#define SHARDS_MAX 256U
+
+struct shard_config {
+    uint16_t shard;              /* this one's number, from 0 */
+    uint16_t shards;             /* how many there are */
+    struct engine_config engine; /* its shard and shards are set by shard_new */
+
+    uint32_t connections_max;
+    uint32_t request_bytes_max;  /* body of a REST request */
+    uint32_t response_bytes_max; /* at which a page of history ends early */
+    uint32_t frame_bytes_max;    /* a client's WebSocket message */
+    uint32_t queue_bytes_max;    /* waiting to be written to one connection */
+    uint32_t queue_frames_max;   /* the same, in frames */
+    uint32_t inflight_max;       /* unanswered sends and acks of one session */
+    uint32_t bad_frames_max;     /* bad frames of one session before 4400 */
+
+    uint32_t header_timeout_ms; /* from the first byte of a request to the end of its head */
+    uint32_t body_timeout_ms;   /* from the end of the head to the end of the body */
+    uint32_t idle_timeout_ms;   /* between requests */
+    uint32_t auth_timeout_ms;   /* WebSocket opened to signed in */
+    uint32_t write_timeout_ms;  /* an answer or a closing handshake not taken by the peer */
+    uint32_t slow_timeout_ms;   /* a slow session that does not drain, before 1013 */
+    uint32_t heartbeat_ms;      /* what hello asks of clients */
+    uint32_t ping_after_ms;     /* silence after which the server pings */
+    uint32_t dead_after_ms;     /* silence after which a session is closed */
+
+    uint32_t users_cache;         /* accounts remembered, for names and existence */
+    uint32_t tokens_cache;        /* tokens remembered */
+    uint32_t devices_max;         /* of one user */
+    uint32_t password_jobs_max;   /* hashing under way for this shard */
+    uint32_t directory_calls_max; /* directory requests under way for this shard */
+
+    uint32_t resumes_max; /* running at once; others wait */
+    uint32_t resumes_waiting_max;
+    uint32_t resume_page;         /* conversations in one page */
+    uint32_t resume_events;       /* events of one conversation in a resume with a token */
+    uint32_t resume_events_first; /* and without one */
+
+    uint32_t link_credits;        /* requests under way to one peer */
+    uint32_t link_deliveries;     /* deliveries waiting in one link */
+    uint32_t link_behind_max;     /* conversations remembered for a link that is behind */
+    uint32_t fanout_chunk;        /* deliveries of one event before another gets its turn */
+    uint32_t fanout_turn;         /* deliveries of one turn */
+    uint32_t fanouts_max;         /* running at once */
+    uint32_t receipt_members_max; /* receipts are live up to this size */
+
+    uint32_t drain_spread_ms; /* clients are asked to come back after up to this */
+    bool metrics_public;      /* serve /metrics to other than loopback addresses */
+};
+/* Everything but shard and shards, which become 0 and 1. */
+void shard_config_defaults(struct shard_config *cfg);
+
+/*
+ * Password hashing, slow on purpose: called on the executor's threads only. gateway/password.h has
+ * argon2id; the simulator has its own.
+ */
+struct password_ops {
+    const char *name;
+    /* Writes an encoded hash with its parameters, zero terminated. CONFAB_NOMEM. */
+    enum confab_err (*hash)(struct span password, char ret_hash[DIR_HASH_BYTES]);
+    /* CONFAB_OK, CONFAB_UNAUTHENTICATED when it does not match, CONFAB_NOMEM. */
+    enum confab_err (*verify)(const char *hash, struct span password);
+};
+
+/* All of it is the caller's, lives until after shard_free, and may be shared between shards where
+ * its contract allows any thread; net, random (unless it is the system's) and metrics may not. */
+struct shard_deps {
+    struct net *net;
+    int listener; /* handle in `net`; -1: accepts nothing */
+    struct clock *clock;
+    struct random_source *random;
+    struct directory *directory;
+    struct executor *password_executor;
+    const struct password_ops *password;
+    struct log_store *log;
+    struct message_store *store;
+    struct engine_shared *engine_shared;
+    struct metrics *metrics; /* registered by the caller with the server as owner */
+};
+
+struct shard;
+/* Makes the engine, too. CONFAB_NOMEM; CONFAB_INVALID for a configuration that cannot work. */
+CONFAB_NODISCARD enum confab_err shard_new(const struct shard_config *cfg,
+                                           const struct shard_deps *deps, struct shard **ret);
+/*
+ * Makes the links between all shards of a server (array in order of their numbers, also for a
+ * single one). Once, before the first turn.
+ */
+CONFAB_NODISCARD enum confab_err shard_connect(struct shard *const *shards, uint16_t n);
+/*
+ * Closes its connections and frees everything, its engine last. After the last turn of all shards,
+ * when neither directory nor executors nor engines will call back: closed, drained, or crashed.
+ * NULL is fine.
+ */
+void shard_free(struct shard *s);
+
+/* For recovery, flushing and the checkpoint; see there for threads. */
+struct engine *shard_engine(struct shard *s);
+
+/*
+ * One turn. Waits up to timeout_ms (-1: for ever) for the net unless there is work at hand. Returns
+ * the milliseconds until it wants to be called again at the latest; 0: at once.
+ */
+uint32_t shard_turn(struct shard *s, int timeout_ms);
+/* Any thread: ends the wait of a turn under way, or else of the next one. */
+void shard_wake(struct shard *s);
+
+/*
+ * Any thread. Stops accepting, tells every session to reconnect, lets requests under way finish,
+ * and closes what is still open after grace_ms (1001).
+ */
+void shard_drain(struct shard *s, uint32_t grace_ms);
+/* Any thread: drained, and neither connections nor requests are left. */
+bool shard_is_drained(const struct shard *s);
+
+struct shard_stats {
+    uint64_t connections;
+    uint64_t sessions;     /* signed in */
+    uint64_t users;        /* with a session here */
+    uint64_t queued_bytes; /* waiting to be written */
+    uint64_t fanouts;      /* running */
+    uint64_t resumes;      /* running and waiting */
+    uint64_t memory_bytes; /* connections, sessions and their index */
+};
+/* The shard's thread, or none. */
+void shard_stats(const struct shard *s, struct shard_stats *ret);
+
+#endif
