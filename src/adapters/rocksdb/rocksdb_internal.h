@@ -1,0 +1,19 @@
+/* The engine's options and error texts; for the files of this folder and their tests. */
+#ifndef CONFAB_ADAPTERS_ROCKSDB_INTERNAL_H
+#define CONFAB_ADAPTERS_ROCKSDB_INTERNAL_H
+
+#include <rocksdb/c.h>
+
+#include "adapters/rocksdb/store_rocksdb.h"
+
+struct rocksdb_setup {
+    rocksdb_options_t *options;
+    rocksdb_cache_t *cache;
+};
+void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg);
+void rocksdb_setup_deinit(struct rocksdb_setup *setup);
+
+/* Of an error text of the engine. */
+enum confab_err rocksdb_err(const char *text);
+
+#endif

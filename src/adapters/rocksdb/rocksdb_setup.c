@@ -1,0 +1,87 @@
+/*
+ * The engine's options, each with its reason. The aim is a store whose memory is bounded by two
+ * memtables and one block cache, whatever it holds, and which costs little when nothing happens.
+ */
+#include "adapters/rocksdb/rocksdb_internal.h"
+
+#define MIB ((size_t)1 << 20)
+
+enum {
+    CHECKSUM_XXH3 = 4,  /* rocksdb::kXXH3 */
+    TABLE_FORMAT = 5,   /* read by RocksDB 6.6 and later */
+    INFO_LOG_WARN = 2,  /* rocksdb::WARN_LEVEL */
+    BLOOM_BITS = 10,    /* 1 % false positives */
+    BLOCK_BYTES = 8192, /* a header or two; a chunk has its own */
+    META_BLOCK_BYTES = 4096,
+    INFO_LOGS_KEPT = 2,
+};
+
+static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
+{
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(t, cache);
+    rocksdb_block_based_options_set_block_size(t, BLOCK_BYTES);
+    rocksdb_block_based_options_set_checksum(t, CHECKSUM_XXH3);
+    rocksdb_block_based_options_set_format_version(t, TABLE_FORMAT);
+    rocksdb_block_based_options_set_filter_policy(
+        t, rocksdb_filterpolicy_create_bloom_full(BLOOM_BITS)); /* owned by `t` */
+    /*
+     * Index and filters live in the block cache, in pieces of 4 KiB: whole ones of a large file
+     * would be megabytes each and push everything else out. Only their small top level is pinned.
+     */
+    rocksdb_block_based_options_set_index_type(
+        t, rocksdb_block_based_table_index_type_two_level_index_search);
+    rocksdb_block_based_options_set_partition_filters(t, 1);
+    rocksdb_block_based_options_set_metadata_block_size(t, META_BLOCK_BYTES);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks_with_high_priority(t, 1);
+    rocksdb_block_based_options_set_pin_top_level_index_and_filter(t, 1);
+    return t;
+}
+
+void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg)
+{
+    size_t cache_bytes = cfg.block_cache_bytes ? cfg.block_cache_bytes : 16 * MIB;
+    size_t memtable_bytes = cfg.memtable_bytes ? cfg.memtable_bytes : 16 * MIB;
+    setup->cache = rocksdb_cache_create_lru(cache_bytes);
+
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_paranoid_checks(o, 1);
+
+    rocksdb_options_set_write_buffer_size(o, memtable_bytes);
+    rocksdb_options_set_max_write_buffer_number(o, 2);
+    /* None kept after its flush: they serve transactions, which are not used. */
+    rocksdb_options_set_max_write_buffer_size_to_maintain(o, 0);
+    rocksdb_options_set_max_background_jobs(o, cfg.background_jobs ? (int)cfg.background_jobs : 2);
+    rocksdb_options_set_max_subcompactions(o, 1);
+    rocksdb_options_set_max_open_files(o, cfg.open_files_max ? (int)cfg.open_files_max : 256);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_target_file_size_base(o, 4 * memtable_bytes);
+    rocksdb_options_set_max_bytes_for_level_base(o, 16 * memtable_bytes);
+    /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
+    rocksdb_options_set_bytes_per_sync(o, MIB);
+    /* Chunks come compressed and stay as they are; headers, members and dedup rows gain. */
+    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+
+    /* Nothing periodic, and little beside the data. */
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_stats_persist_period_sec(o, 0);
+    rocksdb_options_set_info_log_level(o, INFO_LOG_WARN);
+    rocksdb_options_set_max_log_file_size(o, MIB);
+    rocksdb_options_set_keep_log_file_num(o, INFO_LOGS_KEPT);
+    rocksdb_options_set_max_manifest_file_size(o, 4 * MIB);
+    /* Start-up must not read every file's properties. */
+    rocksdb_options_set_skip_stats_update_on_db_open(o, 1);
+
+    rocksdb_block_based_table_options_t *t = table_options(setup->cache);
+    rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_block_based_options_destroy(t);
+    setup->options = o;
+}
+
+void rocksdb_setup_deinit(struct rocksdb_setup *setup)
+{
+    rocksdb_options_destroy(setup->options);
+    rocksdb_cache_destroy(setup->cache);
+}

@@ -1,0 +1,447 @@
+/*
+ * Row keys are those of ports/store_adapter.h; table byte 0 is the adapter's own:
+ *
+ *     00 "format"   u32, the version of this layout; written when the store is made
+ *
+ * Recovery: without its own log RocksDB comes back with the table files its manifest names. A flush
+ * writes memtables oldest first, each whole, and a batch is in one memtable, so what comes back is
+ * a prefix of the batches, as the port promises. Files of a flush that was cut short are not in the
+ * manifest and are removed when the store is opened.
+ */
+#include "adapters/rocksdb/store_rocksdb.h"
+
+#include <rocksdb/c.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/rocksdb/rocksdb_internal.h"
+#include "base/check.h"
+#include "ports/store_adapter.h"
+
+enum { FORMAT_VERSION = 1 };
+static const char FORMAT_KEY[] = "\0format";
+enum { FORMAT_KEY_LEN = sizeof(FORMAT_KEY) - 1 };
+
+struct store_rocksdb {
+    struct message_store base;
+    struct executor *readers;
+    struct executor *writer;
+    struct rocksdb_setup setup;
+    rocksdb_t *db;
+    rocksdb_readoptions_t *point; /* for single rows; shared, never changed */
+    rocksdb_writeoptions_t *write;
+    rocksdb_flushoptions_t *flush;
+    atomic_uint_fast64_t reads;
+    atomic_uint_fast64_t writes;
+    atomic_uint_fast64_t flushes;
+    atomic_uint_fast64_t errors;
+    atomic_uint_fast64_t bytes_written;
+};
+
+static const struct message_store_ops OPS;
+
+static struct store_rocksdb *rocks_of(struct message_store *store)
+{
+    CHECK(store->ops == &OPS);
+    return CONTAINER_OF(store, struct store_rocksdb, base);
+}
+
+/* The C API reports by text only; these are the forms of Status::ToString. */
+enum confab_err rocksdb_err(const char *text)
+{
+    if (strstr(text, "No space left on device") || strstr(text, "Disk quota exceeded") ||
+        strstr(text, "space limit")) {
+        return CONFAB_NO_SPACE;
+    }
+    if (strncmp(text, "Corruption", 10) == 0) {
+        return CONFAB_CORRUPT;
+    }
+    if (strstr(text, "While lock file") || strstr(text, "lock hold by current process")) {
+        return CONFAB_LOCKED;
+    }
+    return CONFAB_IO;
+}
+
+/* Turns the engine's error into ours and frees it; CONFAB_OK for none. */
+static enum confab_err take_err(char *text)
+{
+    if (!text) {
+        return CONFAB_OK;
+    }
+    enum confab_err err = rocksdb_err(text);
+    rocksdb_free(text);
+    return err;
+}
+
+static enum confab_err get_one(struct store_rocksdb *s, struct store_key key,
+                               struct store_answer *a)
+{
+    uint8_t row[STORE_ROW_KEY_MAX];
+    size_t n = store_row_key(key, row);
+    char *text = NULL;
+    rocksdb_pinnableslice_t *slice =
+        rocksdb_get_pinned(s->db, s->point, (const char *)row, n, &text);
+    if (text) {
+        return take_err(text);
+    }
+    struct span value = {NULL, 0};
+    if (slice) {
+        size_t len = 0;
+        const char *p = rocksdb_pinnableslice_value(slice, &len);
+        value = span_of(p, len);
+    }
+    enum confab_err err = store_answer_add(a, slice != NULL, (struct span){NULL, 0}, value);
+    rocksdb_pinnableslice_destroy(slice);
+    return err;
+}
+
+/* Scratch of one STORE_GET of several keys; one allocation. */
+struct multi_get {
+    char **values;
+    char **errs;
+    const char **keys;
+    size_t *key_lens;
+    size_t *value_lens;
+    uint8_t *rows;
+};
+
+static void *multi_get_begin(struct multi_get *m, const struct store_request *req)
+{
+    size_t n = req->nkeys;
+    uint8_t *p = calloc(n, 3 * sizeof(char *) + 2 * sizeof(size_t) + STORE_ROW_KEY_MAX);
+    if (!p) {
+        return NULL;
+    }
+    m->values = (char **)(void *)p;
+    m->errs = m->values + n;
+    m->keys = (const char **)(void *)(m->errs + n);
+    m->key_lens = (size_t *)(void *)(m->keys + n);
+    m->value_lens = m->key_lens + n;
+    m->rows = (uint8_t *)(m->value_lens + n);
+    for (size_t i = 0; i < n; i++) {
+        uint8_t *row = m->rows + i * STORE_ROW_KEY_MAX;
+        m->key_lens[i] = store_row_key(req->keys[i], row);
+        m->keys[i] = (const char *)row;
+    }
+    return p;
+}
+
+static enum confab_err get_many(struct store_rocksdb *s, const struct store_request *req,
+                                struct store_answer *a)
+{
+    struct multi_get m;
+    void *scratch = multi_get_begin(&m, req);
+    if (!scratch) {
+        return CONFAB_NOMEM;
+    }
+    rocksdb_multi_get(s->db, s->point, req->nkeys, m.keys, m.key_lens, m.values, m.value_lens,
+                      m.errs);
+    enum confab_err err = CONFAB_OK;
+    for (uint32_t i = 0; i < req->nkeys; i++) {
+        enum confab_err one = take_err(m.errs[i]);
+        if (err == CONFAB_OK) {
+            err = one;
+        }
+        if (err == CONFAB_OK) {
+            struct span value = span_of(m.values[i], m.value_lens[i]);
+            err = store_answer_add(a, m.values[i] != NULL, (struct span){NULL, 0},
+                                   m.values[i] ? value : (struct span){NULL, 0});
+        }
+        rocksdb_free(m.values[i]);
+    }
+    free(scratch);
+    return err;
+}
+
+static enum confab_err do_get(struct store_rocksdb *s, const struct store_request *req,
+                              struct store_answer *a)
+{
+    for (uint32_t i = 0; i < req->nkeys; i++) {
+        if (!store_key_ok(req->keys[i])) {
+            return CONFAB_INVALID;
+        }
+    }
+    if (req->nkeys == 1) {
+        return get_one(s, req->keys[0], a);
+    }
+    return req->nkeys == 0 ? CONFAB_OK : get_many(s, req, a);
+}
+
+static enum confab_err walk_range(rocksdb_iterator_t *it, struct store_request *req,
+                                  const struct store_bounds *b, struct store_answer *a)
+{
+    size_t bytes = 0;
+    while (rocksdb_iter_valid(it)) {
+        size_t key_len = 0;
+        size_t value_len = 0;
+        const char *key = rocksdb_iter_key(it, &key_len);
+        const char *value = rocksdb_iter_value(it, &value_len);
+        if (a->nrows > 0 && (a->nrows >= req->limit || bytes + value_len > req->bytes_max)) {
+            req->ret_more = true;
+            break;
+        }
+        bytes += value_len;
+        enum confab_err err =
+            store_answer_add(a, true, span_of(key + b->prefix_len, key_len - b->prefix_len),
+                             span_of(value, value_len));
+        if (err != CONFAB_OK) {
+            return err;
+        }
+        if (req->reverse) {
+            rocksdb_iter_prev(it);
+        } else {
+            rocksdb_iter_next(it);
+        }
+    }
+    char *text = NULL;
+    rocksdb_iter_get_error(it, &text);
+    return take_err(text);
+}
+
+static enum confab_err do_range(struct store_rocksdb *s, struct store_request *req,
+                                struct store_answer *a)
+{
+    struct store_bounds b;
+    req->ret_more = false;
+    enum confab_err err = store_range_bounds(req, &b);
+    if (err != CONFAB_OK || store_bounds_empty(&b)) {
+        return err;
+    }
+    /* With both bounds set the iterator never walks over another key's rows or tombstones. */
+    rocksdb_readoptions_t *ro = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_iterate_lower_bound(ro, (const char *)b.first, b.first_len);
+    rocksdb_readoptions_set_iterate_upper_bound(ro, (const char *)b.past, b.past_len);
+    rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, ro);
+    if (req->reverse) {
+        rocksdb_iter_seek_to_last(it);
+    } else {
+        rocksdb_iter_seek_to_first(it);
+    }
+    err = walk_range(it, req, &b, a);
+    rocksdb_iter_destroy(it);
+    rocksdb_readoptions_destroy(ro);
+    return err;
+}
+
+static enum confab_err add_item(rocksdb_writebatch_t *wb, const struct store_batch_item *item)
+{
+    if (item->op == STORE_BATCH_DEL_RANGE) {
+        struct store_bounds b;
+        enum confab_err err = store_del_range_bounds(item, &b);
+        if (err == CONFAB_OK && !store_bounds_empty(&b)) {
+            rocksdb_writebatch_delete_range(wb, (const char *)b.first, b.first_len,
+                                            (const char *)b.past, b.past_len);
+        }
+        return err;
+    }
+    if (!store_key_ok(item->key)) {
+        return CONFAB_INVALID;
+    }
+    uint8_t row[STORE_ROW_KEY_MAX];
+    size_t n = store_row_key(item->key, row);
+    if (item->op == STORE_BATCH_PUT) {
+        rocksdb_writebatch_put(wb, (const char *)row, n, (const char *)item->value.p,
+                               item->value.n);
+    } else {
+        rocksdb_writebatch_delete(wb, (const char *)row, n);
+    }
+    return CONFAB_OK;
+}
+
+static enum confab_err do_write(struct store_rocksdb *s, const struct store_request *req)
+{
+    if (!buf_ok(&req->batch)) {
+        return CONFAB_NOMEM;
+    }
+    rocksdb_writebatch_t *wb = rocksdb_writebatch_create();
+    struct reader r = reader_of(req->batch.data, req->batch.len);
+    struct store_batch_item item;
+    enum confab_err err = store_batch_next(&r, &item);
+    while (err == CONFAB_OK) {
+        err = add_item(wb, &item);
+        if (err == CONFAB_OK) {
+            err = store_batch_next(&r, &item);
+        }
+    }
+    if (err == CONFAB_EOF) {
+        char *text = NULL;
+        rocksdb_write(s->db, s->write, wb, &text);
+        err = take_err(text);
+    }
+    rocksdb_writebatch_destroy(wb);
+    if (err == CONFAB_OK) {
+        atomic_fetch_add_explicit(&s->bytes_written, req->batch.len, memory_order_relaxed);
+    }
+    return err;
+}
+
+static enum confab_err do_flush(struct store_rocksdb *s)
+{
+    char *text = NULL;
+    rocksdb_flush(s->db, s->flush, &text);
+    return take_err(text);
+}
+
+static void count(atomic_uint_fast64_t *counter)
+{
+    atomic_fetch_add_explicit(counter, 1, memory_order_relaxed);
+}
+
+static void run_request(struct job *job)
+{
+    struct store_request *req = CONTAINER_OF(job, struct store_request, job);
+    struct store_rocksdb *s = req->adapter;
+    struct store_answer a;
+    store_answer_begin(&a);
+    enum confab_err err = CONFAB_INVALID;
+    switch (req->op) {
+    case STORE_GET:
+        count(&s->reads);
+        err = do_get(s, req, &a);
+        break;
+    case STORE_RANGE:
+        count(&s->reads);
+        err = do_range(s, req, &a);
+        break;
+    case STORE_WRITE:
+        count(&s->writes);
+        err = do_write(s, req);
+        break;
+    case STORE_FLUSH:
+        count(&s->flushes);
+        err = do_flush(s);
+        break;
+    }
+    if (err != CONFAB_OK) {
+        count(&s->errors);
+    }
+    store_answer_finish(&a, req, err);
+    req->done(req); /* may free the request */
+}
+
+static enum confab_err rocks_submit(struct message_store *store, struct store_request *req)
+{
+    struct store_rocksdb *s = rocks_of(store);
+    req->adapter = s;
+    req->job.run = run_request;
+    bool read = req->op == STORE_GET || req->op == STORE_RANGE;
+    return executor_submit(read ? s->readers : s->writer, &req->job);
+}
+
+static uint64_t property(struct store_rocksdb *s, const char *name)
+{
+    uint64_t v = 0;
+    return rocksdb_property_int(s->db, name, &v) == 0 ? v : 0;
+}
+
+static void rocks_stats(struct message_store *store, struct store_stats *ret)
+{
+    struct store_rocksdb *s = rocks_of(store);
+    ret->reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
+    ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
+    ret->flushes = atomic_load_explicit(&s->flushes, memory_order_relaxed);
+    ret->errors = atomic_load_explicit(&s->errors, memory_order_relaxed) +
+                  property(s, "rocksdb.background-errors");
+    ret->bytes_written = atomic_load_explicit(&s->bytes_written, memory_order_relaxed);
+    ret->disk_bytes = property(s, "rocksdb.total-sst-files-size");
+    ret->memory_bytes = property(s, "rocksdb.cur-size-all-mem-tables") +
+                        property(s, "rocksdb.estimate-table-readers-mem") +
+                        rocksdb_cache_get_usage(s->setup.cache);
+}
+
+static bool is_empty(struct store_rocksdb *s)
+{
+    rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, s->point);
+    rocksdb_iter_seek_to_first(it);
+    bool empty = !rocksdb_iter_valid(it);
+    rocksdb_iter_destroy(it);
+    return empty;
+}
+
+/* Writes the format version into a new store, checks that of an old one. */
+static enum confab_err check_format(struct store_rocksdb *s, char **ret_text)
+{
+    size_t len = 0;
+    char *value = rocksdb_get(s->db, s->point, FORMAT_KEY, FORMAT_KEY_LEN, &len, ret_text);
+    if (*ret_text) {
+        return rocksdb_err(*ret_text);
+    }
+    if (value) {
+        struct reader r = reader_of(value, len);
+        uint32_t version = reader_u32(&r);
+        bool known = !r.bad && version == FORMAT_VERSION;
+        rocksdb_free(value);
+        return known ? CONFAB_OK : CONFAB_VERSION;
+    }
+    if (!is_empty(s)) {
+        return CONFAB_VERSION; /* rows, but not ours */
+    }
+    struct buf b;
+    buf_init(&b);
+    buf_put_u32(&b, FORMAT_VERSION);
+    if (buf_ok(&b)) {
+        rocksdb_put(s->db, s->write, FORMAT_KEY, FORMAT_KEY_LEN, (const char *)b.data, b.len,
+                    ret_text);
+    }
+    enum confab_err err = buf_ok(&b) ? CONFAB_OK : CONFAB_NOMEM;
+    buf_deinit(&b);
+    if (err == CONFAB_OK && !*ret_text) {
+        rocksdb_flush(s->db, s->flush, ret_text);
+    }
+    return *ret_text ? rocksdb_err(*ret_text) : err;
+}
+
+enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cfg,
+                                   struct executor *readers, struct executor *writer, char *detail,
+                                   size_t detail_size, struct message_store **ret)
+{
+    struct store_rocksdb *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return CONFAB_NOMEM;
+    }
+    s->base.ops = &OPS;
+    s->readers = readers;
+    s->writer = writer;
+    rocksdb_setup_init(&s->setup, cfg);
+    s->point = rocksdb_readoptions_create();
+    s->write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_disable_WAL(s->write, 1);
+    s->flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(s->flush, 1);
+
+    char *text = NULL;
+    s->db = rocksdb_open(s->setup.options, path, &text);
+    enum confab_err err = s->db ? check_format(s, &text) : rocksdb_err(text);
+    if (err != CONFAB_OK) {
+        if (detail && detail_size > 0) {
+            const char *why = text ? text : err_text(err);
+            size_t n = MIN(strlen(why), detail_size - 1);
+            memcpy(detail, why, n);
+            detail[n] = 0;
+        }
+        rocksdb_free(text);
+        store_rocksdb_close(&s->base);
+        return err;
+    }
+    *ret = &s->base;
+    return CONFAB_OK;
+}
+
+void store_rocksdb_close(struct message_store *store)
+{
+    if (!store) {
+        return;
+    }
+    struct store_rocksdb *s = rocks_of(store);
+    if (s->db) {
+        rocksdb_close(s->db);
+    }
+    rocksdb_flushoptions_destroy(s->flush);
+    rocksdb_writeoptions_destroy(s->write);
+    rocksdb_readoptions_destroy(s->point);
+    rocksdb_setup_deinit(&s->setup);
+    free(s);
+}
+
+static const struct message_store_ops OPS = {"rocksdb", 1, rocks_submit, rocks_stats};
