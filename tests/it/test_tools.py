@@ -111,6 +111,7 @@ def test_layers__finds_a_call(tmp_path, statement, says):
     "ops.time(now);",
     "enum confab_err (*open)(struct disk *d);",
     "disk_open(d); reopen(d); vsnprintf(a, b);",
+    "static void open(struct writer *w, char c) {\n}\nvoid f(void) {\n    open(w, 'x');\n}",
 ])
 def test_layers__leaves_alone(tmp_path, statement):
     assert check_layers(tmp_path, {**GOOD, "src/core/x.c": statement + "\n"}) == (0, [])
