@@ -18,15 +18,15 @@
 enum command_type {
     /*
      * Decide an event of kind in.kind. Inputs by kind, all in `in`:
-     *   CREATE    conv (new random id), text = name, members (without the actor), value = settings
+     *   CREATE    conv (new random id), text = name, members (rising by user), value = settings
      *   MESSAGE   conv, or peer for a direct one (conv is then derived); text, type, cmid, mentions,
      *             target_id = id of the message replied to; `fresh`
      *   EDIT      target_id, text        DELETE  target_id        (conv zero: found by target_id)
-     *   ADD       conv, members          REMOVE  conv, user       LEAVE  conv
+     *   ADD       conv, members (rising)  REMOVE  conv, user       LEAVE  conv
      *   ROLE      conv, user, value      RENAME  conv, text       SETTINGS  conv, value
      *   MUTE      in.conv, value = until_ms (0 = not muted)       PIN  in.conv, value = 0 or 1
      *   BLOCK     user, value = 0 or 1
-     *   HIDE      in.conv, range_from, range_to; or target_id alone (one message)
+     *   HIDE      in.conv, range_from, range_to
      * The self kinds (MUTE, PIN, BLOCK, HIDE) run in the actor's own conversation: `conv` is derived.
      * Results: ret_conv, ret_seq, ret_id; duplicate for a repeated client_msg_id.
      */
@@ -49,11 +49,15 @@ enum command_type {
     COMMAND_LIST,
     /*
      * Resume: what changed in the conversations named by `items` after since_ms. All of them must belong
-     * to partitions of the addressed shard. Results: one snapshot per item that moved; closed_ms.
+     * to partitions of the addressed shard. closed_ms goes in as engine_shared.log_clock_ms was at the
+     * start and comes back lowered to what this engine can promise: everything up to it is durable and
+     * folded, everything later will carry a later time. Results: one snapshot per item that moved.
      */
     COMMAND_RESUME,
     /* Members of conv that the actor may see. Results: ret = pairs (event_members_next). */
     COMMAND_MEMBERS,
+    /* Where is the message target_id? Results: ret_conv, ret_seq. Only if the actor may see it. */
+    COMMAND_LOOKUP,
     /* Between conversations, made by engines only: */
     COMMAND_FOLLOWUP,
 };

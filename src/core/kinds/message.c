@@ -1,0 +1,107 @@
+/*
+ * message: text with its type. target_id and target_seq = the message replied to; mentions; cmid and
+ * content_hash make a retry recognisable.
+ */
+#include "base/utf8.h"
+#include "core/kinds/common.h"
+
+static enum confab_err may_send(const struct conv *c, const struct member *me)
+{
+    if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
+        return CONFAB_FORBIDDEN;
+    }
+    if (c->kind == CONV_DIRECT) {
+        for (uint32_t i = 0; i < c->nmembers; i++) {
+            if (c->members[i].blocks) {
+                return c->members[i].user == me->user ? CONFAB_FORBIDDEN : CONFAB_BLOCKED;
+            }
+        }
+    }
+    return CONFAB_OK;
+}
+
+static enum confab_err decide(const struct conv *c, const struct command *cmd,
+                              const struct facts *facts, struct event *out, struct buf *scratch,
+                              const char **ret_field)
+{
+    const struct event *in = &cmd->in;
+    enum confab_err err = may_send(c, conv_active(c, cmd->actor));
+    if (err) {
+        return err;
+    }
+    if (in->text.n > EVENT_TEXT_MAX) {
+        *ret_field = "content";
+        return CONFAB_TOO_LARGE;
+    }
+    if (in->text.n == 0 || !utf8_valid(in->text.p, in->text.n)) {
+        *ret_field = "content";
+        return CONFAB_INVALID;
+    }
+    if (in->type != MESSAGE_TEXT) {
+        *ret_field = "type";
+        return CONFAB_UNSUPPORTED;
+    }
+    if (in->cmid.n > EVENT_CMID_MAX) {
+        *ret_field = "client_msg_id";
+        return CONFAB_INVALID;
+    }
+    if (in->target_id != 0) {
+        if (!facts->target || facts->target->kind != EVENT_MESSAGE) {
+            *ret_field = "reply_to";
+            return CONFAB_NOT_FOUND;
+        }
+        out->target_id = facts->target->id;
+        out->target_seq = facts->target->seq;
+    }
+    /* A mention of somebody who is not a member says nothing to anybody. */
+    struct reader r = reader_of(in->mentions.p, in->mentions.n);
+    uint64_t user;
+    uint32_t n = 0;
+    while (event_mentions_next(&r, &user)) {
+        if (++n > EVENT_MENTIONS_MAX) {
+            *ret_field = "mentions";
+            return CONFAB_TOO_LARGE;
+        }
+        if (user != cmd->actor && conv_active(c, user)) {
+            buf_put_varint(scratch, user);
+        }
+    }
+    out->mentions = span_of(scratch->data, scratch->len);
+    out->type = in->type;
+    out->text = in->text;
+    out->cmid = in->cmid;
+    out->content_hash = in->content_hash;
+    return CONFAB_OK;
+}
+
+static enum confab_err fold(struct conv *c, const struct event *ev)
+{
+    uint64_t ms = event_time_ms(ev);
+    c->last_seq = ev->seq;
+    c->last_id = ev->id;
+    c->last_from = ev->actor;
+    c->last_type = ev->type;
+    c->last_flags = ev->flags;
+    enum confab_err err = kinds_set_text(&c->preview, ev->text, CONV_PREVIEW_BYTES);
+    struct member *me = conv_active(c, ev->actor);
+    if (me) {
+        member_move_cursors(me, ev->seq, ms, ev->seq, ms, ev->ord);
+        me->dirty = true;
+    }
+    struct reader r = reader_of(ev->mentions.p, ev->mentions.n);
+    uint64_t user;
+    while (!err && event_mentions_next(&r, &user)) {
+        struct member *m = conv_active(c, user);
+        if (m && user != ev->actor) {
+            err = member_mention(m, ev->ord);
+            m->dirty = true;
+        }
+    }
+    return err;
+}
+
+const struct event_kind kind_message = {.id = EVENT_MESSAGE,
+                                        .name = "message",
+                                        .flags = KIND_PIPELINED | KIND_COUNTS | KIND_REPLY,
+                                        .decide = decide,
+                                        .fold = fold};
