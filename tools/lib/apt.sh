@@ -50,12 +50,15 @@ need_packages() {
     # shellcheck disable=SC2034  # read by build.sh
     apt_changed=1
     apt_update
+    apt_log=$(mktemp)
     # shellcheck disable=SC2086  # one word a package
     if ! $apt_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
         --no-install-recommends -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
-        -o Dpkg::Use-Pty=0 $missing >&2; then
-        printf 'Installing failed. Run this as root to see why, then try again:\n  %s\n' \
-            "$by_hand" >&2
+        -o Dpkg::Use-Pty=0 $missing >"$apt_log" 2>&1; then
+        tail -n 30 "$apt_log" >&2
+        rm -f "$apt_log"
+        printf 'Installing failed, see above. To try by hand, as root:\n  %s\n' "$by_hand" >&2
         exit 2
     fi
+    rm -f "$apt_log"
 }
