@@ -108,6 +108,9 @@ static void report_again(struct net_epoll *e, int handle)
 /* Oldest entries first, none lost when `max` is small. */
 static int take_again(struct net_epoll *e, struct net_event *events, int max)
 {
+    if (e->nagain == 0) {
+        return 0;
+    }
     int n = 0;
     int i = 0;
     for (; i < e->nagain && n < max; i++) {
