@@ -136,7 +136,9 @@ static void pipe_append(struct pipe *p, const void *data, size_t n, uint64_t at_
 {
     if (p->nsegments == p->cap) {
         uint32_t used = p->nsegments - p->first_segment;
-        memmove(p->segments, p->segments + p->first_segment, used * sizeof(*p->segments));
+        if (used > 0) {
+            memmove(p->segments, p->segments + p->first_segment, used * sizeof(*p->segments));
+        }
         p->first_segment = 0;
         p->nsegments = used;
         if (used * 2 >= p->cap) {
