@@ -3,10 +3,11 @@
  * writer. No I/O and no memory of its own: a head is parsed into borrowed views of the caller's
  * bytes once all of it is there, and a body is handed out piece by piece.
  *
- * What two parsers might read differently is refused, not repaired: bare CR or LF, folded lines, space
- * around the field name, several or odd Content-Length, Content-Length with Transfer-Encoding, any
- * coding but one "chunked", control characters, a missing or second Host, empty lines before the
- * request. After an error the connection must be closed: nothing behind it can be trusted.
+ * What two parsers might read differently is refused, not repaired: bare CR or LF, folded lines,
+ * space around the field name, several or odd Content-Length, Content-Length with
+ * Transfer-Encoding, any coding but one "chunked", control characters, a missing or second Host,
+ * empty lines before the request. After an error the connection must be closed: nothing behind it
+ * can be trusted.
  *
  * Pipelining: a result says how many bytes it consumed; what follows is the next message.
  */
@@ -21,11 +22,11 @@
 #include "base/err.h"
 #include "proto/scratch.h"
 
-#define HTTP_HEADERS_MAX  64U
-#define HTTP_HEAD_MAX     (16U * 1024U) /* start line, fields and the empty line */
-#define HTTP_TARGET_MAX   (8U * 1024U)
+#define HTTP_HEADERS_MAX   64U
+#define HTTP_HEAD_MAX      (16U * 1024U) /* start line, fields and the empty line */
+#define HTTP_TARGET_MAX    (8U * 1024U)
 #define HTTP_CHUNK_EXT_MAX 256U  /* bytes of extensions in one chunk's line */
-#define HTTP_TRAILER_MAX  4096U  /* bytes of all trailer lines */
+#define HTTP_TRAILER_MAX   4096U /* bytes of all trailer lines */
 
 enum http_method {
     HTTP_OTHER = 0, /* a valid token that is none of these */
@@ -65,17 +66,17 @@ struct http_headers {
 struct http_request {
     enum http_method method;
     struct span method_text;
-    struct span target;    /* as sent */
-    struct span path;      /* still percent-encoded, starts with '/'; "*" only for OPTIONS */
-    struct span query;     /* without '?'; p is NULL when there is no '?' */
-    struct span host;      /* of the Host field, or of an absolute target; may be empty in 1.0 */
-    uint8_t minor;         /* HTTP/1.minor: 0 or 1 */
-    bool keep_alive;       /* what the client wants and its version allows */
-    bool upgrade;          /* Connection names Upgrade */
-    bool expect_continue;  /* waits for 100 Continue before the body */
+    struct span target;   /* as sent */
+    struct span path;     /* still percent-encoded, starts with '/'; "*" only for OPTIONS */
+    struct span query;    /* without '?'; p is NULL when there is no '?' */
+    struct span host;     /* of the Host field, or of an absolute target; may be empty in 1.0 */
+    uint8_t minor;        /* HTTP/1.minor: 0 or 1 */
+    bool keep_alive;      /* what the client wants and its version allows */
+    bool upgrade;         /* Connection names Upgrade */
+    bool expect_continue; /* waits for 100 Continue before the body */
     bool chunked;
     uint64_t content_length; /* 0 without the field or when chunked */
-    size_t head_len;       /* bytes consumed */
+    size_t head_len;         /* bytes consumed */
     struct http_headers headers;
 };
 
@@ -93,13 +94,15 @@ struct http_response {
 };
 
 /*
- * Parses a head at the start of `in`. HTTP_MORE: call again with the same bytes and more behind them
- * (they may have moved) and the same scan: each byte is looked at once until the head is whole.
- * HTTP_DONE: `ret` borrows from `in`. HTTP_BAD: err says why. Statuses: 400, 414, 417, 431, 501, 505.
+ * Parses a head at the start of `in`. HTTP_MORE: call again with the same bytes and more behind
+ * them (they may have moved) and the same scan: each byte is looked at once until the head is
+ * whole. HTTP_DONE: `ret` borrows from `in`. HTTP_BAD: err says why. Statuses: 400, 414, 417, 431,
+ * 501, 505.
  */
 enum http_result http_request_parse(struct http_scan *scan, struct span in,
                                     struct http_request *ret, struct http_error *err);
-/* `head`: the answer is to HEAD, so it has no body. Interim 1xx answers are returned like others. */
+/* `head`: the answer is to HEAD, so it has no body. Interim 1xx answers are returned like others.
+ */
 enum http_result http_response_parse(struct http_scan *scan, struct span in, bool head,
                                      struct http_response *ret, struct http_error *err);
 
@@ -114,9 +117,9 @@ bool http_eq_nocase(struct span s, const char *lower);
 /* ---- Body ---- */
 
 struct http_body {
-    uint64_t left;  /* of the body or of the chunk */
-    uint64_t max;   /* payload bytes still allowed */
-    uint32_t line;  /* bytes of the line or of the trailers under way */
+    uint64_t left; /* of the body or of the chunk */
+    uint64_t max;  /* payload bytes still allowed */
+    uint32_t line; /* bytes of the line or of the trailers under way */
     uint8_t state;
     uint8_t digits;
 };
@@ -125,10 +128,10 @@ struct http_body {
 void http_body_init_request(struct http_body *b, const struct http_request *req, uint64_t max);
 void http_body_init_response(struct http_body *b, const struct http_response *res, uint64_t max);
 /*
- * Takes bytes from `in`. ret_consumed: those to drop; ret_piece: payload among them, borrowed, may be
- * empty. HTTP_MORE: drop them, and go on with the rest or with new bytes. HTTP_DONE: the body is
- * complete with this piece. Needs no byte kept back. Trailer fields are checked and dropped. A body that
- * ends with the connection stays at HTTP_MORE.
+ * Takes bytes from `in`. ret_consumed: those to drop; ret_piece: payload among them, borrowed, may
+ * be empty. HTTP_MORE: drop them, and go on with the rest or with new bytes. HTTP_DONE: the body is
+ * complete with this piece. Needs no byte kept back. Trailer fields are checked and dropped. A body
+ * that ends with the connection stays at HTTP_MORE.
  */
 enum http_result http_body_next(struct http_body *b, struct span in, size_t *ret_consumed,
                                 struct span *ret_piece, struct http_error *err);
@@ -151,8 +154,8 @@ bool http_segment_next(struct span *path, struct span *ret_raw);
 /* Takes the next raw pair of a query; false at the end. Empty pairs are left out. */
 bool http_query_next(struct span *query, struct span *ret_name, struct span *ret_value);
 /*
- * Decoded value of the first parameter of that (unencoded) name. CONFAB_NOT_FOUND; CONFAB_INVALID when
- * it cannot be decoded or is there twice.
+ * Decoded value of the first parameter of that (unencoded) name. CONFAB_NOT_FOUND; CONFAB_INVALID
+ * when it cannot be decoded or is there twice.
  */
 CONFAB_NODISCARD enum confab_err http_query_get(struct span query, const char *name,
                                                 struct scratch *scratch, struct span *ret);

@@ -18,8 +18,9 @@
  *     if (!json_end(&j)) …
  *
  * After json_object_next or json_array_next returned true exactly one value has to be taken. Text
- * must be UTF-8, at most 32 levels deep. In the outermost object a key may not come twice, and there
- * may be at most 64. Strings are borrowed from the input, or from the scratch when they have escapes.
+ * must be UTF-8, at most 32 levels deep. In the outermost object a key may not come twice, and
+ * there may be at most 64. Strings are borrowed from the input, or from the scratch when they have
+ * escapes.
  *
  * Writer: appends to a struct buf, sets commas itself; check buf_ok at the end.
  */
@@ -131,9 +132,9 @@ void json_w_u64(struct json_writer *w, uint64_t v);
 void json_w_i64(struct json_writer *w, int64_t v);
 void json_w_bool(struct json_writer *w, bool v);
 void json_w_null(struct json_writer *w);
-void json_w_id(struct json_writer *w, uint64_t id);           /* "123" */
+void json_w_id(struct json_writer *w, uint64_t id);            /* "123" */
 void json_w_conv_id(struct json_writer *w, struct conv_id id); /* 32 hex digits */
-void json_w_time(struct json_writer *w, uint64_t ms);         /* RFC 3339 UTC */
+void json_w_time(struct json_writer *w, uint64_t ms);          /* RFC 3339 UTC */
 /* A value already in JSON. */
 void json_w_raw(struct json_writer *w, struct span json);
 /* Comma where due; the caller then appends one whole value to the buf by itself. */

@@ -1,6 +1,6 @@
 /*
- * The socket's events (docs/api/socket.md) as plain structs: parsing of what clients send, writing of
- * what the server sends, and the reverse of both for the client library. Frames here are the
+ * The socket's events (docs/api/socket.md) as plain structs: parsing of what clients send, writing
+ * of what the server sends, and the reverse of both for the client library. Frames here are the
  * JSON text, without WebSocket header.
  *
  * Parsed structs borrow from the frame's bytes and from the scratch (a block as long as the frame
@@ -32,7 +32,12 @@
 #define WIRE_MENTIONS_MAX 100U
 #define WIRE_HAVE_MAX     1024U
 
-enum wire_role { WIRE_ROLE_NONE = 0, WIRE_ROLE_MEMBER = 1, WIRE_ROLE_ADMIN = 2, WIRE_ROLE_OWNER = 3 };
+enum wire_role {
+    WIRE_ROLE_NONE = 0,
+    WIRE_ROLE_MEMBER = 1,
+    WIRE_ROLE_ADMIN = 2,
+    WIRE_ROLE_OWNER = 3
+};
 enum wire_kind { WIRE_KIND_NONE = 0, WIRE_DIRECT = 1, WIRE_GROUP = 2, WIRE_SELF = 3 };
 enum wire_settings {
     WIRE_HISTORY_JOINED = 1, /* "history":"joined", else "all" */
@@ -51,8 +56,8 @@ enum wire_status wire_status_parse(struct span text);
 /* {"history":…,"send":…,"invite":…}, all three. */
 void wire_put_settings(struct json_writer *w, uint32_t settings);
 /*
- * Reads such an object; keys that are missing leave their bit of *io_settings as it is, unknown keys are
- * ignored, unknown values are CONFAB_INVALID in j->err.
+ * Reads such an object; keys that are missing leave their bit of *io_settings as it is, unknown
+ * keys are ignored, unknown values are CONFAB_INVALID in j->err.
  */
 bool wire_read_settings(struct json *j, uint32_t *io_settings);
 
@@ -78,13 +83,13 @@ enum wire_client_event {
 };
 
 struct wire_send {
-    struct span to;           /* user id or username; empty when conv is set */
-    struct conv_id conv;      /* zero when `to` is set */
-    bool group;               /* send_group_message, or the target came as group_id */
-    struct span content;      /* 1 to WIRE_TEXT_MAX bytes, no U+0000 */
-    struct span type;         /* "text" when absent; 1 to WIRE_TYPE_MAX of a-z 0-9 _ - . */
+    struct span to;            /* user id or username; empty when conv is set */
+    struct conv_id conv;       /* zero when `to` is set */
+    bool group;                /* send_group_message, or the target came as group_id */
+    struct span content;       /* 1 to WIRE_TEXT_MAX bytes, no U+0000 */
+    struct span type;          /* "text" when absent; 1 to WIRE_TYPE_MAX of a-z 0-9 _ - . */
     struct span client_msg_id; /* empty only in the short form */
-    uint64_t reply_to;        /* 0 for none */
+    uint64_t reply_to;         /* 0 for none */
     bool fresh;
     uint32_t nmentions;
     uint64_t mentions[WIRE_MENTIONS_MAX];
@@ -184,9 +189,9 @@ struct wire_sent {
 };
 
 struct wire_failure {
-    struct span code;    /* err_wire(…) */
+    struct span code; /* err_wire(…) */
     struct span message;
-    struct span field;         /* may be empty, like the following */
+    struct span field; /* may be empty, like the following */
     struct span ref;
     struct span client_msg_id;
     uint64_t retry_after_ms; /* 0: left out */
@@ -302,9 +307,9 @@ struct wire_preview {
 struct wire_conv {
     struct conv_id conv;
     enum wire_kind kind;
-    bool left;          /* the user is no longer in it: only conv and kind are set */
-    struct span name;   /* p NULL: left out */
-    uint64_t with;      /* direct: the other user; 0: left out */
+    bool left;        /* the user is no longer in it: only conv and kind are set */
+    struct span name; /* p NULL: left out */
+    uint64_t with;    /* direct: the other user; 0: left out */
     enum wire_role role;
     uint64_t members;
     uint64_t head;
@@ -381,8 +386,8 @@ struct wire_server_msg {
 bool wire_in_sequence(enum wire_server_event event);
 
 /*
- * Parses one frame of the server. Unknown events are CONFAB_OK with WIRE_S_UNKNOWN. The entries of a
- * page are checked as JSON only: see wire_conv_next.
+ * Parses one frame of the server. Unknown events are CONFAB_OK with WIRE_S_UNKNOWN. The entries of
+ * a page are checked as JSON only: see wire_conv_next.
  */
 CONFAB_NODISCARD enum confab_err wire_parse_server(struct span frame, struct scratch *scratch,
                                                    struct wire_server_msg *ret,

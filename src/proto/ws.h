@@ -43,7 +43,7 @@ enum ws_close {
     WS_CLOSE_GOING_AWAY = 1001,
     WS_CLOSE_PROTOCOL = 1002,
     WS_CLOSE_UNSUPPORTED = 1003,
-    WS_CLOSE_NONE = 1005, /* never sent: the close frame had no code */
+    WS_CLOSE_NONE = 1005,     /* never sent: the close frame had no code */
     WS_CLOSE_ABNORMAL = 1006, /* never sent: no close frame came */
     WS_CLOSE_NOT_UTF8 = 1007,
     WS_CLOSE_POLICY = 1008,
@@ -129,8 +129,8 @@ struct ws_upgrade {
 /*
  * Does the request ask for an upgrade to WebSocket? CONFAB_OK; CONFAB_NOT_FOUND: it is an ordinary
  * request (no Upgrade: websocket); CONFAB_METHOD: not GET; CONFAB_VERSION: another version than 13
- * (answer 426 with ws_put_version_refused); CONFAB_INVALID: anything else (answer 400). `ret_why` gets
- * static text for every error.
+ * (answer 426 with ws_put_version_refused); CONFAB_INVALID: anything else (answer 400). `ret_why`
+ * gets static text for every error.
  */
 CONFAB_NODISCARD enum confab_err ws_upgrade_check(const struct http_request *req,
                                                   struct ws_upgrade *ret, const char **ret_why);
@@ -142,8 +142,8 @@ void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol);
 void ws_put_version_refused(struct buf *b);
 
 /*
- * The client's request. `protocols` may be empty; `nonce` is 16 random bytes; ret_accept is what the
- * server has to answer. `host` includes the port where it is not the default.
+ * The client's request. `protocols` may be empty; `nonce` is 16 random bytes; ret_accept is what
+ * the server has to answer. `host` includes the port where it is not the default.
  */
 void ws_put_upgrade_request(struct buf *b, struct span host, struct span target,
                             struct span protocols, const uint8_t nonce[16],
