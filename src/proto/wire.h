@@ -96,7 +96,7 @@ struct wire_send {
 };
 
 struct wire_ack {
-    uint64_t message_id; /* 0: conv and seq are set */
+    uint64_t message_id; /* 0: conv and seq are set; with both in the frame, these win */
     struct conv_id conv;
     uint64_t seq;
     enum wire_status status;
