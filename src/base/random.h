@@ -1,5 +1,4 @@
-/* Randomness as an operation: the operating system's for a server, a seeded one for the simulator.
- */
+/* Randomness as an operation: the system's for a server, a seeded one for the simulator. */
 #ifndef CONFAB_BASE_RANDOM_H
 #define CONFAB_BASE_RANDOM_H
 
@@ -9,8 +8,7 @@
 struct random_source;
 struct random_ops {
     const char *name;
-    /* Fills `out`; never fails. The system source may be used from any thread, a seeded one from
-     * one. */
+    /* Fills `out`; never fails. The system source is for any thread, a seeded one for one. */
     void (*fill)(struct random_source *r, void *out, size_t n);
 };
 struct random_source {
