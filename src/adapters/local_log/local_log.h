@@ -3,11 +3,11 @@
  * sequence, group commit by one writer, one sync in flight.
  *
  * An LSN counts record bytes only, from LOCAL_LOG_FIRST_LSN on; 0 is no record's. Where a range was
- * lost and cut by local_log_repair, LSNs jump: the record after another one has a larger LSN than the
- * end of that one.
+ * lost and cut by local_log_repair, LSNs jump: the record after another one has a larger LSN than
+ * the end of that one.
  *
- * The writer is a thread of its own (local_log_start_thread), or whoever calls local_log_step; never
- * both. `submit` and `poll` never touch the disk.
+ * The writer is a thread of its own (local_log_start_thread), or whoever calls local_log_step;
+ * never both. `submit` and `poll` never touch the disk.
  */
 #ifndef CONFAB_ADAPTERS_LOCAL_LOG_H
 #define CONFAB_ADAPTERS_LOCAL_LOG_H
@@ -71,11 +71,10 @@ struct local_log;
 
 /*
  * Opens or creates the log in the directory and recovers it: cuts a torn tail, copies the last
- * segment's valid records to a new, synced segment, allocates spares. On return everything readable is
- * durable. Borrows disk, clock and random for its life.
- *   CONFAB_CORRUPT   durable records are damaged; nothing was changed. Logged with segment, offset
- *                    and LSNs; local_log_open_readonly and local_log_repair can tell more.
- *   CONFAB_VERSION   written by a newer version; nothing was changed.
+ * segment's valid records to a new, synced segment, allocates spares. On return everything readable
+ * is durable. Borrows disk, clock and random for its life. CONFAB_CORRUPT   durable records are
+ * damaged; nothing was changed. Logged with segment, offset and LSNs; local_log_open_readonly and
+ * local_log_repair can tell more. CONFAB_VERSION   written by a newer version; nothing was changed.
  *   CONFAB_NO_SPACE  no room for the first segment; CONFAB_INVALID, CONFAB_IO, CONFAB_NOMEM.
  */
 CONFAB_NODISCARD enum confab_err local_log_open(const struct local_log_config *config,
@@ -112,9 +111,10 @@ void local_log_stop(struct local_log *log);
 CONFAB_NODISCARD enum confab_err local_log_step(struct local_log *log, bool *ret_did_work);
 
 /*
- * Offline. Finds what open calls CONFAB_CORRUPT and, unless dry_run, rewrites the damaged segments so
- * that what can be read stays, under its LSNs, and the lost ranges are named in the log itself.
- * Safe to interrupt at any point and run again. CONFAB_OK with ret->count 0 when nothing is damaged.
+ * Offline. Finds what open calls CONFAB_CORRUPT and, unless dry_run, rewrites the damaged segments
+ * so that what can be read stays, under its LSNs, and the lost ranges are named in the log itself.
+ * Safe to interrupt at any point and run again. CONFAB_OK with ret->count 0 when nothing is
+ * damaged.
  */
 CONFAB_NODISCARD enum confab_err local_log_repair(struct disk *disk, struct clock *clock,
                                                   bool dry_run, struct local_log_damage *ret);
