@@ -17,6 +17,7 @@
 
 #include "adapters/rocksdb/rocksdb_internal.h"
 #include "base/check.h"
+#include "base/diag.h"
 #include "ports/store_adapter.h"
 
 enum { FORMAT_VERSION = 1 };
@@ -63,13 +64,14 @@ enum confab_err rocksdb_err(const char *text)
     return CONFAB_IO;
 }
 
-/* Turns the engine's error into ours and frees it; CONFAB_OK for none. */
-static enum confab_err take_err(char *text)
+/* Turns the engine's error into ours, logs and frees it; CONFAB_OK for none. */
+static enum confab_err take_err(char *text, const char *call)
 {
     if (!text) {
         return CONFAB_OK;
     }
     enum confab_err err = rocksdb_err(text);
+    diag_error(DIAG_STORE, "rocksdb failed | call=%s text=\"%s\"", call, text);
     rocksdb_free(text);
     return err;
 }
@@ -83,7 +85,7 @@ static enum confab_err get_one(struct store_rocksdb *s, struct store_key key,
     rocksdb_pinnableslice_t *slice =
         rocksdb_get_pinned(s->db, s->point, (const char *)row, n, &text);
     if (text) {
-        return take_err(text);
+        return take_err(text, "get");
     }
     struct span value = {NULL, 0};
     if (slice) {
@@ -139,7 +141,7 @@ static enum confab_err get_many(struct store_rocksdb *s, const struct store_requ
                       m.errs);
     enum confab_err err = CONFAB_OK;
     for (uint32_t i = 0; i < req->nkeys; i++) {
-        enum confab_err one = take_err(m.errs[i]);
+        enum confab_err one = take_err(m.errs[i], "multi_get");
         if (err == CONFAB_OK) {
             err = one;
         }
@@ -196,7 +198,7 @@ static enum confab_err walk_range(rocksdb_iterator_t *it, struct store_request *
     }
     char *text = NULL;
     rocksdb_iter_get_error(it, &text);
-    return take_err(text);
+    return take_err(text, "iterate");
 }
 
 static enum confab_err do_range(struct store_rocksdb *s, struct store_request *req,
@@ -267,7 +269,7 @@ static enum confab_err do_write(struct store_rocksdb *s, const struct store_requ
     if (err == CONFAB_EOF) {
         char *text = NULL;
         rocksdb_write(s->db, s->write, wb, &text);
-        err = take_err(text);
+        err = take_err(text, "write");
     }
     rocksdb_writebatch_destroy(wb);
     if (err == CONFAB_OK) {
@@ -280,7 +282,7 @@ static enum confab_err do_flush(struct store_rocksdb *s)
 {
     char *text = NULL;
     rocksdb_flush(s->db, s->flush, &text);
-    return take_err(text);
+    return take_err(text, "flush");
 }
 
 static void count(atomic_uint_fast64_t *counter)
@@ -359,42 +361,42 @@ static bool is_empty(struct store_rocksdb *s)
     return empty;
 }
 
+static enum confab_err write_format(struct store_rocksdb *s)
+{
+    uint8_t value[4] = {FORMAT_VERSION, 0, 0, 0};
+    char *text = NULL;
+    rocksdb_put(s->db, s->write, FORMAT_KEY, FORMAT_KEY_LEN, (const char *)value, sizeof(value),
+                &text);
+    enum confab_err err = take_err(text, "put");
+    return err == CONFAB_OK ? do_flush(s) : err;
+}
+
 /* Writes the format version into a new store, checks that of an old one. */
-static enum confab_err check_format(struct store_rocksdb *s, char **ret_text)
+static enum confab_err check_format(struct store_rocksdb *s)
 {
     size_t len = 0;
-    char *value = rocksdb_get(s->db, s->point, FORMAT_KEY, FORMAT_KEY_LEN, &len, ret_text);
-    if (*ret_text) {
-        return rocksdb_err(*ret_text);
+    char *text = NULL;
+    char *value = rocksdb_get(s->db, s->point, FORMAT_KEY, FORMAT_KEY_LEN, &len, &text);
+    if (text) {
+        return take_err(text, "get");
     }
-    if (value) {
-        struct reader r = reader_of(value, len);
-        uint32_t version = reader_u32(&r);
-        bool known = !r.bad && version == FORMAT_VERSION;
-        rocksdb_free(value);
-        return known ? CONFAB_OK : CONFAB_VERSION;
+    if (!value) {
+        /* Rows without it are not ours. */
+        return is_empty(s) ? write_format(s) : CONFAB_VERSION;
     }
-    if (!is_empty(s)) {
-        return CONFAB_VERSION; /* rows, but not ours */
+    struct reader r = reader_of(value, len);
+    uint32_t version = reader_u32(&r);
+    bool known = !r.bad && version == FORMAT_VERSION;
+    rocksdb_free(value);
+    if (!known) {
+        diag_error(DIAG_STORE, "the store's format is newer | version=%u", (unsigned)version);
     }
-    struct buf b;
-    buf_init(&b);
-    buf_put_u32(&b, FORMAT_VERSION);
-    if (buf_ok(&b)) {
-        rocksdb_put(s->db, s->write, FORMAT_KEY, FORMAT_KEY_LEN, (const char *)b.data, b.len,
-                    ret_text);
-    }
-    enum confab_err err = buf_ok(&b) ? CONFAB_OK : CONFAB_NOMEM;
-    buf_deinit(&b);
-    if (err == CONFAB_OK && !*ret_text) {
-        rocksdb_flush(s->db, s->flush, ret_text);
-    }
-    return *ret_text ? rocksdb_err(*ret_text) : err;
+    return known ? CONFAB_OK : CONFAB_VERSION;
 }
 
 enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cfg,
-                                   struct executor *readers, struct executor *writer, char *detail,
-                                   size_t detail_size, struct message_store **ret)
+                                   struct executor *readers, struct executor *writer,
+                                   struct message_store **ret)
 {
     struct store_rocksdb *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -412,15 +414,8 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
 
     char *text = NULL;
     s->db = rocksdb_open(s->setup.options, path, &text);
-    enum confab_err err = s->db ? check_format(s, &text) : rocksdb_err(text);
+    enum confab_err err = s->db ? check_format(s) : take_err(text, "open");
     if (err != CONFAB_OK) {
-        if (detail && detail_size > 0) {
-            const char *why = text ? text : err_text(err);
-            size_t n = MIN(strlen(why), detail_size - 1);
-            memcpy(detail, why, n);
-            detail[n] = 0;
-        }
-        rocksdb_free(text);
         store_rocksdb_close(&s->base);
         return err;
     }
