@@ -1,0 +1,10 @@
+/* All of libconfab; docs/api/libconfab.md explains it. */
+#ifndef CONFAB_CONFAB_H
+#define CONFAB_CONFAB_H
+
+#include <confab/client.h>
+#include <confab/error.h>
+#include <confab/rest.h>
+#include <confab/types.h>
+
+#endif

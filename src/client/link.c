@@ -1,0 +1,440 @@
+/*
+ * One connection of a session: the upgrade, signing in, frames in both directions, and which part
+ * of the heart each of the server's events goes to.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/session_internal.h"
+
+#define HEARTBEAT_MIN_MS 1000U
+#define HEARTBEAT_MAX_MS 300000U
+#define RETRY_AFTER_MAX  86400U /* seconds; more is not believed */
+
+static void protocol_error(struct csession *s, uint16_t code, const char *text, uint64_t now)
+{
+    s->stats.protocol_errors++;
+    csession_close_link(s, code, CPHASE_WAIT, CONFAB_E_PROTOCOL, now);
+    csession_error(s, CONFAB_E_PROTOCOL, text);
+}
+
+static void no_memory(struct csession *s, uint64_t now)
+{
+    csession_close_link(s, WS_CLOSE_GOING_AWAY, CPHASE_WAIT, CONFAB_E_NOMEM, now);
+    csession_error(s, CONFAB_E_NOMEM, confab_error_text(CONFAB_E_NOMEM));
+}
+
+/* An internal error that arose from a frame. */
+static void fail(struct csession *s, enum confab_err err, const char *text, uint64_t now)
+{
+    if (err == CONFAB_NOMEM) {
+        no_memory(s, now);
+    } else {
+        protocol_error(s, WS_CLOSE_PROTOCOL, text, now);
+    }
+}
+
+/* ---- Writing ---- */
+
+size_t clink_frame_begin(struct csession *s)
+{
+    return ws_frame_begin(&s->out, true);
+}
+
+bool clink_frame_end(struct csession *s, size_t mark, uint64_t now)
+{
+    uint8_t key[4];
+    random_fill(s->random, key, sizeof(key));
+    if (buf_ok(&s->out)) {
+        ws_frame_end(&s->out, mark, WS_TEXT, key);
+    }
+    if (!buf_ok(&s->out)) {
+        /* What was written before is whole; nothing may follow a part of a frame. */
+        s->out.len = MIN(s->out.len, mark);
+        s->out.failed = false;
+        no_memory(s, now);
+        return false;
+    }
+    if (s->out.len - s->out_sent > CSESSION_OUTPUT_MAX) {
+        csession_close_link(s, WS_CLOSE_NONE, CPHASE_WAIT, CONFAB_E_TIMEOUT, now);
+        return false;
+    }
+    return true;
+}
+
+void clink_begin(struct csession *s, uint64_t now)
+{
+    uint8_t nonce[16];
+    random_fill(s->random, nonce, sizeof(nonce));
+    memset(&s->scan, 0, sizeof(s->scan));
+    ws_put_upgrade_request(&s->out, span_of(s->host.data, s->host.len),
+                           span_of(s->target.data, s->target.len), span_of(NULL, 0), nonce,
+                           s->accept);
+    if (!buf_ok(&s->out)) {
+        buf_clear(&s->out);
+        no_memory(s, now);
+    }
+}
+
+static uint32_t put_have(struct csession *s, struct wire_have *have)
+{
+    uint32_t n = 0;
+    struct idmap_iter it = {0};
+    while (n < CSESSION_HAVE_MAX && idmap_next(&s->tracks, &it)) {
+        const struct ctrack *t = it.value;
+        bool far = t->target_seq > t->seq;
+        uint64_t id = far ? t->target_id : t->id;
+        if (t->known && t->ahead && id != 0) {
+            have[n++] = (struct wire_have){
+                .conv = t->conv, .seq = far ? t->target_seq : t->seq, .event_id = id};
+        }
+    }
+    return n;
+}
+
+void clink_resume(struct csession *s, uint64_t now)
+{
+    struct wire_have *have = malloc(CSESSION_HAVE_MAX * sizeof(*have));
+    if (!have) {
+        no_memory(s, now);
+        return;
+    }
+    uint32_t n = put_have(s, have);
+    size_t mark = clink_frame_begin(s);
+    wire_put_resume(&s->out,
+                    s->since.len > 0 ? span_of(s->since.data, s->since.len) : span_of(NULL, 0),
+                    have, n);
+    free(have);
+    if (clink_frame_end(s, mark, now)) {
+        csession_set_phase(s, CPHASE_SYNC, now);
+    }
+}
+
+/* ---- Events ---- */
+
+static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_t now)
+{
+    if (s->phase != CPHASE_HELLO) {
+        protocol_error(s, WS_CLOSE_PROTOCOL, "a second hello", now);
+        return;
+    }
+    if (hello->protocol != 1 || hello->user_id == 0) {
+        protocol_error(s, WS_CLOSE_PROTOCOL, "the server speaks another version", now);
+        return;
+    }
+    if (s->state_user_id != 0 && s->state_user_id != hello->user_id) {
+        csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_REFUSED, CONFAB_E_DAMAGED, now);
+        csession_error(s, CONFAB_E_DAMAGED, "the saved state is that of another user");
+        return;
+    }
+    s->user_id = s->state_user_id = hello->user_id;
+    s->heartbeat_ms = MIN(MAX(hello->heartbeat_ms, HEARTBEAT_MIN_MS), HEARTBEAT_MAX_MS);
+    s->inflight_max = MAX(hello->inflight, 1U);
+    s->last_beat_ms = now;
+    if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0) {
+        s->attempt = 0;
+        csession_set_phase(s, CPHASE_LIVE, now);
+    } else {
+        clink_resume(s, now);
+    }
+}
+
+static void on_caught_up(struct csession *s, struct span since, uint64_t now)
+{
+    if (s->phase != CPHASE_SYNC) {
+        return;
+    }
+    /* An unsaved token costs a repetition at the next resume, nothing else. */
+    if (since.n <= WIRE_SINCE_MAX && buf_reserve(&s->since, since.n)) {
+        buf_clear(&s->since);
+        buf_put(&s->since, since.p, since.n);
+    }
+    s->since.failed = false;
+    ctrack_caught_up(s, now);
+    if (s->phase != CPHASE_SYNC) {
+        return;
+    }
+    s->attempt = 0;
+    s->stats.caught_up++;
+    csession_touch(s, now);
+    csession_set_phase(s, CPHASE_LIVE, now);
+    if (s->on.on_caught_up) {
+        s->on.on_caught_up(s->arg);
+    }
+}
+
+static void on_failure(struct csession *s, const struct wire_failure *f, uint64_t now)
+{
+    if (f->client_msg_id.n > 0 && coutbox_refused(s, f, now)) {
+        return;
+    }
+    enum confab_error error = cerror_of_wire(f->code);
+    if (s->phase == CPHASE_SYNC && span_is(f->ref, "resume")) {
+        s->wait_ms = f->retry_after_ms > 0 ? f->retry_after_ms : UINT64_MAX;
+        csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, error, now);
+    }
+    char text[256];
+    size_t n = MIN(f->message.n, sizeof(text) - 1);
+    if (n > 0) {
+        memcpy(text, f->message.p, n);
+    }
+    text[n] = '\0';
+    csession_error(s, error, text);
+}
+
+static void on_event(struct csession *s, const struct wire_server_msg *m, struct span frame,
+                     struct scratch *scratch, uint64_t now)
+{
+    enum confab_err err = CONFAB_OK;
+    switch (m->event) {
+    case WIRE_S_ACK:
+        err = coutbox_acked(s, &m->u.ack, now);
+        break;
+    case WIRE_S_ERROR:
+        on_failure(s, &m->u.error, now);
+        break;
+    case WIRE_S_NEW_MESSAGE:
+    case WIRE_S_MESSAGE_EDITED:
+    case WIRE_S_MESSAGE_DELETED:
+    case WIRE_S_MEMBERSHIP:
+    case WIRE_S_CONVERSATION:
+    case WIRE_S_SELF:
+        err = ctrack_live(s, m, frame, now);
+        break;
+    case WIRE_S_DELIVERY_RECEIPT:
+        cdeliver(s, m, CONFAB_LIVE);
+        break;
+    case WIRE_S_CONVERSATIONS:
+        err = s->phase == CPHASE_SYNC ? ctrack_page(s, m->u.page, scratch, now) : CONFAB_OK;
+        break;
+    case WIRE_S_CAUGHT_UP:
+        on_caught_up(s, m->u.caught_up.since, now);
+        break;
+    case WIRE_S_RESYNC:
+        s->stats.resyncs++;
+        if ((s->opt.flags & CONFAB_NO_FOLLOW) == 0) {
+            clink_resume(s, now);
+        }
+        break;
+    case WIRE_S_RECONNECT:
+        s->wait_ms = m->u.delay_ms;
+        csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, CONFAB_E_OK, now);
+        break;
+    default:
+        break; /* hello is dealt with; heartbeat and unknown ones say nothing */
+    }
+    if (err) {
+        fail(s, err, "a frame does not fit the protocol", now);
+    }
+}
+
+static void on_text(struct csession *s, struct span frame, uint64_t now)
+{
+    /* Only strings with escapes need memory of their own. */
+    struct scratch scratch = {0};
+    void *block = NULL;
+    if (frame.n > 0 && memchr(frame.p, '\\', frame.n)) {
+        block = malloc(frame.n);
+        if (!block) {
+            no_memory(s, now);
+            return;
+        }
+        scratch_init(&scratch, block, frame.n);
+    }
+    struct wire_server_msg m;
+    struct wire_error why;
+    enum confab_err err = wire_parse_server(frame, &scratch, &m, &why);
+    if (err) {
+        fail(s, err, why.message ? why.message : "a frame could not be read", now);
+    } else if (m.event == WIRE_S_HELLO) {
+        on_hello(s, &m.u.hello, now);
+    } else if (csession_is_signed_in(s) || m.event == WIRE_S_ERROR) {
+        on_event(s, &m, frame, &scratch, now);
+    }
+    free(block);
+}
+
+/* ---- Frames ---- */
+
+static void on_close(struct csession *s, uint16_t code, uint64_t now)
+{
+    enum cphase then = CPHASE_WAIT;
+    enum confab_error reason = CONFAB_E_NETWORK;
+    switch (code) {
+    case WS_CLOSE_TOKEN:
+        then = CPHASE_REFUSED;
+        reason = CONFAB_E_UNAUTHENTICATED;
+        break;
+    case WS_CLOSE_TOO_MANY:
+        reason = CONFAB_E_LIMIT;
+        break;
+    case WS_CLOSE_TRY_LATER:
+        reason = CONFAB_E_BUSY;
+        break;
+    case WS_CLOSE_PROTOCOL:
+    case WS_CLOSE_UNSUPPORTED:
+    case WS_CLOSE_NOT_UTF8:
+    case WS_CLOSE_TOO_BIG:
+    case WS_CLOSE_BAD_JSON:
+        s->stats.protocol_errors++;
+        reason = CONFAB_E_PROTOCOL;
+        break;
+    default:
+        break;
+    }
+    csession_close_link(s, code, then, reason, now);
+}
+
+static void on_frame(struct csession *s, const struct ws_frame *f, uint64_t now)
+{
+    struct span payload = span_of(f->payload, f->len);
+    switch (f->opcode) {
+    case WS_PING: {
+        uint8_t key[4];
+        random_fill(s->random, key, sizeof(key));
+        size_t before = s->out.len;
+        ws_put_frame(&s->out, WS_PONG, payload, key);
+        if (!buf_ok(&s->out) || s->out.len - s->out_sent > CSESSION_OUTPUT_MAX) {
+            s->out.len = before;
+            s->out.failed = false;
+            csession_close_link(s, WS_CLOSE_NONE, CPHASE_WAIT, CONFAB_E_NOMEM, now);
+        }
+        break;
+    }
+    case WS_CLOSE:
+        on_close(s, f->close_code, now);
+        break;
+    case WS_TEXT:
+        if (f->first && f->fin) {
+            on_text(s, payload, now);
+            break;
+        }
+        buf_put(&s->message, payload.p, payload.n);
+        if (!buf_ok(&s->message)) {
+            no_memory(s, now);
+        } else if (f->fin) {
+            on_text(s, span_of(s->message.data, s->message.len), now);
+            buf_deinit(&s->message);
+        }
+        break;
+    case WS_BINARY:
+        protocol_error(s, WS_CLOSE_UNSUPPORTED, "the server sent a binary frame", now);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Returns the bytes used up. */
+static size_t read_frames(struct csession *s, uint8_t *p, size_t n, uint64_t now)
+{
+    size_t used = 0;
+    while (used < n && s->phase >= CPHASE_HELLO && s->phase <= CPHASE_LIVE) {
+        struct ws_frame f;
+        enum ws_result r = ws_decode(&s->ws, p + used, n - used, &f);
+        if (r == WS_MORE) {
+            return used;
+        }
+        if (r == WS_FRAME) {
+            used += f.consumed;
+            on_frame(s, &f, now);
+        } else {
+            protocol_error(s, r == WS_ERROR ? f.close_code : WS_CLOSE_NONE,
+                           "the server broke the rules of WebSocket", now);
+        }
+    }
+    return n;
+}
+
+/* ---- The upgrade ---- */
+
+static void refused_upgrade(struct csession *s, const struct http_response *res, uint64_t now)
+{
+    uint64_t after = 0;
+    if (id_parse(http_header_get(&res->headers, "retry-after"), &after) &&
+        after <= RETRY_AFTER_MAX) {
+        s->wait_ms = after * 1000 + random_below(s->random, s->opt.backoff_min_ms + 1ULL);
+    }
+    enum confab_error reason = CONFAB_E_PROTOCOL;
+    enum cphase then = CPHASE_WAIT;
+    switch (res->status) {
+    case 401:
+        reason = CONFAB_E_UNAUTHENTICATED;
+        then = CPHASE_REFUSED;
+        break;
+    case 429:
+        reason = CONFAB_E_LIMIT;
+        break;
+    case 502:
+    case 503:
+    case 504:
+        reason = CONFAB_E_BUSY;
+        break;
+    default:
+        s->stats.protocol_errors++;
+        break;
+    }
+    csession_close_link(s, WS_CLOSE_NONE, then, reason, now);
+    char text[64];
+    snprintf(text, sizeof(text), "the server answered with status %d", res->status);
+    csession_error(s, reason, text);
+}
+
+/* Reads the answer to the upgrade from s->in, and signs in. */
+static void read_upgrade(struct csession *s, uint64_t now)
+{
+    struct http_response *res = malloc(sizeof(*res));
+    if (!res) {
+        no_memory(s, now);
+        return;
+    }
+    struct http_error bad;
+    struct span protocol;
+    const char *why = NULL;
+    enum http_result r =
+        http_response_parse(&s->scan, span_of(s->in.data, s->in.len), false, res, &bad);
+    if (r == HTTP_BAD) {
+        protocol_error(s, WS_CLOSE_NONE, bad.why, now);
+    } else if (r == HTTP_DONE && res->status != 101) {
+        refused_upgrade(s, res, now);
+    } else if (r == HTTP_DONE &&
+               ws_upgrade_verify(res, s->accept, span_of(NULL, 0), &protocol, &why) != CONFAB_OK) {
+        protocol_error(s, WS_CLOSE_NONE, why, now);
+    } else if (r == HTTP_DONE) {
+        buf_consume(&s->in, res->head_len);
+        ws_decoder_init(&s->ws, WS_CLIENT, s->opt.frame_bytes_max);
+        csession_set_phase(s, CPHASE_HELLO, now);
+        size_t mark = clink_frame_begin(s);
+        wire_put_auth(&s->out, span_of(s->token.data, s->token.len));
+        (void)clink_frame_end(s, mark, now);
+    }
+    free(res);
+}
+
+void clink_input(struct csession *s, uint8_t *p, size_t n, uint64_t now)
+{
+    /* Between frames there is no buffer: whole frames are read where they are. */
+    if (s->phase != CPHASE_UPGRADE && s->in.len == 0) {
+        size_t used = read_frames(s, p, n, now);
+        p += used;
+        n -= used;
+        if (n == 0) {
+            return;
+        }
+    }
+    buf_put(&s->in, p, n);
+    if (!buf_ok(&s->in)) {
+        no_memory(s, now);
+        return;
+    }
+    if (s->phase == CPHASE_UPGRADE) {
+        read_upgrade(s, now);
+    }
+    if (s->phase >= CPHASE_HELLO && s->phase <= CPHASE_LIVE) {
+        size_t used = read_frames(s, s->in.data, s->in.len, now);
+        buf_consume(&s->in, used);
+        if (s->in.len == 0) {
+            buf_deinit(&s->in);
+        }
+    }
+}

@@ -1,0 +1,114 @@
+/*
+ * The heart of libconfab, without I/O: the protocol of one signed-in device as a function of bytes,
+ * time and the application's calls. The client library drives it with sockets, the simulator with
+ * its own network and clock; both see the same handlers (confab/types.h).
+ *
+ * The link is one byte stream at a time, from csession_link_up to csession_link_down:
+ *
+ *     csession_wants_link says true   open a connection; then link_up, or link_down if that fails
+ *     bytes came                      csession_input
+ *     csession_output is not empty    write what can be written, csession_output_sent
+ *     csession_wants_link says false  write what can be written at once, close, link_down
+ *     the connection ended            link_down
+ *     csession_deadline has come      csession_tick
+ *     csession_fetch_next says true   GET its path with the token, then csession_fetch_done
+ *
+ * Look at all of these after every call. `now` is in milliseconds of a clock that never goes back.
+ *
+ * Phases, and what leads on:
+ *
+ *     OFF ──start──► LINK ──link_up──► UPGRADE ──101──► HELLO ──hello──► SYNC ──caught_up──► LIVE
+ *                     ▲                   │               │               │ ▲     resync      │
+ *                     │                   └───────────────┴──────┬────────┘ └─────────────────┤
+ *                     │                                          ▼ error, silence, reconnect  │
+ *                    WAIT ◄────────────────link_down────────  CLOSING ◄───────────────────────┘
+ *
+ * From CLOSING also to OFF (csession_stop) and REFUSED (the token is not accepted). Without
+ * `follow` there is no SYNC: hello leads to LIVE.
+ *
+ * Handlers may call csession_send, _mark_read, _stop and the queries, not the others.
+ */
+#ifndef CONFAB_CLIENT_SESSION_H
+#define CONFAB_CLIENT_SESSION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <confab/client.h>
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/id.h"
+#include "base/random.h"
+
+#define CSESSION_PATH_MAX   160U
+#define CSESSION_FETCHES    2U   /* under way at once */
+#define CSESSION_FETCH_SIZE 100U /* messages asked for */
+#define CSESSION_HAVE_MAX   400U /* entries of a resume, so that it stays below 64 KiB */
+#define CSESSION_ACK_MS     250U /* between acks of one conversation */
+#define CSESSION_SAVE_MS    1000U
+#define CSESSION_OUTPUT_MAX (1024U * 1024U)
+
+struct csession_config {
+    struct random_source *random; /* lives as long as the session */
+    /* Copied: handlers, arg, flags, save and the limits. `server` and `token` are not used. */
+    const struct confab_options *options;
+    struct span host;   /* of the Host field */
+    struct span target; /* of the upgrade, such as "/ws" */
+    struct span token;
+};
+
+/* A piece of history to be fetched. */
+struct csession_fetch {
+    struct conv_id conv;
+    uint64_t id;
+    char path[CSESSION_PATH_MAX]; /* with query, zero terminated */
+};
+
+struct csession;
+/* CONFAB_NOMEM; CONFAB_CORRUPT: options->state is damaged. */
+CONFAB_NODISCARD enum confab_err csession_new(const struct csession_config *cfg,
+                                              struct csession **ret);
+/* Saves first if there is something new. NULL is fine. */
+void csession_free(struct csession *s);
+
+void csession_start(struct csession *s, uint64_t now);
+void csession_stop(struct csession *s, uint64_t now);
+/* For the next connection. */
+CONFAB_NODISCARD enum confab_err csession_set_token(struct csession *s, struct span token);
+
+bool csession_wants_link(const struct csession *s);
+void csession_link_up(struct csession *s, uint64_t now);
+void csession_link_down(struct csession *s, uint64_t now);
+/* Takes all n bytes, which it may overwrite. Whatever is wrong with them ends the link only. */
+void csession_input(struct csession *s, void *p, size_t n, uint64_t now);
+/* Borrowed until the next call. */
+struct span csession_output(const struct csession *s);
+void csession_output_sent(struct csession *s, size_t n, uint64_t now);
+
+void csession_tick(struct csession *s, uint64_t now);
+/* When to call csession_tick next; UINT64_MAX: not by itself. */
+uint64_t csession_deadline(const struct csession *s);
+
+bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch *ret);
+/* status 0: no answer. Results of fetches that are no longer wanted are ignored. */
+void csession_fetch_done(struct csession *s, const struct csession_fetch *fetch, int status,
+                         uint64_t retry_after_ms, struct span body, uint64_t now);
+
+/* As the functions of confab/client.h. */
+enum confab_error csession_send(struct csession *s, const struct confab_outgoing *m, uint64_t now,
+                                char ret_cmid[CONFAB_CMID_SIZE]);
+enum confab_error csession_unsend(struct csession *s, const char *cmid);
+size_t csession_outbox_len(const struct csession *s);
+enum confab_error csession_mark_read(struct csession *s, struct conv_id conv, uint64_t seq,
+                                     uint64_t now);
+/* Position in a conversation, false when there is none. ret_id may become 0: not known. */
+bool csession_position(const struct csession *s, struct conv_id conv, uint64_t *ret_seq,
+                       uint64_t *ret_id);
+void csession_status(const struct csession *s, uint64_t now, struct confab_status *ret);
+void csession_stats(const struct csession *s, struct confab_stats *ret);
+enum confab_error csession_save(struct csession *s, uint64_t now);
+/* Gaps still to be filled: 0 after on_caught_up means that nothing is missing. */
+size_t csession_fills(const struct csession *s);
+
+#endif

@@ -1,0 +1,216 @@
+/*
+ * The parts of a session. For the files of src/client that make up the heart (session, link, track,
+ * fill, outbox, state), and its tests.
+ */
+#ifndef CONFAB_CLIENT_SESSION_INTERNAL_H
+#define CONFAB_CLIENT_SESSION_INTERNAL_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "client/session.h"
+#include "proto/http1.h"
+#include "proto/wire.h"
+#include "proto/ws.h"
+
+enum cphase {
+    CPHASE_OFF = 0,
+    CPHASE_WAIT,
+    CPHASE_LINK,
+    CPHASE_UPGRADE,
+    CPHASE_HELLO,
+    CPHASE_SYNC,
+    CPHASE_LIVE,
+    CPHASE_CLOSING,
+    CPHASE_REFUSED,
+};
+
+/* An event that came before the one it follows. */
+struct cheld {
+    struct list node;
+    uint64_t seq;
+    uint64_t id;
+    enum confab_source source;
+    uint32_t n;
+    uint8_t frame[];
+};
+
+/* Position in one conversation. */
+struct ctrack {
+    struct conv_id conv;
+    uint64_t seq; /* applied up to here */
+    uint64_t id;  /* event id at seq, 0 when not known */
+    /* The highest event that must exist and was not kept: what is between is to be fetched. */
+    uint64_t target_seq;
+    uint64_t target_id;
+    uint64_t deliver_seq; /* highest message of others, to be acknowledged */
+    uint64_t read_seq;
+    uint64_t acked_delivered; /* told to the server */
+    uint64_t acked_read;
+    uint64_t next_ack_ms;
+    uint64_t fill_at_ms;
+    uint64_t fetch_id; /* of the fetch under way, 0 for none */
+    struct list acks;  /* node in csession.acks */
+    struct list fills; /* node in csession.fills */
+    struct list held;  /* cheld by seq */
+    uint32_t fill_attempts;
+    bool known; /* seq counts; else this conversation was only mentioned, or left */
+    bool ahead; /* moved since the last caught_up */
+};
+
+/* A message of the outbox. In `data`: content, then `to`. */
+struct centry {
+    struct list node;     /* in its lane */
+    uint64_t retry_at_ms; /* of the head of a lane */
+    uint64_t sent_ms;     /* when in flight */
+    uint64_t reply_to;
+    uint32_t attempts; /* refused so often with "try again" */
+    uint32_t content_n;
+    uint32_t nmentions;
+    bool in_flight;
+    bool tried; /* was sent at least once */
+    char cmid[CONFAB_CMID_SIZE];
+    uint64_t *mentions; /* behind the content, in the same block */
+    uint8_t *content;
+};
+
+/* Messages to one target, in order; only the head may be in flight. */
+struct clane {
+    struct list node; /* in csession.lanes */
+    struct list entries;
+    struct conv_id conv; /* zero when `to` is the target */
+    char *to;            /* in the same block */
+};
+
+struct csession {
+    enum cphase phase;
+    enum cphase after_closing; /* OFF, WAIT or REFUSED */
+    bool link;                 /* between link_up and link_down */
+    bool save_due;
+    bool told; /* status was handed out */
+    enum confab_state told_state;
+    enum confab_error reason;   /* why the link ended */
+    uint64_t phase_deadline_ms; /* WAIT: next attempt; before SYNC: give up */
+    uint64_t wait_ms;           /* given by the server for the next wait, UINT64_MAX: none */
+    uint32_t attempt;
+    uint64_t user_id;
+    uint64_t state_user_id; /* whose state was loaded */
+    uint32_t heartbeat_ms;
+    uint32_t inflight_max;
+    uint64_t last_rx_ms;
+    uint64_t last_beat_ms;
+    uint64_t save_at_ms;
+    uint64_t next_fetch_id;
+    uint32_t fetches; /* under way */
+
+    struct random_source *random;
+    struct confab_handlers on;
+    void *arg;
+    enum confab_error (*save)(void *arg, const void *data, size_t n);
+    struct confab_options opt; /* limits and flags */
+
+    struct buf in;      /* a partial head, frame; empty between frames */
+    struct buf message; /* of a fragmented message */
+    struct buf out;
+    size_t out_sent;
+    struct http_scan scan;
+    struct ws_decoder ws;
+    char accept[WS_ACCEPT_TEXT];
+
+    struct idmap tracks;
+    struct list acks;  /* ctrack by next_ack_ms */
+    struct list fills; /* ctrack */
+    size_t held_bytes;
+
+    struct list lanes;
+    uint32_t outbox_len;
+    uint32_t outbox_flying;
+    size_t outbox_bytes;
+    uint64_t outbox_next_ms; /* earliest retry or ack timeout */
+
+    struct buf since;
+    struct buf token;
+    struct buf host;
+    struct buf target;
+    struct confab_stats stats;
+};
+
+/* ---- session.c ---- */
+void csession_error(struct csession *s, enum confab_error error, const char *text);
+/* Ends the link with a close frame; `then` is the phase after it. */
+void csession_close_link(struct csession *s, uint16_t code, enum cphase then,
+                         enum confab_error reason, uint64_t now);
+void csession_set_phase(struct csession *s, enum cphase phase, uint64_t now);
+bool csession_is_signed_in(const struct csession *s);
+/* Marks the state as new: saved within CSESSION_SAVE_MS. */
+void csession_touch(struct csession *s, uint64_t now);
+
+/* ---- link.c: frames ---- */
+void clink_begin(struct csession *s, uint64_t now);
+/* Frame around what the caller appends to s->out in between. */
+size_t clink_frame_begin(struct csession *s);
+/* False: no memory, or the server does not read. Then the link ends. */
+bool clink_frame_end(struct csession *s, size_t mark, uint64_t now);
+void clink_input(struct csession *s, uint8_t *p, size_t n, uint64_t now);
+void clink_resume(struct csession *s, uint64_t now);
+
+/* ---- track.c: positions ---- */
+/* A frame of a conversation's sequence, live. Errors end the link. */
+CONFAB_NODISCARD enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
+                                             struct span frame, uint64_t now);
+/* An event at seq exists, whose content is not known: it is fetched if the position is below it. */
+void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, uint64_t id,
+                       uint64_t now);
+/* A list of conversations from resume. */
+CONFAB_NODISCARD enum confab_err ctrack_page(struct csession *s, struct span page,
+                                             struct scratch *scratch, uint64_t now);
+void ctrack_caught_up(struct csession *s, uint64_t now);
+/* The connection is gone: what is held comes again. */
+void ctrack_link_down(struct csession *s);
+struct ctrack *ctrack_find(const struct csession *s, struct conv_id conv);
+CONFAB_NODISCARD enum confab_err ctrack_add(struct csession *s, struct conv_id conv,
+                                            struct ctrack **ret);
+/* Applies what is held and has become next. */
+void ctrack_drain(struct csession *s, struct ctrack *t, uint64_t now);
+void ctrack_forget(struct csession *s, struct ctrack *t);
+void ctrack_free_all(struct csession *s);
+void ctrack_want_ack(struct csession *s, struct ctrack *t, uint64_t now);
+void ctrack_send_acks(struct csession *s, uint64_t now);
+
+/* ---- fill.c: gaps ---- */
+/* Looks whether something is missing, and asks for it. */
+void cfill_check(struct csession *s, struct ctrack *t, uint64_t now);
+/* Last seq to fetch before something else can go on; 0 when nothing is missing. */
+uint64_t cfill_goal(const struct ctrack *t);
+
+/* ---- deliver.c: to the handlers ---- */
+void cdeliver(struct csession *s, const struct wire_server_msg *m, enum confab_source source);
+/* Terminated; empty for the zero id. */
+void cdeliver_conv(struct conv_id conv, char out[CONFAB_CONV_SIZE]);
+static inline struct confab_text ctext(struct span s)
+{
+    return (struct confab_text){(const char *)s.p, s.n};
+}
+
+/* ---- outbox.c ---- */
+void coutbox_pump(struct csession *s, uint64_t now);
+void coutbox_link_down(struct csession *s);
+CONFAB_NODISCARD enum confab_err coutbox_acked(struct csession *s, const struct wire_sent *a,
+                                               uint64_t now);
+/* An error frame with a client_msg_id. False when it is not one of ours. */
+bool coutbox_refused(struct csession *s, const struct wire_failure *f, uint64_t now);
+/* Appends; used by csession_send and when the state is loaded. */
+CONFAB_NODISCARD enum confab_err coutbox_add(struct csession *s, const struct confab_outgoing *m,
+                                             struct conv_id conv, bool tried, const char *cmid);
+void coutbox_free_all(struct csession *s);
+
+/* ---- state.c ---- */
+CONFAB_NODISCARD enum confab_err cstate_load(struct csession *s, struct span data);
+CONFAB_NODISCARD enum confab_err cstate_put(struct csession *s, struct buf *out);
+
+/* Code of the wire for users of the library, and back from internal ones. */
+enum confab_error cerror_of_wire(struct span code);
+enum confab_error cerror_of(enum confab_err err);
+/* A code of the server without one of ours, that says: try again. */
+bool cerror_passes(struct span code);
+
+#endif

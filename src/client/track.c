@@ -1,0 +1,606 @@
+/*
+ * Positions: for each conversation the seq up to which events were handed out. An event that is
+ * next is handed out, an older one is ignored, a later one is held until what is before it has
+ * come: with a page of the resume under way, else from history (fill.c).
+ *
+ * Held events are bounded over all conversations. One that finds no room is dropped, and its seq
+ * becomes the conversation's target: history has it as well.
+ *
+ * Between resume and caught_up a live event of a conversation without a position says nothing about
+ * what is before it, since its page may be still to come: it is held. After caught_up every
+ * conversation of the user is known, so one that is not is new, and its first event is where it
+ * starts.
+ */
+#include <stdlib.h>
+
+#include "client/session_internal.h"
+
+struct ctrack *ctrack_find(const struct csession *s, struct conv_id conv)
+{
+    return idmap_get(&s->tracks, conv);
+}
+
+enum confab_err ctrack_add(struct csession *s, struct conv_id conv, struct ctrack **ret)
+{
+    if (idmap_len(&s->tracks) >= s->opt.conversations_max) {
+        s->stats.conv_refused++;
+        return CONFAB_LIMIT;
+    }
+    struct ctrack *t = calloc(1, sizeof(*t));
+    if (!t) {
+        return CONFAB_NOMEM;
+    }
+    t->conv = conv;
+    list_init(&t->acks);
+    list_init(&t->fills);
+    list_init(&t->held);
+    if (idmap_put(&s->tracks, conv, t) != CONFAB_OK) {
+        free(t);
+        return CONFAB_NOMEM;
+    }
+    *ret = t;
+    return CONFAB_OK;
+}
+
+static void drop_held(struct csession *s, struct ctrack *t)
+{
+    struct list *node;
+    while ((node = list_pop_front(&t->held))) {
+        struct cheld *h = LIST_ENTRY(node, struct cheld, node);
+        s->held_bytes -= h->n;
+        free(h);
+    }
+}
+
+void ctrack_forget(struct csession *s, struct ctrack *t)
+{
+    drop_held(s, t);
+    list_remove(&t->acks);
+    list_remove(&t->fills);
+    t->known = t->ahead = false;
+    t->seq = t->id = 0;
+    t->target_seq = t->target_id = 0;
+    t->deliver_seq = t->read_seq = 0;
+    t->acked_delivered = t->acked_read = 0;
+    t->fetch_id = 0;
+}
+
+void ctrack_free_all(struct csession *s)
+{
+    struct idmap_iter it = {0};
+    while (idmap_next(&s->tracks, &it)) {
+        drop_held(s, it.value);
+        free(it.value);
+    }
+    idmap_deinit(&s->tracks);
+}
+
+/* ---- Held events ---- */
+
+static void aim(struct ctrack *t, uint64_t seq, uint64_t id)
+{
+    if (seq > t->target_seq) {
+        t->target_seq = seq;
+        t->target_id = id;
+    }
+}
+
+/* Keeps a frame for later. Without room, or memory, it is fetched later. */
+static void hold(struct csession *s, struct ctrack *t, const struct wire_seq *at, struct span frame,
+                 enum confab_source source)
+{
+    struct list *after = t->held.prev;
+    while (after != &t->held && LIST_ENTRY(after, struct cheld, node)->seq > at->seq) {
+        after = after->prev;
+    }
+    if (after != &t->held && LIST_ENTRY(after, struct cheld, node)->seq == at->seq) {
+        s->stats.repeated++;
+        return;
+    }
+    struct cheld *h = NULL;
+    if (s->held_bytes + frame.n <= s->opt.held_bytes_max) {
+        h = malloc(sizeof(*h) + frame.n);
+    }
+    if (!h) {
+        s->stats.held_dropped++;
+        aim(t, at->seq, at->event_id);
+        return;
+    }
+    h->seq = at->seq;
+    h->id = at->event_id;
+    h->source = source;
+    h->n = (uint32_t)frame.n;
+    memcpy(h->frame, frame.p, frame.n);
+    list_push_front(after, &h->node);
+    s->held_bytes += frame.n;
+    s->stats.held++;
+}
+
+static bool is_own_leaving(const struct csession *s, const struct wire_server_msg *m)
+{
+    if (m->event != WIRE_S_MEMBERSHIP) {
+        return false;
+    }
+    const struct wire_membership *w = &m->u.membership;
+    if (w->action == WIRE_MEMBERS_LEAVE && w->at.from == s->user_id) {
+        return true;
+    }
+    if (w->action != WIRE_MEMBERS_REMOVE && w->action != WIRE_MEMBERS_LEAVE) {
+        return false;
+    }
+    struct json it;
+    struct wire_member member;
+    wire_list_begin(&it, w->members_json, NULL);
+    while (wire_member_next(&it, &member)) {
+        if (member.user_id == s->user_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Hands out the event and moves to it. */
+static void apply(struct csession *s, struct ctrack *t, const struct wire_server_msg *m,
+                  enum confab_source source, uint64_t now)
+{
+    const struct wire_seq *at = &m->u.at;
+    t->seq = at->seq;
+    t->id = at->event_id;
+    t->ahead = true;
+    csession_touch(s, now);
+    if (m->event == WIRE_S_NEW_MESSAGE && at->from != s->user_id) {
+        t->deliver_seq = at->seq;
+        ctrack_want_ack(s, t, now);
+    }
+    bool leaving = is_own_leaving(s, m);
+    cdeliver(s, m, source);
+    if (leaving) {
+        ctrack_forget(s, t);
+    }
+}
+
+void ctrack_drain(struct csession *s, struct ctrack *t, uint64_t now)
+{
+    while (t->known && !list_is_empty(&t->held)) {
+        struct cheld *h = LIST_ENTRY(t->held.next, struct cheld, node);
+        if (h->seq > t->seq + 1) {
+            return;
+        }
+        list_remove(&h->node);
+        s->held_bytes -= h->n;
+        if (h->seq <= t->seq) {
+            s->stats.repeated++;
+            free(h);
+            continue;
+        }
+        struct span frame = span_of(h->frame, h->n);
+        uint8_t *block = memchr(h->frame, '\\', h->n) ? malloc(h->n) : NULL;
+        struct scratch scratch;
+        scratch_init(&scratch, block, block ? h->n : 0);
+        struct wire_server_msg m;
+        struct wire_error why;
+        if (wire_parse_server(frame, &scratch, &m, &why) == CONFAB_OK) {
+            apply(s, t, &m, h->source, now);
+        } else {
+            /* No memory to decode it: it was valid when it came. History has it as well. */
+            aim(t, h->seq, h->id);
+            free(block);
+            free(h);
+            return;
+        }
+        free(block);
+        free(h);
+    }
+}
+
+/* ---- Live ---- */
+
+enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m, struct span frame,
+                            uint64_t now)
+{
+    const struct wire_seq *at = &m->u.at;
+    if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0) {
+        return CONFAB_OK;
+    }
+    struct ctrack *t = ctrack_find(s, at->conv);
+    if (!t) {
+        enum confab_err err = ctrack_add(s, at->conv, &t);
+        if (err == CONFAB_LIMIT) {
+            csession_error(s, CONFAB_E_FULL, "too many conversations");
+            return CONFAB_OK;
+        }
+        if (err) {
+            return err;
+        }
+    }
+    if (!t->known && s->phase == CPHASE_LIVE) {
+        t->known = true;
+        t->seq = at->seq - 1;
+        t->id = 0;
+    }
+    if (t->known && at->seq <= t->seq) {
+        s->stats.repeated++;
+        return CONFAB_OK;
+    }
+    if (t->known && at->seq == t->seq + 1) {
+        apply(s, t, m, CONFAB_LIVE, now);
+        ctrack_drain(s, t, now);
+    } else if (frame.n > 0) {
+        hold(s, t, at, frame, CONFAB_LIVE);
+    } else {
+        /* An own message, put together from its ack. */
+        struct buf b;
+        buf_init(&b);
+        wire_put_new_message(&b, &m->u.message);
+        if (buf_ok(&b)) {
+            hold(s, t, at, span_of(b.data, b.len), CONFAB_LIVE);
+        } else {
+            aim(t, at->seq, at->event_id);
+        }
+        buf_deinit(&b);
+    }
+    if (s->phase == CPHASE_LIVE) {
+        cfill_check(s, t, now);
+    }
+    return CONFAB_OK;
+}
+
+void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, uint64_t id,
+                       uint64_t now)
+{
+    struct ctrack *t = ctrack_find(s, conv);
+    if (t && t->known && seq > t->seq) {
+        aim(t, seq, id);
+        if (s->phase == CPHASE_LIVE) {
+            cfill_check(s, t, now);
+        }
+    }
+}
+
+/* ---- Resume ---- */
+
+struct page_entry {
+    const struct wire_conv *c;
+    struct scratch scratch; /* for one event */
+    bool gap;               /* what comes before the page is missing */
+};
+
+static void tell_conversation(struct csession *s, const struct wire_conv *c, bool known)
+{
+    if (!s->on.on_conversation) {
+        return;
+    }
+    struct confab_conversation out = {
+        .kind = (enum confab_conv_kind)c->kind,
+        .left = c->left,
+        .known = known,
+    };
+    cdeliver_conv(c->conv, out.conv);
+    if (!c->left) {
+        out.role = (enum confab_role)c->role;
+        out.muted = c->muted;
+        out.pinned = c->pinned;
+        out.name = ctext(c->name);
+        out.with = c->with;
+        out.members = c->members;
+        out.head = c->head;
+        out.last_message_ms = c->last_message_ms;
+        out.unread = c->unread;
+        out.mentions = c->mentions;
+        out.delivered = c->delivered;
+        out.read = c->read;
+        out.preview_id = c->preview.message_id;
+        out.preview_from = c->preview.from;
+        out.preview_ms = c->preview.sent_at_ms;
+        out.preview = ctext(c->preview.content);
+    }
+    s->on.on_conversation(s->arg, &out);
+}
+
+static enum confab_err next_event(struct page_entry *e, struct json *it,
+                                  struct wire_server_msg *ret, struct span *ret_frame)
+{
+    struct wire_error why;
+    if (!wire_event_next(it, ret_frame)) {
+        return json_ok(it) ? CONFAB_EOF : CONFAB_INVALID;
+    }
+    scratch_reset(&e->scratch);
+    enum confab_err err = wire_parse_server(*ret_frame, &e->scratch, ret, &why);
+    if (err) {
+        return err;
+    }
+    if (wire_in_sequence(ret->event) && !conv_id_eq(ret->u.at.conv, e->c->conv)) {
+        return CONFAB_INVALID;
+    }
+    return CONFAB_OK;
+}
+
+/* Does the page show another event where ours is? Then the server's history is another one. */
+static bool contradicts(struct page_entry *e, const struct ctrack *t)
+{
+    const struct wire_conv *c = e->c;
+    if (t->id == 0) {
+        return false;
+    }
+    if (c->head == t->seq && c->head_id != 0 && c->head_id != t->id) {
+        return true;
+    }
+    if (c->covered_from > t->seq || c->covered_to < t->seq) {
+        return false;
+    }
+    struct json it;
+    struct wire_server_msg m;
+    struct span frame;
+    wire_list_begin(&it, c->events, NULL);
+    while (next_event(e, &it, &m, &frame) == CONFAB_OK) {
+        if (wire_in_sequence(m.event) && m.u.at.seq >= t->seq) {
+            return m.u.at.seq == t->seq && m.u.at.event_id != t->id;
+        }
+    }
+    return false;
+}
+
+static enum confab_err page_events(struct csession *s, struct ctrack *t, struct page_entry *e,
+                                   enum confab_source source, uint64_t now)
+{
+    struct json it;
+    struct wire_server_msg m;
+    struct span frame;
+    enum confab_err err;
+    wire_list_begin(&it, e->c->events, NULL);
+    while ((err = next_event(e, &it, &m, &frame)) == CONFAB_OK) {
+        if (!wire_in_sequence(m.event)) {
+            continue;
+        }
+        const struct wire_seq *at = &m.u.at;
+        if (at->seq < e->c->covered_from || at->seq > e->c->covered_to) {
+            return CONFAB_INVALID;
+        }
+        if (at->seq <= t->seq) {
+            s->stats.repeated++;
+        } else if (e->gap) {
+            hold(s, t, at, frame, source);
+        } else {
+            apply(s, t, &m, source, now);
+            if (!t->known) {
+                return CONFAB_OK; /* it was our own leaving */
+            }
+        }
+    }
+    return err == CONFAB_EOF ? CONFAB_OK : err;
+}
+
+static void skip_to(struct csession *s, struct ctrack *t, uint64_t seq)
+{
+    s->stats.gaps_skipped++;
+    struct confab_gap gap = {.from_seq = t->seq + 1, .to_seq = seq};
+    cdeliver_conv(t->conv, gap.conv);
+    t->seq = seq;
+    t->id = 0;
+    if (s->on.on_gap) {
+        s->on.on_gap(s->arg, &gap);
+    }
+}
+
+/* Where to begin in a conversation seen for the first time. */
+static void start_at_page(struct ctrack *t, const struct wire_conv *c, bool covers)
+{
+    t->known = true;
+    t->seq = covers ? c->covered_from - 1 : c->head;
+    t->id = covers ? 0 : c->head_id;
+}
+
+static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint64_t now)
+{
+    const struct wire_conv *c = e->c;
+    bool covers = c->covered_from > 0 && c->covered_to >= c->covered_from;
+    enum confab_source source = CONFAB_MISSED;
+    struct ctrack *t = ctrack_find(s, c->conv);
+    tell_conversation(s, c, t && t->known);
+    if (c->left) {
+        if (t) {
+            ctrack_forget(s, t);
+        }
+        return CONFAB_OK;
+    }
+    if (!t) {
+        enum confab_err err = ctrack_add(s, c->conv, &t);
+        if (err) {
+            return err == CONFAB_LIMIT ? CONFAB_OK : err;
+        }
+    }
+    if (t->known && (c->reset || contradicts(e, t))) {
+        char conv[CONFAB_CONV_SIZE];
+        s->stats.resets++;
+        ctrack_forget(s, t);
+        cdeliver_conv(c->conv, conv);
+        if (s->on.on_reset) {
+            s->on.on_reset(s->arg, conv);
+        }
+    }
+    if (!t->known) {
+        source = CONFAB_FIRST;
+        start_at_page(t, c, covers);
+    }
+    if (covers && c->covered_from > t->seq + 1) {
+        if (c->covered_from - 1 - t->seq > s->opt.fill_max) {
+            skip_to(s, t, c->covered_from - 1);
+        } else {
+            e->gap = true;
+        }
+    }
+    enum confab_err err = page_events(s, t, e, source, now);
+    if (err || !t->known) {
+        return err;
+    }
+    uint64_t end_id = c->covered_to == c->head ? c->head_id : 0;
+    if (e->gap) {
+        aim(t, c->covered_to, end_id);
+    } else if (covers && c->covered_to > t->seq) {
+        /* The last ones are hidden from this user. */
+        t->seq = c->covered_to;
+        t->id = end_id;
+        t->ahead = true;
+    }
+    if (c->head > t->seq) {
+        aim(t, c->head, c->head_id);
+    }
+    t->acked_delivered = c->delivered;
+    t->acked_read = c->read;
+    if (c->kind != WIRE_SELF && t->seq > c->delivered) {
+        t->deliver_seq = t->seq;
+        ctrack_want_ack(s, t, now);
+    }
+    ctrack_drain(s, t, now);
+    return CONFAB_OK;
+}
+
+enum confab_err ctrack_page(struct csession *s, struct span page, struct scratch *scratch,
+                            uint64_t now)
+{
+    /* Of its own, so that one event's strings do not use up the room of the next. */
+    uint8_t *block = NULL;
+    if (scratch->cap > 0) {
+        block = malloc(scratch->cap);
+        if (!block) {
+            return CONFAB_NOMEM;
+        }
+    }
+    struct json it;
+    struct wire_conv c;
+    enum confab_err err = CONFAB_OK;
+    wire_list_begin(&it, page, scratch);
+    while (!err && s->phase == CPHASE_SYNC && wire_conv_next(&it, &c)) {
+        struct page_entry e = {.c = &c};
+        scratch_init(&e.scratch, block, block ? scratch->cap : 0);
+        err = page_conv(s, &e, now);
+    }
+    if (!err && !json_ok(&it)) {
+        err = it.err;
+    }
+    free(block);
+    return err;
+}
+
+void ctrack_caught_up(struct csession *s, uint64_t now)
+{
+    struct idmap_iter it = {0};
+    while (s->phase == CPHASE_SYNC && idmap_next(&s->tracks, &it)) {
+        struct ctrack *t = it.value;
+        if (!t->known && !list_is_empty(&t->held)) {
+            t->known = true;
+            t->seq = LIST_ENTRY(t->held.next, struct cheld, node)->seq - 1;
+            t->id = 0;
+        }
+        ctrack_drain(s, t, now);
+        if (!t->known) {
+            continue;
+        }
+        if (!list_is_empty(&t->held)) {
+            /* The new token says that these have come: remember it beyond this process. */
+            struct cheld *last = LIST_ENTRY(t->held.prev, struct cheld, node);
+            aim(t, last->seq, last->id);
+        }
+        t->ahead = false;
+        if (t->deliver_seq > t->acked_delivered || t->read_seq > t->acked_read) {
+            ctrack_want_ack(s, t, now);
+        }
+        cfill_check(s, t, now);
+    }
+}
+
+void ctrack_link_down(struct csession *s)
+{
+    struct idmap_iter it = {0};
+    while (idmap_next(&s->tracks, &it)) {
+        struct ctrack *t = it.value;
+        drop_held(s, t);
+        list_remove(&t->acks);
+        t->next_ack_ms = 0;
+        if (t->ahead) {
+            /* The latest acks may have been lost; they merge by maximum. */
+            t->acked_delivered = 0;
+            t->acked_read = 0;
+        }
+    }
+}
+
+/* ---- Acks ---- */
+
+void ctrack_want_ack(struct csession *s, struct ctrack *t, uint64_t now)
+{
+    if (list_is_linked(&t->acks) ||
+        ((s->opt.flags & CONFAB_NO_DELIVERED) != 0 && t->read_seq <= t->acked_read)) {
+        return;
+    }
+    t->next_ack_ms = MAX(t->next_ack_ms, now);
+    struct list *after = s->acks.prev;
+    while (after != &s->acks &&
+           LIST_ENTRY(after, struct ctrack, acks)->next_ack_ms > t->next_ack_ms) {
+        after = after->prev;
+    }
+    list_push_front(after, &t->acks);
+}
+
+static bool send_ack(struct csession *s, const struct ctrack *t, uint64_t seq,
+                     enum wire_status status, uint64_t now)
+{
+    size_t mark = clink_frame_begin(s);
+    wire_put_client_ack(&s->out, &(struct wire_ack){.conv = t->conv, .seq = seq, .status = status});
+    return clink_frame_end(s, mark, now);
+}
+
+void ctrack_send_acks(struct csession *s, uint64_t now)
+{
+    while (csession_is_signed_in(s) && !list_is_empty(&s->acks)) {
+        struct ctrack *t = LIST_ENTRY(s->acks.next, struct ctrack, acks);
+        if (t->next_ack_ms > now) {
+            return;
+        }
+        list_remove(&t->acks);
+        bool quiet = (s->opt.flags & CONFAB_NO_DELIVERED) != 0;
+        if (!quiet && t->deliver_seq > t->acked_delivered) {
+            t->acked_delivered = t->deliver_seq;
+            t->next_ack_ms = now + CSESSION_ACK_MS;
+            if (!send_ack(s, t, t->deliver_seq, WIRE_DELIVERED, now)) {
+                return;
+            }
+        }
+        if (t->read_seq > t->acked_read) {
+            t->acked_read = t->read_seq;
+            t->next_ack_ms = now + CSESSION_ACK_MS;
+            if (!send_ack(s, t, t->read_seq, WIRE_READ, now)) {
+                return;
+            }
+        }
+    }
+}
+
+enum confab_error csession_mark_read(struct csession *s, struct conv_id conv, uint64_t seq,
+                                     uint64_t now)
+{
+    struct ctrack *t = ctrack_find(s, conv);
+    if (!t || !t->known) {
+        return CONFAB_E_NOT_FOUND;
+    }
+    if (seq > t->read_seq) {
+        t->read_seq = MIN(seq, t->seq);
+        csession_touch(s, now);
+        if (csession_is_signed_in(s) && t->read_seq > t->acked_read) {
+            ctrack_want_ack(s, t, now);
+        }
+    }
+    return CONFAB_E_OK;
+}
+
+bool csession_position(const struct csession *s, struct conv_id conv, uint64_t *ret_seq,
+                       uint64_t *ret_id)
+{
+    const struct ctrack *t = ctrack_find(s, conv);
+    if (!t || !t->known) {
+        return false;
+    }
+    *ret_seq = t->seq;
+    *ret_id = t->id;
+    return true;
+}
