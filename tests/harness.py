@@ -111,8 +111,9 @@ class Server:
 
     def command(self):
         command = [str(BUILD / "confabd"), "--data", str(self.data)]
-        if "--port" not in self.flags:
-            command += ["--port", "0"]
+        for flag, value in (("--port", "0"), ("--password-cost", "low")):
+            if flag not in self.flags:
+                command += [flag, value]
         return command + self.flags
 
     def spawn(self):
