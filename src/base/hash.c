@@ -10,9 +10,13 @@
 
 #include "base/check.h"
 
-enum { MIN_BITS = 3, MAX_BITS = 40 };
+/* TAKE_OVER: slots of the old table that a put moves, then on to the end of their run. */
+enum { MIN_BITS = 3, MAX_BITS = 40, TAKE_OVER = 16 };
 
 __extension__ typedef unsigned __int128 u128;
+
+/* Stages of a walk: entering a table and being inside it. */
+enum { WALK_BEGIN = 0, WALK_NOW, WALK_IN_NOW, WALK_IN_OLD };
 
 static inline size_t room(size_t cap)
 {
@@ -45,6 +49,7 @@ struct u64map_slot {
 
 #define TABLE(x)       u64_##x
 #define TABLE_MAP      struct u64map
+#define TABLE_ONE      struct u64map_table
 #define TABLE_SLOT     struct u64map_slot
 #define TABLE_KEY      uint64_t
 #define TABLE_EMPTY(s) ((s)->key == 0)
@@ -53,6 +58,7 @@ struct u64map_slot {
 #include "base/hash_internal.h"
 #undef TABLE
 #undef TABLE_MAP
+#undef TABLE_ONE
 #undef TABLE_SLOT
 #undef TABLE_KEY
 #undef TABLE_EMPTY
@@ -66,6 +72,7 @@ struct idmap_slot {
 
 #define TABLE(x)       id_##x
 #define TABLE_MAP      struct idmap
+#define TABLE_ONE      struct idmap_table
 #define TABLE_SLOT     struct idmap_slot
 #define TABLE_KEY      struct conv_id
 #define TABLE_EMPTY(s) ((s)->value == NULL)
@@ -83,7 +90,7 @@ void u64map_init(struct u64map *m, uint64_t seed)
 
 void u64map_deinit(struct u64map *m)
 {
-    free(m->slots);
+    u64_free(m);
     u64map_init(m, m->seed);
 }
 
@@ -115,7 +122,7 @@ enum confab_err u64map_put(struct u64map *m, uint64_t key, uint64_t value)
     if (err) {
         return err;
     }
-    u64_insert(m, (struct u64map_slot){key, value});
+    u64_add(m, (struct u64map_slot){key, value});
     m->len++;
     return CONFAB_OK;
 }
@@ -151,21 +158,20 @@ void u64map_shrink(struct u64map *m)
 
 size_t u64map_bytes(const struct u64map *m)
 {
-    return u64_cap(m) * sizeof(*m->slots);
+    return (u64_cap(m->now) + u64_cap(m->old)) * sizeof(*m->now.slots);
 }
 
 bool u64map_next(const struct u64map *m, struct u64map_iter *it)
 {
-    if (it->stage == 0) {
-        it->stage = 1;
+    if (it->stage == WALK_BEGIN) {
+        it->stage = WALK_NOW;
         if (m->has_zero) {
             it->key = 0;
             it->value = u64map_find(m, 0);
             return true;
         }
     }
-    struct u64map_slot *s = u64_walk(m, &it->at, &it->left, it->stage == 1);
-    it->stage = 2;
+    struct u64map_slot *s = u64_walk(m, &it->at, &it->left, &it->stage);
     if (!s) {
         return false;
     }
@@ -184,7 +190,7 @@ void idmap_init(struct idmap *m, uint64_t seed)
 
 void idmap_deinit(struct idmap *m)
 {
-    free(m->slots);
+    id_free(m);
     idmap_init(m, m->seed);
 }
 
@@ -206,7 +212,7 @@ enum confab_err idmap_put(struct idmap *m, struct conv_id key, void *value)
     if (err) {
         return err;
     }
-    id_insert(m, (struct idmap_slot){key, value});
+    id_add(m, (struct idmap_slot){key, value});
     m->len++;
     return CONFAB_OK;
 }
@@ -235,13 +241,12 @@ void idmap_shrink(struct idmap *m)
 
 size_t idmap_bytes(const struct idmap *m)
 {
-    return id_cap(m) * sizeof(*m->slots);
+    return (id_cap(m->now) + id_cap(m->old)) * sizeof(*m->now.slots);
 }
 
 bool idmap_next(const struct idmap *m, struct idmap_iter *it)
 {
-    struct idmap_slot *s = id_walk(m, &it->at, &it->left, it->stage == 0);
-    it->stage = 1;
+    struct idmap_slot *s = id_walk(m, &it->at, &it->left, &it->stage);
     if (!s) {
         return false;
     }

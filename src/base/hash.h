@@ -4,8 +4,8 @@
  *
  * Slots are kept in the order of their keys' hashes (linear probing in which the entry nearer to
  * its home gives way), and the home is taken from the hash's upper bits. So a miss ends early even
- * in a full table, and growing reads and writes memory in sequence: about 3 ms for a million
- * entries.
+ * in a full table, and a growing one is filled from its beginning to its end. It grows a little
+ * with each put: no single one pays for a million entries.
  *
  * Give each map its own seed from a random source: it keeps others from choosing keys that collide,
  * and makes it safe to fill one map while walking another. The order of a walk depends only on the
@@ -25,12 +25,18 @@
 #include "base/id.h"
 
 struct u64map_slot;
-struct u64map {
+struct u64map_table {
     struct u64map_slot *slots; /* NULL or 1 << bits of them */
-    uint64_t seed;
-    uint64_t zero_value; /* of key 0, which marks empty slots inside the table */
-    size_t len;          /* with key 0 */
     uint8_t bits;
+};
+struct u64map {
+    struct u64map_table now;
+    struct u64map_table old; /* what `now` is taking over, after growing */
+    size_t old_at;           /* next slot to take over; the one before it is free */
+    size_t old_left;
+    uint64_t seed;
+    uint64_t zero_value; /* of key 0, which marks free slots inside a table */
+    size_t len;          /* with key 0 */
     bool has_zero;
 };
 
@@ -80,11 +86,17 @@ struct u64map_iter {
 bool u64map_next(const struct u64map *m, struct u64map_iter *it);
 
 struct idmap_slot;
-struct idmap {
+struct idmap_table {
     struct idmap_slot *slots;
+    uint8_t bits;
+};
+struct idmap {
+    struct idmap_table now; /* as in u64map */
+    struct idmap_table old;
+    size_t old_at;
+    size_t old_left;
     uint64_t seed;
     size_t len;
-    uint8_t bits;
 };
 
 void idmap_init(struct idmap *m, uint64_t seed);

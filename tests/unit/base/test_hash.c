@@ -18,24 +18,30 @@ static void *unit_calloc(size_t n, size_t size)
 enum { KEYS = 400 };
 
 /* The promise of hash_internal.h: no gap between home and entry, and nobody richer is passed by. */
-static bool u64_is_sound(const struct u64map *m)
+static bool table_is_sound(struct u64map_table t, uint64_t seed, size_t *entries)
 {
-    size_t cap = u64_cap(m);
-    size_t entries = 0;
+    size_t cap = u64_cap(t);
     for (size_t i = 0; i < cap; i++) {
-        if (m->slots[i].key == 0) {
+        if (t.slots[i].key == 0) {
             continue;
         }
-        entries++;
-        size_t distance = u64_distance(m, i);
+        (*entries)++;
+        size_t distance = u64_distance(t, seed, i);
         if (distance > 0) {
             size_t before = (i - 1) & (cap - 1);
-            if (m->slots[before].key == 0 || u64_distance(m, before) + 1 < distance) {
+            if (t.slots[before].key == 0 || u64_distance(t, seed, before) + 1 < distance) {
                 return false;
             }
         }
     }
-    return entries == m->len - m->has_zero && (cap == 0 || entries <= cap - cap / 8);
+    return true;
+}
+
+static bool u64_is_sound(const struct u64map *m)
+{
+    size_t entries = 0;
+    return table_is_sound(m->now, m->seed, &entries) && table_is_sound(m->old, m->seed, &entries) &&
+           entries == m->len - m->has_zero && entries <= room(u64_cap(m->now));
 }
 
 static void test_hash__u64map_equals_model(void **state)
@@ -49,6 +55,7 @@ static void test_hash__u64map_equals_model(void **state)
     bool has[KEYS] = {false};
     uint64_t values[KEYS] = {0};
     size_t len = 0;
+    int while_growing = 0;
     for (int step = 0; step < 60000; step++) {
         /* Phases of growing and of shrinking; key 0 takes part. */
         uint64_t key = random_below(&rnd.base, KEYS);
@@ -67,10 +74,11 @@ static void test_hash__u64map_equals_model(void **state)
             len -= has[key];
             has[key] = false;
         }
-        if (random_below(&rnd.base, 500) == 0) {
+        if (random_below(&rnd.base, 100) == 0) {
             u64map_shrink(&m);
         }
         unit_check(seed, u64map_len(&m) == len);
+        while_growing += m.old.slots != NULL;
         uint64_t probe = random_below(&rnd.base, KEYS);
         uint64_t got = 0;
         unit_check(seed, u64map_get(&m, probe, &got) == has[probe]);
@@ -79,6 +87,7 @@ static void test_hash__u64map_equals_model(void **state)
             unit_check(seed, u64_is_sound(&m));
         }
     }
+    assert_true(while_growing > 20);
     u64map_deinit(&m);
 }
 
@@ -161,15 +170,45 @@ static void test_hash__sequences_stay_near_their_homes(void **state)
         for (uint64_t i = 1; i <= n; i++) {
             assert_int_equal(u64map_put(&m, i * strides[k], i), CONFAB_OK);
         }
-        assert_int_equal(u64_cap(&m), 65536);
+        assert_int_equal(u64_cap(m.now), 65536);
+        assert_null(m.old.slots);
         size_t total = 0;
-        for (size_t i = 0; i < u64_cap(&m); i++) {
-            total += m.slots[i].key != 0 ? u64_distance(&m, i) : 0;
+        for (size_t i = 0; i < u64_cap(m.now); i++) {
+            total += m.now.slots[i].key != 0 ? u64_distance(m.now, m.seed, i) : 0;
         }
         /* (1 / (1 - load) - 1) / 2 = 3.5 is expected of random keys. */
         assert_true(total / n <= 5);
         u64map_deinit(&m);
     }
+}
+
+/* No put moves more than a few runs, and a grown map is done moving long before it grows again. */
+static void test_hash__growing_is_spread(void **state)
+{
+    (void)state;
+    struct u64map m;
+    u64map_init(&m, 77);
+    size_t left = 0;
+    size_t most = 0;
+    for (uint64_t i = 1; i <= 500000; i++) {
+        size_t cap = u64_cap(m.now);
+        assert_int_equal(u64map_put(&m, i, i), CONFAB_OK);
+        if (u64_cap(m.now) != cap) {
+            assert_int_equal(left, 0);
+            left = cap;
+        }
+        size_t now_left = m.old.slots ? m.old_left : 0;
+        most = left - now_left > most ? left - now_left : most;
+        left = now_left;
+        if (i % 9999 == 0) {
+            /* Reads and deletes work in the middle of it. */
+            assert_true(u64map_del(&m, i, NULL));
+            assert_false(u64map_has(&m, i));
+            assert_true(u64map_has(&m, 1) && u64map_has(&m, i - 1));
+        }
+    }
+    assert_true(most < 3000);
+    u64map_deinit(&m);
 }
 
 static void test_hash__memory_follows_len(void **state)
@@ -296,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_hash__walk_sees_each_once_while_deleting),
         cmocka_unit_test(test_hash__same_seed_same_walk),
         cmocka_unit_test(test_hash__sequences_stay_near_their_homes),
+        cmocka_unit_test(test_hash__growing_is_spread),
         cmocka_unit_test(test_hash__memory_follows_len),
         cmocka_unit_test(test_hash__without_memory_nothing_changes),
         cmocka_unit_test(test_hash__idmap_equals_model),
