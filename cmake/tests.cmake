@@ -41,3 +41,12 @@ confab_tests(unit/client DEPS confab_client confab_proto confab_base)
 confab_tests(contract DEPS ${ALL_ADAPTERS} confab_base)
 confab_tests(sim DEPS confab_gateway confab_core confab_client confab_proto ${ALL_ADAPTERS}
   confab_base)
+
+# Measurements, built on request only and never run by ctest: ninja bench_<name>.
+file(GLOB BENCHES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/bench_*.c)
+foreach(SRC ${BENCHES})
+  get_filename_component(NAME ${SRC} NAME_WE)
+  add_executable(${NAME} EXCLUDE_FROM_ALL ${SRC})
+  target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
+  target_link_libraries(${NAME} PRIVATE ${ALL_ADAPTERS} confab_base)
+endforeach()
