@@ -31,6 +31,7 @@ struct segment {
     uint64_t used; /* offset behind the last batch */
     uint32_t pins; /* readers; a pinned segment is not trimmed */
     bool leaving;  /* being trimmed: not read any more */
+    bool damaged;  /* log_scan found some of it, or what follows it, lost */
     /* About every size / SEGMENT_INDEX_MAX bytes, so that a read need not walk from the start. */
     uint32_t marks;
     struct segment_mark mark[SEGMENT_INDEX_MAX];
@@ -60,6 +61,7 @@ struct scan {
     struct u64_list unreadable;   /* segments without a valid header */
     struct u64_list spares;
     uint64_t number_max;
+    uint64_t end_max; /* damage.open_ended: no LSN from here on was ever given */
     struct local_log_damage damage;
 };
 /*
@@ -72,6 +74,15 @@ CONFAB_NODISCARD enum confab_err log_scan(struct disk *disk, uint64_t verify_fro
 void scan_deinit(struct scan *scan);
 void damage_add(struct local_log_damage *d, uint64_t segment, uint64_t offset, uint64_t from,
                 uint64_t to);
+
+/* Everything of a segment that can be read, up to `target` or, for UINT64_MAX, its tail. */
+struct salvage {
+    enum confab_err (*on_batch)(void *arg, const struct batch_view *view);
+    enum confab_err (*on_gap)(void *arg, uint64_t offset, uint64_t from_lsn, uint64_t to_lsn);
+    void *arg;
+};
+CONFAB_NODISCARD enum confab_err segment_salvage(struct segment_reader *r, uint64_t target,
+                                                 bool verify, const struct salvage *to);
 
 /* Writes batches into a file that is not a segment yet: copies by recovery and repair. */
 struct segment_writer {

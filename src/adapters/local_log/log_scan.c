@@ -185,6 +185,59 @@ static enum confab_err drop_superseded(struct scan *scan)
     return CONFAB_OK;
 }
 
+enum confab_err segment_salvage(struct segment_reader *r, uint64_t target, bool verify,
+                                const struct salvage *to)
+{
+    while (r->next_lsn < target) {
+        struct batch_view view;
+        enum confab_err err = segment_next(r, verify, &view);
+        if (!err) {
+            err = to->on_batch(to->arg, &view);
+            if (err) {
+                return err;
+            }
+            continue;
+        }
+        if (err != CONFAB_EOF && err != CONFAB_CORRUPT) {
+            return err;
+        }
+        uint64_t lsn = r->next_lsn;
+        uint64_t offset = r->offset;
+        err = segment_resync(r);
+        if (err == CONFAB_EOF) {
+            return target == UINT64_MAX ? CONFAB_OK : to->on_gap(to->arg, offset, lsn, target);
+        }
+        if (!err && r->next_lsn != lsn) {
+            err = to->on_gap(to->arg, offset, lsn, r->next_lsn);
+        }
+        if (err) {
+            return err;
+        }
+    }
+    /* Two segments over the same LSNs: nothing writes that. */
+    return r->next_lsn > target ? to->on_gap(to->arg, r->offset, target, r->next_lsn) : CONFAB_OK;
+}
+
+struct scan_walk {
+    struct segment *seg;
+    struct local_log_damage *damage;
+};
+
+static enum confab_err on_scan_batch(void *arg, const struct batch_view *view)
+{
+    struct scan_walk *w = arg;
+    segment_note(w->seg, view->head.base_lsn, view->offset);
+    return CONFAB_OK;
+}
+
+static enum confab_err on_scan_gap(void *arg, uint64_t offset, uint64_t from, uint64_t to)
+{
+    struct scan_walk *w = arg;
+    w->seg->damaged = true;
+    damage_add(w->damage, w->seg->number, offset, from, to);
+    return CONFAB_OK;
+}
+
 /* Walks a segment up to `target` (UINT64_MAX for the last one: up to its tail). */
 static enum confab_err scan_segment(struct disk *disk, struct segment *seg, uint64_t target,
                                     bool verify, struct local_log_damage *damage)
@@ -194,39 +247,11 @@ static enum confab_err scan_segment(struct disk *disk, struct segment *seg, uint
     if (err) {
         return err;
     }
-    while (r.next_lsn < target) {
-        struct batch_view view;
-        err = segment_next(&r, verify, &view);
-        if (!err) {
-            segment_note(seg, view.head.base_lsn, view.offset);
-            continue;
-        }
-        if (err != CONFAB_EOF && err != CONFAB_CORRUPT) {
-            goto out;
-        }
-        uint64_t lsn = r.next_lsn;
-        uint64_t offset = r.offset;
-        err = segment_resync(&r);
-        if (err == CONFAB_EOF) {
-            if (target != UINT64_MAX) {
-                damage_add(damage, seg->number, offset, lsn, target);
-            }
-            break;
-        }
-        if (err) {
-            goto out;
-        }
-        if (r.next_lsn != lsn) {
-            damage_add(damage, seg->number, offset, lsn, r.next_lsn);
-        }
-    }
-    if (target != UINT64_MAX && r.next_lsn > target) {
-        damage_add(damage, seg->number, r.offset, target, r.next_lsn);
-    }
+    struct scan_walk w = {.seg = seg, .damage = damage};
+    struct salvage to = {.on_batch = on_scan_batch, .on_gap = on_scan_gap, .arg = &w};
+    err = segment_salvage(&r, target, verify, &to);
     seg->end_lsn = r.next_lsn;
     seg->used = r.offset;
-    err = CONFAB_OK;
-out:
     segment_reader_close(&r);
     return err;
 }
@@ -258,10 +283,18 @@ static enum confab_err judge_unreadable(struct disk *disk, struct scan *scan, ui
         if (err) {
             return err;
         }
-        to = from + size;
+        to = MAX(from, scan->end_max) + size;
         scan->damage.open_ended = true;
+        scan->end_max = to;
     }
-    damage_add(&scan->damage, number, 0, from, MAX(from, to));
+    to = MAX(from, to);
+    for (uint32_t i = 0; i < MIN(scan->damage.count, LOCAL_LOG_DAMAGE_MAX); i++) {
+        const struct local_log_range *r = &scan->damage.ranges[i];
+        if (r->from_lsn <= from && r->to_lsn >= to) {
+            return CONFAB_OK; /* seen as a hole behind the segment before it */
+        }
+    }
+    damage_add(&scan->damage, number, 0, from, to);
     return CONFAB_OK;
 }
 
