@@ -66,6 +66,7 @@ enum command_type {
 struct list_entry {
     struct conv_id conv;
     uint64_t muted_until_ms;
+    uint64_t since_ms; /* when the list learnt of the joining or leaving */
     uint8_t conv_kind;
     bool joined;
     bool pinned;
@@ -117,6 +118,7 @@ struct command {
     uint64_t actor;
     uint64_t origin; /* the host's: session handle, excluded from the live frame */
     void *context;   /* the host's */
+    uint64_t begun_ns; /* the host's: when the request was read */
     struct conv_id conv;
     uint64_t peer;
     struct event in; /* spans point into `body` */
