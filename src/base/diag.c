@@ -74,7 +74,8 @@ static void line_put_safe(struct line *l, const char *p, size_t n, bool quoted)
         char escaped[4] = {(char)c, 0, 0, 0};
         size_t len = 1;
         if (c < 0x20 || c == 0x7f) {
-            memcpy(escaped, "\\x", 2);
+            escaped[0] = '\\';
+            escaped[1] = 'x';
             escaped[2] = hex[c >> 4];
             escaped[3] = hex[c & 15];
             len = 4;

@@ -90,9 +90,9 @@ static size_t skip_whole_chars(const uint8_t *p, size_t i, size_t n)
     return i;
 }
 
-uint32_t utf8_step(uint32_t state, const void *data, size_t n)
+uint32_t utf8_step(uint32_t state, const void *text, size_t n)
 {
-    const uint8_t *p = data;
+    const uint8_t *p = text;
     size_t i = 0;
     if (state == UTF8_REJECT) {
         return state;
@@ -127,9 +127,9 @@ static inline bool is_continuation(uint8_t c)
     return (c & 0xc0) == 0x80;
 }
 
-size_t utf8_count(const void *data, size_t n)
+size_t utf8_count(const void *text, size_t n)
 {
-    const uint8_t *p = data;
+    const uint8_t *p = text;
     size_t continuations = 0;
     size_t i = 0;
     for (; n - i >= 8; i += 8) {
@@ -143,9 +143,9 @@ size_t utf8_count(const void *data, size_t n)
     return n - continuations;
 }
 
-size_t utf8_prefix(const void *data, size_t n, size_t chars)
+size_t utf8_prefix(const void *text, size_t n, size_t chars)
 {
-    const uint8_t *p = data;
+    const uint8_t *p = text;
     for (size_t i = 0; i < n; i++) {
         if (!is_continuation(p[i]) && chars-- == 0) {
             return i;

@@ -14,14 +14,14 @@
 #define UTF8_REJECT UINT32_MAX /* stays, whatever follows */
 
 /* Checks n further bytes. A result other than the two above means: inside a character. */
-uint32_t utf8_step(uint32_t state, const void *p, size_t n);
-static inline bool utf8_valid(const void *p, size_t n)
+uint32_t utf8_step(uint32_t state, const void *text, size_t n);
+static inline bool utf8_valid(const void *text, size_t n)
 {
-    return utf8_step(UTF8_ACCEPT, p, n) == UTF8_ACCEPT;
+    return utf8_step(UTF8_ACCEPT, text, n) == UTF8_ACCEPT;
 }
 /* Characters (code points) in valid text. */
-size_t utf8_count(const void *p, size_t n);
+size_t utf8_count(const void *text, size_t n);
 /* Bytes of the longest prefix of valid text with at most `chars` characters. */
-size_t utf8_prefix(const void *p, size_t n, size_t chars);
+size_t utf8_prefix(const void *text, size_t n, size_t chars);
 
 #endif

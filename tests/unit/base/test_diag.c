@@ -2,6 +2,7 @@
 #include "base/diag.h"
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
@@ -209,6 +210,27 @@ static void test_diag__threads_lose_nothing(void **state)
     assert_int_equal(told, THREADS * EACH);
 }
 
+/* Without a sink a line goes to standard error, whole. */
+static void test_diag__standard_error(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    int saved = dup(STDERR_FILENO);
+    assert_true(saved >= 0 && dup2(fds[1], STDERR_FILENO) >= 0);
+    diag_set_sink(NULL, NULL);
+    diag_info(DIAG_TEST, "to standard error | n=%d", 1);
+    assert_true(dup2(saved, STDERR_FILENO) >= 0);
+    close(saved);
+    close(fds[1]);
+    char got[256];
+    ssize_t n = read(fds[0], got, sizeof(got) - 1);
+    close(fds[0]);
+    assert_true(n > 0);
+    got[n] = '\0';
+    assert_string_equal(got, TS "level=info cat=test msg=\"to standard error\" n=1\n");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -216,6 +238,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_diag__a_line_stays_a_line, begin, end),
         cmocka_unit_test_setup_teardown(test_diag__levels, begin, end),
         cmocka_unit_test_setup_teardown(test_diag__repeated_errors_are_batched, begin, end),
+        cmocka_unit_test_setup_teardown(test_diag__standard_error, begin, end),
         cmocka_unit_test_setup_teardown(test_diag__threads_lose_nothing, begin, end),
     };
     return cmocka_run_group_tests_name("diag", tests, NULL, NULL);
