@@ -283,6 +283,11 @@ static enum confab_err recover(struct local_log *log, struct scan *scan)
         }
     }
     if (!err) {
+        /* A spare may have been a segment until just before the process died. Were it written now
+         * and its old name to come back with a power failure, it would be a damaged segment. */
+        err = disk_sync_dir(log->disk);
+    }
+    if (!err) {
         err = make_current(log, &scan->spares, old);
     }
     if (!err) {
@@ -324,7 +329,7 @@ enum confab_err local_log_open(const struct local_log_config *config, struct dis
     uint64_t began = clock_mono_ns(clock);
     err = log_scan(disk, c.verify_from, &scan);
     if (!err && scan.damage.count > 0) {
-        diag_error(DIAG_LOG, "%s; run repair | ranges=%" PRIu32, scan.damage.text,
+        diag_error(DIAG_LOG, "the log needs repair | what=\"%s\" ranges=%" PRIu32, scan.damage.text,
                    scan.damage.count);
         err = CONFAB_CORRUPT;
     }

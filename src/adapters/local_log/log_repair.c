@@ -135,7 +135,8 @@ enum confab_err local_log_repair(struct disk *disk, struct clock *clock, bool dr
         struct repair r = {.disk = disk, .clock = clock, .number_next = scan.number_max + 1};
         err = repair_all(&r, &scan);
         if (!err) {
-            diag_warn(DIAG_LOG, "%s: cut | ranges=%" PRIu32, scan.damage.text, scan.damage.count);
+            diag_warn(DIAG_LOG, "the log was repaired | what=\"%s\" ranges=%" PRIu32,
+                      scan.damage.text, scan.damage.count);
         }
     }
     if (!err) {

@@ -316,7 +316,8 @@ static struct log_submission *take(struct local_log *log, bool *ret_rotate)
     struct log_submission *last = NULL;
     if (first) {
         const struct segment *seg = log_current(log);
-        uint64_t room = seg->size - LOG_BLOCK - seg->used;
+        /* After recovery a mark may stand in the very last block. */
+        uint64_t room = seg->size - seg->used > LOG_BLOCK ? seg->size - seg->used - LOG_BLOCK : 0;
         *ret_rotate = batch_disk_bytes(first->bytes.len) > room;
         if (*ret_rotate) {
             room = log->config.segment_bytes - 2 * LOG_BLOCK;
