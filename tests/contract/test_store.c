@@ -615,9 +615,6 @@ static void test_store__done_may_submit_further_requests(void **state)
 static void test_store__rows_survive_a_reopen(void **state)
 {
     (void)state;
-    if (!bench.kind->persistent) {
-        skip();
-    }
     uint8_t sort[8];
     put_chunks(1, 1, 100, "flushed");
     assert_int_equal(bench_flush(bench.store), CONFAB_OK);
@@ -673,11 +670,13 @@ int main(void)
     int failed = 0;
     for (unsigned k = 0; k < BENCH_NKINDS; k++) {
         struct CMUnitTest tests[ARRAY_LEN(CASES)];
-        for (unsigned i = 0; i < ARRAY_LEN(CASES); i++) {
+        size_t n = ARRAY_LEN(CASES);
+        for (unsigned i = 0; i < n; i++) {
             tests[i] = CASES[i];
             tests[i].initial_state = (void *)&BENCH_KINDS[k];
         }
-        failed += cmocka_run_group_tests_name(BENCH_KINDS[k].name, tests, NULL, NULL);
+        n -= !BENCH_KINDS[k].persistent; /* the last case reopens */
+        failed += _cmocka_run_group_tests(BENCH_KINDS[k].name, tests, n, NULL, NULL);
     }
     return failed;
 }
