@@ -61,8 +61,8 @@ enum confab_err chunk_encode(struct chunk_codec *codec, struct buf *out, struct 
     size_t n = records.n;
     uint8_t *payload = out->data + start + CHUNK_HEADER;
     if (records.n >= COMPRESS_MIN) {
-        size_t got = ZSTD_compressCCtx(codec->compress, payload, bound, records.p, records.n,
-                                       ZSTD_LEVEL);
+        size_t got =
+            ZSTD_compressCCtx(codec->compress, payload, bound, records.p, records.n, ZSTD_LEVEL);
         if (!ZSTD_isError(got) && got < records.n) {
             kind = CODEC_ZSTD;
             n = got;

@@ -1,6 +1,6 @@
 /*
- * Chunks: up to CHUNK_EVENTS_MAX consecutive events of a conversation as one compressed, checksummed value.
- * docs/formats/store.md has the bytes.
+ * Chunks: up to CHUNK_EVENTS_MAX consecutive events of a conversation as one compressed,
+ * checksummed value. docs/formats/store.md has the bytes.
  */
 #ifndef CONFAB_CORE_CHUNK_H
 #define CONFAB_CORE_CHUNK_H
@@ -9,14 +9,16 @@
 #include "base/err.h"
 
 #define CHUNK_EVENTS_MAX 128U
-#define CHUNK_BYTES_MAX  (1U << 20) /* of records; a chunk is closed earlier when it gets this large */
+#define CHUNK_BYTES_MAX                                                                            \
+    (1U << 20) /* of records; a chunk is closed earlier when it gets this large */
 
 /* Compression state, used by one thread at a time. */
 struct chunk_codec;
 CONFAB_NODISCARD enum confab_err chunk_codec_new(struct chunk_codec **ret);
 void chunk_codec_free(struct chunk_codec *codec);
 
-/* Appends the chunk's value to `out`; `records` are `count` events, each a varint length and bytes. */
+/* Appends the chunk's value to `out`; `records` are `count` events, each a varint length and bytes.
+ */
 CONFAB_NODISCARD enum confab_err chunk_encode(struct chunk_codec *codec, struct buf *out,
                                               struct span records, uint32_t count);
 /* Appends the records to `out`. CONFAB_CORRUPT, CONFAB_VERSION. A codec may be NULL. */

@@ -1,8 +1,8 @@
 /*
  * Commands: what is asked of a conversation's owner, and the answer, in one object. The requester
- * allocates it, hands it over with engine_submit (or the host's `send`, to another shard) and gets it
- * back, with the results filled in, from the host's `complete` on the thread of the owner; the host
- * carries it back to where it came from. It is in exactly one place at any time.
+ * allocates it, hands it over with engine_submit (or the host's `send`, to another shard) and gets
+ * it back, with the results filled in, from the host's `complete` on the thread of the owner; the
+ * host carries it back to where it came from. It is in exactly one place at any time.
  */
 #ifndef CONFAB_CORE_COMMAND_H
 #define CONFAB_CORE_COMMAND_H
@@ -19,16 +19,14 @@ enum command_type {
     /*
      * Decide an event of kind in.kind. Inputs by kind, all in `in`:
      *   CREATE    conv (new random id), text = name, members (rising by user), value = settings
-     *   MESSAGE   conv, or peer for a direct one (conv is then derived); text, type, cmid, mentions,
-     *             target_id = id of the message replied to; `fresh`
-     *   EDIT      target_id, text        DELETE  target_id        (conv zero: found by target_id)
-     *   ADD       conv, members (rising)  REMOVE  conv, user       LEAVE  conv
-     *   ROLE      conv, user, value      RENAME  conv, text       SETTINGS  conv, value
-     *   MUTE      in.conv, value = until_ms (0 = not muted)       PIN  in.conv, value = 0 or 1
-     *   BLOCK     user, value = 0 or 1
-     *   HIDE      in.conv, range_from, range_to
-     * The self kinds (MUTE, PIN, BLOCK, HIDE) run in the actor's own conversation: `conv` is derived.
-     * Results: ret_conv, ret_seq, ret_id; duplicate for a repeated client_msg_id.
+     *   MESSAGE   conv, or peer for a direct one (conv is then derived); text, type, cmid,
+     * mentions, target_id = id of the message replied to; `fresh` EDIT      target_id, text DELETE
+     * target_id        (conv zero: found by target_id) ADD       conv, members (rising)  REMOVE
+     * conv, user       LEAVE  conv ROLE      conv, user, value      RENAME  conv, text SETTINGS
+     * conv, value MUTE      in.conv, value = until_ms (0 = not muted)       PIN  in.conv, value = 0
+     * or 1 BLOCK     user, value = 0 or 1 HIDE      in.conv, range_from, range_to The self kinds
+     * (MUTE, PIN, BLOCK, HIDE) run in the actor's own conversation: `conv` is derived. Results:
+     * ret_conv, ret_seq, ret_id; duplicate for a repeated client_msg_id.
      */
     COMMAND_EVENT = 1,
     /*
@@ -48,10 +46,11 @@ enum command_type {
     /* The actor's own list. Results: entries; ret_seq, ret_id = head of the self conversation. */
     COMMAND_LIST,
     /*
-     * Resume: what changed in the conversations named by `items` after since_ms. All of them must belong
-     * to partitions of the addressed shard. closed_ms goes in as engine_shared.log_clock_ms was at the
-     * start and comes back lowered to what this engine can promise: everything up to it is durable and
-     * folded, everything later will carry a later time. Results: one snapshot per item that moved.
+     * Resume: what changed in the conversations named by `items` after since_ms. All of them must
+     * belong to partitions of the addressed shard. closed_ms goes in as engine_shared.log_clock_ms
+     * was at the start and comes back lowered to what this engine can promise: everything up to it
+     * is durable and folded, everything later will carry a later time. Results: one snapshot per
+     * item that moved.
      */
     COMMAND_RESUME,
     /* Members of conv that the actor may see. Results: ret = pairs (event_members_next). */
@@ -86,9 +85,9 @@ struct snapshot {
     struct conv_id conv;
     uint8_t conv_kind;
     uint8_t role;
-    bool active;  /* the actor is a member now */
-    bool limited; /* events are missing before the first given */
-    bool reset;   /* the event id that the client holds is not ours */
+    bool active;   /* the actor is a member now */
+    bool limited;  /* events are missing before the first given */
+    bool reset;    /* the event id that the client holds is not ours */
     uint64_t peer; /* direct: the other one */
     uint32_t members;
     uint64_t head_seq;
@@ -116,8 +115,8 @@ struct command {
     enum command_type type;
     uint16_t origin_shard; /* the host's: where `complete` carries it back to */
     uint64_t actor;
-    uint64_t origin; /* the host's: session handle, excluded from the live frame */
-    void *context;   /* the host's */
+    uint64_t origin;   /* the host's: session handle, excluded from the live frame */
+    void *context;     /* the host's */
     uint64_t begun_ns; /* the host's: when the request was read */
     struct conv_id conv;
     uint64_t peer;
@@ -136,7 +135,7 @@ struct command {
     bool reverse;
     bool messages_only;
 
-    uint64_t since_ms; /* 0: no token, everything has moved */
+    uint64_t since_ms;         /* 0: no token, everything has moved */
     struct resume_item *items; /* owned */
     uint32_t nitems;
     uint32_t events_max; /* per conversation in a snapshot */
@@ -160,6 +159,8 @@ struct command {
 
     /* The engine's while it holds the command. */
     struct command_work *work;
+    /* Set for commands that an engine makes for itself: called in place of the host's complete. */
+    void (*internal_done)(struct command *cmd);
 };
 
 /* Zeroed and linked to itself; NULL when out of memory. */

@@ -2,8 +2,8 @@
  * The state of a conversation: what fold makes of its events. Pure data and pure functions; the
  * engine keeps its own bookkeeping (tail, queues, dirtiness) around it in struct resident.
  *
- * The canonical encoding is deterministic: the same events give the same bytes. A header row holds it
- * without the members when there are more than CONV_INLINE_MEMBERS; those have a row each.
+ * The canonical encoding is deterministic: the same events give the same bytes. A header row holds
+ * it without the members when there are more than CONV_INLINE_MEMBERS; those have a row each.
  */
 #ifndef CONFAB_CORE_CONV_H
 #define CONFAB_CORE_CONV_H
@@ -17,14 +17,14 @@
 #include "core/command.h"
 #include "core/event.h"
 
-#define CONV_INLINE_MEMBERS  64U
-#define CONV_PREVIEW_BYTES   120U
-#define CONV_INTERVALS_MAX   16U
-#define CONV_HIDDEN_MAX      512U
-#define CONV_MENTIONS_MAX    100U
-#define CONV_MEMBERS_MAX     250000U
-#define CONV_ENTRIES_MAX     50000U
-#define CONV_FOLLOWUPS_MAX   4096U
+#define CONV_INLINE_MEMBERS 64U
+#define CONV_PREVIEW_BYTES  120U
+#define CONV_INTERVALS_MAX  16U
+#define CONV_HIDDEN_MAX     512U
+#define CONV_MENTIONS_MAX   100U
+#define CONV_MEMBERS_MAX    250000U
+#define CONV_ENTRIES_MAX    50000U
+#define CONV_FOLLOWUPS_MAX  4096U
 
 /* A closed range of seqs. */
 struct range {
@@ -161,7 +161,8 @@ CONFAB_NODISCARD enum confab_err conv_followup_add(struct conv *c, const struct 
 /* Removes the one with this seq and user, if it is there; returns whether. */
 bool conv_followup_remove(struct conv *c, uint64_t seq, uint64_t user);
 
-/* Canonical encoding. With `all` the members are always inside; else only up to the inline bound. */
+/* Canonical encoding. With `all` the members are always inside; else only up to the inline bound.
+ */
 void conv_encode(struct buf *out, const struct conv *c, bool all);
 /*
  * Into an initialised, empty conv. *ret_external: the members are in rows, to be given to

@@ -1,10 +1,11 @@
 /*
- * The engine: owner of a range of partitions. It takes commands, decides, submits events to the log, folds
- * what has become durable, and lets the effects out: answers, publications, follow-ups. One per
- * shard; everything here runs on the shard's thread unless said otherwise, and never blocks.
+ * The engine: owner of a range of partitions. It takes commands, decides, submits events to the
+ * log, folds what has become durable, and lets the effects out: answers, publications, follow-ups.
+ * One per shard; everything here runs on the shard's thread unless said otherwise, and never
+ * blocks.
  *
- * A turn of the shard: read and submit commands (engine_submit) → engine_seal (one log submission for
- * all that was decided) → engine_poll (durable: fold, complete, publish; finished loads) →
+ * A turn of the shard: read and submit commands (engine_submit) → engine_seal (one log submission
+ * for all that was decided) → engine_poll (durable: fold, complete, publish; finished loads) →
  * engine_tick (timers: cursors, flush, eviction, retries).
  */
 #ifndef CONFAB_CORE_ENGINE_H
@@ -61,7 +62,8 @@ struct engine_host_ops {
     void (*publish_receipt)(struct engine_host *host, const struct receipt *receipt);
     /*
      * Carries a command to the owner of its conversation, on whatever shard; it comes back through
-     * engine_followup_done on this engine. CONFAB_BUSY: the link is full, the engine tries again later.
+     * engine_followup_done on this engine. CONFAB_BUSY: the link is full, the engine tries again
+     * later.
      */
     enum confab_err (*send)(struct engine_host *host, struct command *cmd);
     /* Any thread: the shard should run a turn, engine_poll has something. */
@@ -72,8 +74,8 @@ struct engine_host {
 };
 
 struct engine_config {
-    uint16_t shard;        /* this engine's number, also its log lane */
-    uint16_t shards;       /* how many there are */
+    uint16_t shard;           /* this engine's number, also its log lane */
+    uint16_t shards;          /* how many there are */
     size_t cache_bytes_max;   /* clean conversations kept in memory */
     size_t dirty_bytes_max;   /* log bytes not yet in the store; sends are refused above */
     uint32_t waiting_max;     /* commands waiting for one conversation */
@@ -92,10 +94,11 @@ struct engine_shared {
 
 struct engine;
 /* The caller keeps what it passes alive until engine_free. Fails only with CONFAB_NOMEM. */
-CONFAB_NODISCARD enum confab_err
-engine_new(const struct engine_config *cfg, struct engine_host *host, struct engine_shared *shared,
-           struct log_store *log, struct message_store *store, struct directory *directory,
-           struct clock *clock, struct metrics *metrics, struct engine **ret);
+CONFAB_NODISCARD enum confab_err engine_new(const struct engine_config *cfg,
+                                            struct engine_host *host, struct engine_shared *shared,
+                                            struct log_store *log, struct message_store *store,
+                                            struct directory *directory, struct clock *clock,
+                                            struct metrics *metrics, struct engine **ret);
 /* No store request may be under way (see engine_is_quiet), except in a simulated crash. */
 void engine_free(struct engine *e);
 
@@ -117,19 +120,17 @@ void engine_poll(struct engine *e);
 uint32_t engine_tick(struct engine *e);
 
 /*
- * Recovery. engine_recover_begin reads the partitions' rows; the wiring then reads the log once from
- * the checkpoint and gives every record of the engine's partitions to engine_recover_record, then
- * calls engine_recover_end. Conversations are loaded and folded while the engine already runs turns:
- * commands for them wait. engine_is_recovered tells when all is folded.
- * Blocking: called before the shard's thread starts, except engine_is_recovered.
+ * Recovery. engine_recover_begin reads the partitions' rows; the wiring then reads the log once
+ * from the checkpoint and gives every record of the engine's partitions to engine_recover_record,
+ * then calls engine_recover_end. Conversations are loaded and folded while the engine already runs
+ * turns: commands for them wait. engine_is_recovered tells when all is folded. Blocking: called
+ * before the shard's thread starts, except engine_is_recovered.
  */
 CONFAB_NODISCARD enum confab_err engine_recover_begin(struct engine *e);
 CONFAB_NODISCARD enum confab_err engine_recover_record(struct engine *e,
                                                        const struct log_record *rec);
 CONFAB_NODISCARD enum confab_err engine_recover_end(struct engine *e);
 bool engine_is_recovered(const struct engine *e);
-/* Lowest LSN that a partition row says is not in the store; where reading the log may begin. */
-
 /*
  * LSN below which nothing of this engine is needed from the log any more; UINT64_MAX when it holds
  * nothing. Any thread. See docs/design/checkpoints.md for how the checkpoint is formed from it.

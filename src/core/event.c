@@ -1,7 +1,7 @@
 /*
- * Encoding: u8 version, u8 kind, varint seq, varint ord, u64 id, u64 actor, then fields in rising tag
- * order, each a varint of (tag * 2 + is_blob) followed by a varint or by a length and bytes. The
- * field table below is the single description of it.
+ * Encoding: u8 version, u8 kind, varint seq, varint ord, u64 id, u64 actor, then fields in rising
+ * tag order, each a varint of (tag * 2 + is_blob) followed by a varint or by a length and bytes.
+ * The field table below is the single description of it.
  */
 #include "core/event.h"
 

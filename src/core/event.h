@@ -73,24 +73,24 @@ struct event {
     uint64_t id;    /* message_id of the event; its time is inside */
     uint64_t actor; /* user who caused it */
 
-    uint64_t flags;          /* enum event_flags */
-    uint64_t type;           /* message: enum message_type; create: enum conv_kind */
-    uint64_t value;          /* role, settings, until, on or off: by kind */
-    uint64_t user;           /* the user acted on */
-    uint64_t target_seq;     /* edit, delete, reply: the event pointed at */
-    uint64_t target_id;      /* its id */
-    uint64_t prev_edit_seq;  /* edit, delete: the latest earlier edit of the target, 0 for none */
-    uint64_t edit_seq;       /* message: the edit whose content it shows */
-    uint64_t edited_ms;      /* message: when that was */
-    uint64_t range_from;     /* hide */
-    uint64_t range_to;       /* hide */
-    uint64_t src_seq;        /* joined, left: the seq in the conversation that caused it */
-    uint64_t content_hash;   /* message: to tell a retry from a misused key */
-    struct conv_id conv;     /* self events: the conversation concerned */
-    struct span cmid;        /* message: client_msg_id */
-    struct span text;        /* message, edit: content; create, rename: name */
-    struct span members;     /* create, add: see event_members_add */
-    struct span mentions;    /* message: user ids, each a varint */
+    uint64_t flags;         /* enum event_flags */
+    uint64_t type;          /* message: enum message_type; create: enum conv_kind */
+    uint64_t value;         /* role, settings, until, on or off: by kind */
+    uint64_t user;          /* the user acted on */
+    uint64_t target_seq;    /* edit, delete, reply: the event pointed at */
+    uint64_t target_id;     /* its id */
+    uint64_t prev_edit_seq; /* edit, delete: the latest earlier edit of the target, 0 for none */
+    uint64_t edit_seq;      /* message: the edit whose content it shows */
+    uint64_t edited_ms;     /* message: when that was */
+    uint64_t range_from;    /* hide */
+    uint64_t range_to;      /* hide */
+    uint64_t src_seq;       /* joined, left: the seq in the conversation that caused it */
+    uint64_t content_hash;  /* message: to tell a retry from a misused key */
+    struct conv_id conv;    /* self events: the conversation concerned */
+    struct span cmid;       /* message: client_msg_id */
+    struct span text;       /* message, edit: content; create, rename: name */
+    struct span members;    /* create, add: see event_members_add */
+    struct span mentions;   /* message: user ids, each a varint */
 };
 
 /* Appends the encoding to `out` (check buf_ok). */

@@ -1,6 +1,7 @@
 /*
- * A kind of event: its two pure functions, in one file each below src/core/kinds. To add a kind: a number
- * in event.h, a file with its struct event_kind, a row in kinds.c, and its frame in the gateway.
+ * A kind of event: its two pure functions, in one file each below src/core/kinds. To add a kind: a
+ * number in event.h, a file with its struct event_kind, a row in kinds.c, and its frame in the
+ * gateway.
  */
 #ifndef CONFAB_CORE_KIND_H
 #define CONFAB_CORE_KIND_H
@@ -11,8 +12,8 @@
 
 enum kind_flags {
     /*
-     * May be decided while earlier events of these kinds are not durable yet: its decide reads nothing
-     * that its fold, or that of another such kind, changes. All others wait for each other.
+     * May be decided while earlier events of these kinds are not durable yet: its decide reads
+     * nothing that its fold, or that of another such kind, changes. All others wait for each other.
      */
     KIND_PIPELINED = 1,
     KIND_COUNTS = 2,  /* a message: raises ord, unread, inbox order */
@@ -33,8 +34,8 @@ struct event_kind {
     const char *name;
     unsigned flags;
     /*
-     * Fills *out except for seq, ord, id, kind and actor, or refuses and may name the field. Spans of
-     * *out may point into the command, the target or `scratch`. Pure.
+     * Fills *out except for seq, ord, id, kind and actor, or refuses and may name the field. Spans
+     * of *out may point into the command, the target or `scratch`. Pure.
      */
     enum confab_err (*decide)(const struct conv *c, const struct command *cmd,
                               const struct facts *facts, struct event *out, struct buf *scratch,
@@ -57,15 +58,15 @@ CONFAB_NODISCARD enum confab_err conv_decide(const struct conv *c, const struct 
 CONFAB_NODISCARD enum confab_err conv_fold(struct conv *c, const struct event *ev);
 
 /*
- * How `cause` changes what an earlier event shows: rewrites the fields of *victim (its spans may then
- * point into `cause`). False when it does not concern that event.
+ * How `cause` changes what an earlier event shows: rewrites the fields of *victim (its spans may
+ * then point into `cause`). False when it does not concern that event.
  */
 bool event_patch(const struct event *cause, struct event *victim);
 /* The seqs that `cause` patches, at most 2; returns their number. */
 int event_patch_targets(const struct event *cause, uint64_t ret_seqs[2]);
 
 extern const struct event_kind kind_create, kind_message, kind_edit, kind_delete, kind_add,
-    kind_remove, kind_leave, kind_role, kind_rename, kind_settings, kind_joined, kind_left, kind_mute,
-    kind_pin, kind_block, kind_hide;
+    kind_remove, kind_leave, kind_role, kind_rename, kind_settings, kind_joined, kind_left,
+    kind_mute, kind_pin, kind_block, kind_hide;
 
 #endif

@@ -1,12 +1,14 @@
 #include "core/kind.h"
 
 static const struct event_kind *const kinds[EVENT_KINDS] = {
-    [EVENT_CREATE] = &kind_create, [EVENT_MESSAGE] = &kind_message, [EVENT_EDIT] = &kind_edit,
-    [EVENT_DELETE] = &kind_delete, [EVENT_ADD] = &kind_add,         [EVENT_REMOVE] = &kind_remove,
-    [EVENT_LEAVE] = &kind_leave,   [EVENT_ROLE] = &kind_role,       [EVENT_RENAME] = &kind_rename,
-    [EVENT_JOINED] = &kind_joined, [EVENT_LEFT] = &kind_left,       [EVENT_MUTE] = &kind_mute,
-    [EVENT_PIN] = &kind_pin,       [EVENT_BLOCK] = &kind_block,     [EVENT_HIDE] = &kind_hide,
-    [EVENT_SETTINGS] = &kind_settings,
+    [EVENT_CREATE] = &kind_create, [EVENT_MESSAGE] = &kind_message,
+    [EVENT_EDIT] = &kind_edit,     [EVENT_DELETE] = &kind_delete,
+    [EVENT_ADD] = &kind_add,       [EVENT_REMOVE] = &kind_remove,
+    [EVENT_LEAVE] = &kind_leave,   [EVENT_ROLE] = &kind_role,
+    [EVENT_RENAME] = &kind_rename, [EVENT_JOINED] = &kind_joined,
+    [EVENT_LEFT] = &kind_left,     [EVENT_MUTE] = &kind_mute,
+    [EVENT_PIN] = &kind_pin,       [EVENT_BLOCK] = &kind_block,
+    [EVENT_HIDE] = &kind_hide,     [EVENT_SETTINGS] = &kind_settings,
 };
 
 const struct event_kind *event_kind_of(uint8_t id)
@@ -86,7 +88,7 @@ bool event_patch(const struct event *cause, struct event *victim)
     if (!is_target || (victim->flags & EVENT_DELETED)) {
         return false;
     }
-    if (cause->kind == EVENT_EDIT) {
+    if (cause->kind == EVENT_EDIT && victim->edit_seq < cause->seq) {
         victim->text = cause->text;
         victim->flags |= EVENT_EDITED;
         victim->edit_seq = cause->seq;

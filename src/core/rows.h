@@ -1,6 +1,6 @@
 /*
- * Keys and small values of the message store's tables. docs/formats/store.md describes them; this is the
- * only code that writes or reads them.
+ * Keys and small values of the message store's tables. docs/formats/store.md describes them; this
+ * is the only code that writes or reads them.
  */
 #ifndef CONFAB_CORE_ROWS_H
 #define CONFAB_CORE_ROWS_H

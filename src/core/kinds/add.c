@@ -1,4 +1,5 @@
-/* add: up to EVENT_MEMBERS_MAX new members in one event. Those who are members already are left out. */
+/* add: up to EVENT_MEMBERS_MAX new members in one event. Those who are members already are left
+ * out. */
 #include "core/kinds/common.h"
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,
@@ -61,5 +62,4 @@ static enum confab_err fold(struct conv *c, const struct event *ev)
     return err;
 }
 
-const struct event_kind kind_add = {
-    .id = EVENT_ADD, .name = "add", .decide = decide, .fold = fold};
+const struct event_kind kind_add = {.id = EVENT_ADD, .name = "add", .decide = decide, .fold = fold};

@@ -1,4 +1,5 @@
-/* create: the first event of a conversation. text = name, type = conv_kind, value = settings, members. */
+/* create: the first event of a conversation. text = name, type = conv_kind, value = settings,
+ * members. */
 #include "core/kinds/common.h"
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,

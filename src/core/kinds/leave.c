@@ -1,6 +1,6 @@
 /*
- * leave: ends one's own membership. user = who becomes owner because the last one left, 0 for nobody:
- * a group with members is never without an owner.
+ * leave: ends one's own membership. user = who becomes owner because the last one left, 0 for
+ * nobody: a group with members is never without an owner.
  */
 #include "core/kinds/common.h"
 

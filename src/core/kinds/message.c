@@ -1,6 +1,6 @@
 /*
- * message: text with its type. target_id and target_seq = the message replied to; mentions; cmid and
- * content_hash make a retry recognisable.
+ * message: text with its type. target_id and target_seq = the message replied to; mentions; cmid
+ * and content_hash make a retry recognisable.
  */
 #include "base/utf8.h"
 #include "core/kinds/common.h"

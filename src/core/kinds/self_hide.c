@@ -1,6 +1,6 @@
 /*
- * hide: delete for me. conv, range_from, range_to. The conversation learns of it by a follow-up, since
- * it is there that history is read.
+ * hide: delete for me. conv, range_from, range_to. The conversation learns of it by a follow-up,
+ * since it is there that history is read.
  */
 #include "core/kinds/common.h"
 

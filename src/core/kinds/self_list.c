@@ -1,6 +1,7 @@
 /*
- * joined, left: a user's own conversation learns of a membership, by a follow-up of the conversation
- * concerned. conv, src_seq = the event there, type = conv_kind. Never asked for by a client.
+ * joined, left: a user's own conversation learns of a membership, by a follow-up of the
+ * conversation concerned. conv, src_seq = the event there, type = conv_kind. Never asked for by a
+ * client.
  */
 #include "core/kinds/common.h"
 
@@ -52,8 +53,5 @@ const struct event_kind kind_joined = {.id = EVENT_JOINED,
                                        .flags = KIND_SELF,
                                        .decide = decide,
                                        .fold = fold_joined};
-const struct event_kind kind_left = {.id = EVENT_LEFT,
-                                     .name = "left",
-                                     .flags = KIND_SELF,
-                                     .decide = decide,
-                                     .fold = fold_left};
+const struct event_kind kind_left = {
+    .id = EVENT_LEFT, .name = "left", .flags = KIND_SELF, .decide = decide, .fold = fold_left};

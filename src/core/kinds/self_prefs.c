@@ -1,6 +1,6 @@
 /*
- * mute, pin: what a user wants of one conversation of the list. conv; value = until when in ms (mute), or
- * 0 and 1 (pin).
+ * mute, pin: what a user wants of one conversation of the list. conv; value = until when in ms
+ * (mute), or 0 and 1 (pin).
  */
 #include "core/kinds/common.h"
 

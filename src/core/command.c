@@ -1,0 +1,95 @@
+#include "core/command.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/engine_internal.h"
+
+void snapshot_deinit(struct snapshot *s)
+{
+    buf_deinit(&s->name);
+    buf_deinit(&s->preview);
+    buf_deinit(&s->events);
+}
+
+struct command *command_new(enum command_type type)
+{
+    struct command *cmd = calloc(1, sizeof(*cmd));
+    if (cmd) {
+        cmd->type = type;
+        list_init(&cmd->link);
+    }
+    return cmd;
+}
+
+void command_free(struct command *cmd)
+{
+    if (!cmd) {
+        return;
+    }
+    for (uint32_t i = 0; i < cmd->nsnaps; i++) {
+        snapshot_deinit(&cmd->snaps[i]);
+    }
+    if (cmd->work) {
+        buf_deinit(&cmd->work->target);
+        free(cmd->work);
+    }
+    free(cmd->snaps);
+    free(cmd->items);
+    free(cmd->entries);
+    buf_deinit(&cmd->body);
+    buf_deinit(&cmd->ret);
+    free(cmd);
+}
+
+enum confab_err command_set_span(struct command *cmd, struct span *field, struct span bytes)
+{
+    const uint8_t *old = cmd->body.data;
+    size_t at = cmd->body.len;
+    if (!buf_reserve(&cmd->body, bytes.n)) {
+        return CONFAB_NOMEM;
+    }
+    if (old && old != cmd->body.data) {
+        struct span *spans[] = {&cmd->in.cmid, &cmd->in.text, &cmd->in.members, &cmd->in.mentions};
+        for (size_t i = 0; i < ARRAY_LEN(spans); i++) {
+            if (spans[i]->n > 0) {
+                spans[i]->p = cmd->body.data + (spans[i]->p - old);
+            }
+        }
+    }
+    buf_put(&cmd->body, bytes.p, bytes.n);
+    *field = span_of(cmd->body.data + at, bytes.n);
+    return CONFAB_OK;
+}
+
+bool command_record_next(struct reader *r, struct event *ret)
+{
+    if (r->bad || reader_left(r) == 0) {
+        return false;
+    }
+    struct span bytes = reader_blob(r);
+    if (r->bad || event_decode(bytes, ret)) {
+        r->bad = true;
+        return false;
+    }
+    return true;
+}
+
+uint16_t command_partition(struct command *cmd)
+{
+    if (conv_id_is_zero(cmd->conv)) {
+        const struct event_kind *k =
+            cmd->type == COMMAND_EVENT ? event_kind_of(cmd->in.kind) : NULL;
+        if (cmd->type == COMMAND_LIST || (k && (k->flags & KIND_SELF))) {
+            cmd->conv = conv_id_self(cmd->actor);
+        } else if (cmd->peer != 0) {
+            cmd->conv = cmd->peer == cmd->actor ? conv_id_self(cmd->actor)
+                                                : conv_id_direct(cmd->actor, cmd->peer);
+        } else if (cmd->type == COMMAND_RESUME && cmd->nitems > 0) {
+            return conv_id_partition(cmd->items[0].conv);
+        } else {
+            return message_id_partition(cmd->in.target_id);
+        }
+    }
+    return conv_id_partition(cmd->conv);
+}

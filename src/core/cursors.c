@@ -1,0 +1,271 @@
+/*
+ * Cursors: how far each member was delivered to and has read. They take no seq. An acknowledgement
+ * is noted in the conversation, and about a second later everything noted in a partition becomes
+ * one durable record; receipts leave after it. Cursors merge by maximum, so a record may be folded
+ * twice.
+ */
+#include <stdlib.h>
+
+#include "core/engine_internal.h"
+
+/* A cursor record is closed at this size; the rest goes into the next one. */
+enum { RECORD_BYTES = 256 * 1024, RECEIPT_MEMBERS_MAX = 100 };
+
+void cursor_entry_put(struct buf *out, const struct cursor_entry *entry)
+{
+    uint8_t raw[16];
+    conv_id_write(entry->conv, raw);
+    buf_put(out, raw, sizeof(raw));
+    buf_put_u64(out, entry->user);
+    buf_put_varint(out, entry->delivered);
+    buf_put_varint(out, entry->read);
+    buf_put_varint(out, entry->read_ord);
+}
+
+bool cursor_entry_next(struct reader *r, struct cursor_entry *ret)
+{
+    if (r->bad || reader_left(r) == 0) {
+        return false;
+    }
+    struct span raw = reader_bytes(r, 16);
+    ret->conv = raw.n ? conv_id_read(raw.p) : (struct conv_id){0, 0};
+    ret->user = reader_u64(r);
+    ret->delivered = reader_varint(r);
+    ret->read = reader_varint(r);
+    ret->read_ord = reader_varint(r);
+    return !r->bad;
+}
+
+static enum confab_err note(struct engine *e, struct resident *r, uint64_t user, uint64_t delivered,
+                            uint64_t read, uint64_t read_ord)
+{
+    struct pending_cursor *pc = NULL;
+    for (uint32_t i = 0; i < r->npending && !pc; i++) {
+        pc = r->pending[i].user == user ? &r->pending[i] : NULL;
+    }
+    if (!pc) {
+        if (r->npending == r->cap_pending) {
+            uint32_t cap = r->cap_pending ? r->cap_pending * 2 : 2;
+            struct pending_cursor *p = realloc(r->pending, cap * sizeof(*p));
+            if (!p) {
+                return CONFAB_NOMEM;
+            }
+            r->pending = p;
+            r->cap_pending = cap;
+        }
+        pc = &r->pending[r->npending++];
+        *pc = (struct pending_cursor){.user = user};
+    }
+    pc->delivered = MAX(pc->delivered, delivered);
+    if (read > pc->read) {
+        pc->read = read;
+        pc->read_ord = read_ord;
+    }
+    if (!list_is_linked(&r->cursors)) {
+        if (list_is_empty(&r->p->cursors)) {
+            r->p->cursors_due_ms = e->now_ms + e->cfg.cursor_delay_ms;
+            list_remove(&r->p->cursor_link);
+            list_push_back(&e->cursor_parts, &r->p->cursor_link);
+        }
+        list_push_back(&r->p->cursors, &r->cursors);
+    }
+    return CONFAB_OK;
+}
+
+enum step engine_step_ack(struct engine *e, struct resident *r, struct command *cmd)
+{
+    struct member *m = conv_active(&r->c, cmd->actor);
+    enum confab_err err = m ? CONFAB_OK : CONFAB_NOT_FOUND;
+    uint64_t seq = cmd->to_seq;
+    if (!err && seq == 0 && cmd->in.target_id) {
+        err = engine_fetch_target(e, r, cmd);
+        if (!err && cmd->work->target.len == 0) {
+            err = CONFAB_NOT_FOUND;
+        }
+        seq = err ? 0 : cmd->work->target_seq;
+    }
+    if (!err && (seq == 0 || seq > r->c.head_seq)) {
+        err = CONFAB_INVALID;
+    }
+    if (!err && seq <= (cmd->ack_read ? m->read_seq : m->delivered_seq)) {
+        engine_complete(e, cmd, CONFAB_OK, NULL);
+        return STEP_DONE;
+    }
+    uint64_t ord = 0;
+    if (!err && cmd->ack_read) {
+        /* The ordinal at the cursor makes unread a subtraction. */
+        struct command_work *w = command_work_get(cmd);
+        err = w ? CONFAB_OK : CONFAB_NOMEM;
+        if (!err && seq == r->c.head_seq) {
+            ord = r->c.ord;
+        } else if (!err) {
+            w->target_seq = seq;
+            err = engine_fetch_target(e, r, cmd);
+            struct reader rd = reader_of(w->target.data, w->target.len);
+            struct event ev;
+            if (!err && command_record_next(&rd, &ev)) {
+                ord = ev.ord;
+            } else if (!err) {
+                err = CONFAB_NOT_FOUND;
+            }
+        }
+    }
+    if (err == CONFAB_AGAIN) {
+        return STEP_BLOCKED;
+    }
+    if (!err) {
+        err = note(e, r, cmd->actor, seq, cmd->ack_read ? seq : 0, ord);
+    }
+    if (!err && cmd->durable) {
+        cmd->ret_conv = r->c.id;
+        cmd->ret_seq = seq;
+        list_push_back(&r->p->durable_acks, &cmd->link);
+        r->p->cursors_due_ms = MIN(r->p->cursors_due_ms, e->now_ms);
+        return STEP_DONE;
+    }
+    engine_complete(e, cmd, err, NULL);
+    return STEP_DONE;
+}
+
+static void log_partition(struct engine *e, struct partition *p)
+{
+    struct buf payload = {0};
+    uint64_t ms = engine_stamp_ms(e, p);
+    buf_put_u64(&payload, ms);
+    struct list taken;
+    list_init(&taken);
+    while (!list_is_empty(&p->cursors) && payload.len < RECORD_BYTES) {
+        struct resident *r = LIST_ENTRY(p->cursors.next, struct resident, cursors);
+        for (uint32_t i = 0; i < r->npending; i++) {
+            struct cursor_entry entry = {.conv = r->c.id,
+                                         .user = r->pending[i].user,
+                                         .delivered = r->pending[i].delivered,
+                                         .read = r->pending[i].read,
+                                         .read_ord = r->pending[i].read_ord};
+            cursor_entry_put(&payload, &entry);
+        }
+        /* Pinned until the record is durable: fold needs it in memory. */
+        r->pins++;
+        r->npending = 0;
+        list_remove(&r->cursors);
+    }
+    struct inflight *in = NULL;
+    if (engine_log_payload(e, LOGREC_CURSORS, p, NULL, NULL, ms, &payload, &in)) {
+        metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+        return;
+    }
+    metrics_inc(e->metrics, METRIC_CURSOR_RECORDS);
+    if (list_is_empty(&p->cursors)) {
+        struct list *it;
+        while ((it = list_pop_front(&p->durable_acks))) {
+            list_push_back(&in->acks, it);
+        }
+    }
+}
+
+void engine_log_cursors(struct engine *e, bool all)
+{
+    if (e->failed) {
+        return;
+    }
+    LIST_EACH(&e->cursor_parts, it)
+    {
+        struct partition *p = LIST_ENTRY(it, struct partition, cursor_link);
+        bool due = e->now_ms >= p->cursors_due_ms ||
+                   p->cursors_due_ms > e->now_ms + 2U * e->cfg.cursor_delay_ms;
+        if ((due || all) && !p->stopped) {
+            log_partition(e, p);
+            p->cursors_due_ms = e->now_ms + e->cfg.cursor_delay_ms;
+        }
+        if (list_is_empty(&p->cursors)) {
+            list_remove(&p->cursor_link);
+        }
+    }
+}
+
+void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
+                    uint64_t ms, bool read)
+{
+    if (r->c.nactive > RECEIPT_MEMBERS_MAX || r->c.nactive < 2 || from > to) {
+        return;
+    }
+    struct member_set *set = resident_set(r);
+    struct slot *s = resident_slot(r, to);
+    struct event ev = {0};
+    if (!set || (s && event_peek(span_of(s->bytes, s->len), &ev))) {
+        return;
+    }
+    struct receipt receipt = {.conv = r->c.id,
+                              .user = user,
+                              .from_seq = from,
+                              .seq = to,
+                              .id = ev.id,
+                              .at_ms = ms,
+                              .read = read,
+                              .members = set};
+    metrics_inc(e->metrics, METRIC_RECEIPTS);
+    e->host->ops->publish_receipt(e->host, &receipt);
+}
+
+enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
+                                   const struct cursor_entry *entry, uint64_t ms, bool live)
+{
+    struct member *m = conv_active(&r->c, entry->user);
+    if (!m) {
+        return CONFAB_OK;
+    }
+    uint64_t delivered = m->delivered_seq;
+    uint64_t read = m->read_seq;
+    int moved = member_move_cursors(m, entry->delivered, ms, entry->read, ms, entry->read_ord);
+    if (moved) {
+        m->dirty = true;
+        r->c.moved_ms = MAX(r->c.moved_ms, ms);
+        resident_mark_dirty(r);
+    }
+    if (live && (moved & CURSOR_READ)) {
+        engine_receipt(e, r, entry->user, read + 1, m->read_seq, ms, true);
+    } else if (live && (moved & CURSOR_DELIVERED)) {
+        engine_receipt(e, r, entry->user, delivered + 1, m->delivered_seq, ms, false);
+    }
+    return CONFAB_OK;
+}
+
+void engine_cursors_durable(struct engine *e, struct inflight *in)
+{
+    struct reader rd = reader_of(in->payload.data, in->payload.len);
+    uint64_t ms = reader_u64(&rd);
+    struct cursor_entry entry;
+    struct resident *last = NULL;
+    while (cursor_entry_next(&rd, &entry)) {
+        struct resident *r = engine_resident(e, entry.conv);
+        if (r && r != last) {
+            r->pins--;
+            last = r;
+        }
+        if (r) {
+            (void)!engine_fold_cursor(e, r, &entry, ms, true);
+        }
+    }
+    while (!list_is_empty(&in->acks)) {
+        engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), CONFAB_OK,
+                        NULL);
+    }
+}
+
+void engine_cursors_rejected(struct engine *e, struct inflight *in)
+{
+    struct reader rd = reader_of(in->payload.data, in->payload.len);
+    (void)reader_u64(&rd);
+    struct cursor_entry entry;
+    struct resident *last = NULL;
+    while (cursor_entry_next(&rd, &entry)) {
+        struct resident *r = engine_resident(e, entry.conv);
+        if (r && r != last) {
+            r->pins--;
+            last = r;
+        }
+        if (r && note(e, r, entry.user, entry.delivered, entry.read, entry.read_ord)) {
+            metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+        }
+    }
+}

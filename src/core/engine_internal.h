@@ -1,0 +1,369 @@
+/*
+ * Inside of the engine. Included by the engine's own files only: engine.c (life, turns), decide.c
+ * (commands, log, fold), load.c (residents), read.c (events out of memory and store), resume.c,
+ * cursors.c, followup.c, flush.c, recover.c.
+ */
+#ifndef CONFAB_CORE_ENGINE_INTERNAL_H
+#define CONFAB_CORE_ENGINE_INTERNAL_H
+
+#include "base/hash.h"
+#include "base/list.h"
+#include "base/mpsc.h"
+#include "core/chunk.h"
+#include "core/engine.h"
+#include "core/kind.h"
+#include "core/rows.h"
+
+/* Kinds of log records. Stored: never renumber. docs/formats/event.md has the payloads. */
+enum logrec {
+    LOGREC_EVENT = 1,   /* conversation, event */
+    LOGREC_CURSORS = 2, /* time, then (conversation, user, delivered, read, read_ord) … */
+    LOGREC_CONFIRM = 3, /* (conversation, seq, user) …: follow-ups that have arrived */
+    LOGREC_MEMBER = 4,  /* conversation and what a member's own log says about it */
+};
+enum { LOGREC_VERSION = 1 };
+
+/* An encoded event in memory. */
+struct slot {
+    uint8_t *bytes;
+    uint32_t len;
+};
+
+/* A change to an event that is in the store already; applied to what is read until it is flushed.
+ */
+struct overlay {
+    uint64_t target_seq;
+    struct slot cause;
+};
+
+struct pending_cursor {
+    uint64_t user;
+    uint64_t delivered;
+    uint64_t read;
+    uint64_t read_ord;
+};
+
+enum resident_state { RESIDENT_LOADING = 0, RESIDENT_READY, RESIDENT_BROKEN };
+
+/*
+ * A conversation in memory. It may be freed when it is clean, nothing waits for it and nobody pins
+ * it. Events with seq in [mem_first, mem_first + nslots) are in `slots`; those up to flushed_seq
+ * are in the store as well.
+ */
+struct resident {
+    struct conv c;
+    struct partition *p;
+    struct list lru;
+    struct list dirty;   /* in p->dirty */
+    struct list follow;  /* in e->follow */
+    struct list cursors; /* in p->cursors */
+    struct list loadq;   /* in e->loadq */
+    struct list waiting; /* commands, in order of arrival */
+    uint32_t nwaiting;
+    uint32_t inflight; /* records decided, not durable */
+    uint32_t pins;     /* reads and loads under way */
+    uint8_t state;
+    enum confab_err broken;
+    bool busy;    /* the first waiting command waits for the store */
+    bool barrier; /* an event in flight that others must wait for */
+    bool pumping;
+    bool followup_row;      /* the store has a follow-up row for it */
+    bool followup_row_next; /* … will have after the flush under way */
+    bool members_external;  /* the members' rows are in the store */
+    uint64_t next_seq;
+    uint64_t next_ord;
+
+    struct slot *slots;
+    uint32_t slots_at;
+    uint32_t nslots;
+    uint32_t cap_slots;
+    uint64_t mem_first;
+    uint64_t flushed_seq;
+    uint64_t flushing_seq; /* = flushed_seq when no flush is under way */
+    bool flushing;
+    struct overlay *overlays;
+    uint32_t noverlays;
+    uint32_t cap_overlays;
+    uint32_t overlays_flushing; /* the first so many belong to the flush under way */
+    uint32_t overlay_gen;       /* rises when overlays are dropped after a flush */
+    struct slot *garbage;       /* bytes that the flush under way may still read */
+    uint32_t ngarbage;
+    uint32_t cap_garbage;
+    struct row_header row;
+
+    struct u64map dedup; /* hash of (user, client_msg_id) → seq, of what is not in the store yet */
+    struct pending_cursor *pending;
+    uint32_t npending;
+    uint32_t cap_pending;
+    struct member_set *set;
+    struct buf replay;
+    size_t slot_bytes;
+    size_t bytes; /* as accounted in e->cache_bytes */
+};
+
+struct partition {
+    uint64_t last_ms;
+    uint32_t counter;
+    uint16_t number;
+    bool flushing;
+    enum confab_err stopped; /* fold failed: nothing more is decided here */
+    uint64_t flushed_lsn;
+    uint64_t folded_lsn;      /* just above the highest folded record */
+    uint64_t first_dirty_lsn; /* UINT64_MAX: clean */
+    uint64_t flushing_lsn;    /* first dirty LSN of the flush under way */
+    uint64_t dirty_bytes;
+    uint64_t flushing_bytes;
+    uint64_t dirty_since_ms;
+    uint64_t retry_ms;
+    struct list cursor_link;  /* in e->cursor_parts while there are pending cursors */
+    struct list confirm_link; /* in e->confirm_parts while there are confirms */
+    struct list dirty;
+    struct list cursors; /* residents with pending cursors */
+    uint64_t cursors_due_ms;
+    struct list durable_acks; /* commands that wait for the next cursor record */
+    struct buf confirms;      /* payload of the next confirm record */
+    uint64_t confirms_due_ms;
+    struct feed_entry *feed; /* not in the store yet, rising id */
+    uint32_t nfeed;
+    uint32_t cap_feed;
+    uint32_t feed_flushing;
+    struct dir_conv_row *project; /* rows for the directory */
+    uint32_t nproject;
+    uint32_t cap_project;
+    uint32_t project_flushing;
+};
+
+/* One record under way to the log. */
+struct inflight {
+    struct list link;
+    enum logrec kind;
+    struct resident *r; /* EVENT, MEMBER */
+    struct partition *p;
+    struct command *cmd; /* may be NULL */
+    uint32_t offset;
+    uint64_t ms;
+    uint64_t dedup_hash;
+    struct slot event;  /* EVENT */
+    struct buf payload; /* other kinds: as logged */
+    struct list acks;   /* CURSORS: commands to complete */
+};
+
+/* One submission: what was decided in a turn. */
+struct turn {
+    struct log_submission sub;
+    struct list link;
+    struct list records;
+    uint64_t floor_lsn;
+    uint64_t submitted_ns;
+};
+
+/* What a command waits for or has found; freed with it or when it is decided. */
+struct command_work {
+    uint64_t target_seq;
+    bool looked_up; /* target_id was looked for in the feed */
+    bool probed;    /* the store was asked for the dedup key */
+    bool fetched;   /* the target event was looked for */
+    bool dedup_found;
+    struct row_dedup dedup;
+    struct buf target; /* encoded, patched */
+};
+
+/* A request to the store on behalf of the engine; finish runs on the shard's thread. */
+struct engine_job {
+    struct mpsc_node node;
+    struct store_request req;
+    struct engine *e;
+    void (*finish)(struct engine *e, struct engine_job *job);
+    struct resident *r;
+    struct command *cmd;
+    void *arg;
+    bool decode; /* the rows are chunks: decode them in the done callback into `records` */
+    struct buf records;
+    enum confab_err err;
+    uint64_t started_ns;
+    struct row_key *keys; /* owned */
+    struct store_key *key_list;
+};
+
+struct engine {
+    struct engine_config cfg;
+    struct engine_host *host;
+    struct engine_shared *shared;
+    struct log_store *log;
+    struct message_store *store;
+    struct directory *directory;
+    struct clock *clock;
+    struct metrics *metrics;
+
+    uint64_t now_ms;
+    uint64_t floor_ms; /* no stamp is below */
+    struct partition *parts;
+    uint16_t part_first;
+    uint16_t part_count;
+    struct idmap residents;
+    struct list lru; /* most recently used first */
+    struct list loadq;
+    struct list follow;
+    struct list cursor_parts;
+    struct list confirm_parts;
+    uint32_t loading;
+    uint32_t followups_sent;
+    uint64_t followup_retry_ms;
+    uint64_t followups_pending;
+    size_t cache_bytes;
+    uint64_t dirty_bytes;
+    struct turn *turn; /* being filled */
+    struct list turns; /* submitted */
+    uint64_t inflight;
+    uint64_t jobs; /* store and directory requests under way */
+    enum confab_err failed;
+    uint64_t nospace_until_ms;
+    struct mpsc inbox;
+    atomic_uint_fast64_t clean_lsn;
+    uint32_t flushes;
+    bool flush_all;
+    bool recovering;
+    bool recover_ended; /* every record was handed over */
+    bool replaying;     /* a fold of recovery is running */
+    uint64_t clean_check_ms;
+    uint64_t flush_check_ms;
+};
+
+/* engine.c */
+void engine_complete(struct engine *e, struct command *cmd, enum confab_err err, const char *field);
+void engine_pump(struct engine *e, struct resident *r);
+struct partition *engine_partition(struct engine *e, uint16_t number);
+struct command_work *command_work_get(struct command *cmd); /* NULL: out of memory */
+struct engine_job *engine_job_new(struct engine *e, struct resident *r, struct command *cmd,
+                                  void (*finish)(struct engine *e, struct engine_job *job));
+void engine_job_free(struct engine_job *job);
+/* Submits the job's request. On an error the job is the caller's still. */
+CONFAB_NODISCARD enum confab_err engine_job_submit(struct engine *e, struct engine_job *job);
+
+/* decide.c. What a step does with the first waiting command: */
+enum step { STEP_DONE, STEP_BLOCKED };
+enum step engine_step_event(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_followup(struct engine *e, struct resident *r, struct command *cmd);
+/* The record is at the end of the open submission. Takes `payload` over, also on failure. */
+CONFAB_NODISCARD enum confab_err engine_log_payload(struct engine *e, enum logrec kind,
+                                                    struct partition *p, struct resident *r,
+                                                    struct command *cmd, uint64_t ms,
+                                                    struct buf *payload, struct inflight **ret);
+uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
+uint64_t engine_stamp_ms(struct engine *e, struct partition *p);
+void engine_take_durable(struct engine *e);
+/* Folds one logged record into a loaded conversation, in a run or in recovery. Takes the bytes
+ * over. */
+CONFAB_NODISCARD enum confab_err engine_fold_event(struct engine *e, struct resident *r,
+                                                   struct slot event, uint64_t lsn,
+                                                   const struct event *ev);
+CONFAB_NODISCARD enum confab_err engine_fold_member(struct engine *e, struct resident *r,
+                                                    struct span payload);
+CONFAB_NODISCARD enum confab_err engine_fold_confirm(struct engine *e, struct resident *r,
+                                                     uint64_t seq, uint64_t user);
+CONFAB_NODISCARD enum confab_err engine_feed_add(struct partition *p, const struct event *ev,
+                                                 struct conv_id conv);
+void resident_mark_dirty(struct resident *r);
+void engine_part_folded(struct engine *e, struct partition *p, uint64_t lsn, size_t bytes,
+                        uint64_t ms);
+/* Fold failed: nothing more is decided or answered in this partition. */
+void partition_stop(struct partition *p, enum confab_err err);
+
+/* load.c */
+struct resident *engine_resident(struct engine *e, struct conv_id id); /* NULL: not in memory */
+/* Finds it or starts loading it; NULL with *ret_err. */
+struct resident *engine_want(struct engine *e, struct conv_id id, enum confab_err *ret_err);
+void engine_touch(struct engine *e, struct resident *r);
+void engine_account(struct engine *e, struct resident *r);
+void engine_evict(struct engine *e);
+void engine_start_loads(struct engine *e);
+void resident_free(struct engine *e, struct resident *r);
+struct slot *resident_slot(struct resident *r, uint64_t seq); /* NULL: not in memory */
+/* Takes the bytes over, also on failure. */
+CONFAB_NODISCARD enum confab_err resident_append(struct resident *r, struct slot event);
+/* Drops flushed events beyond the newest `keep`. */
+void resident_trim(struct resident *r, uint32_t keep);
+struct member_set *resident_set(struct resident *r); /* borrowed; NULL: out of memory */
+void resident_set_changed(struct resident *r);
+
+/* read.c */
+enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
+/*
+ * Finds where target_id lives: work->target_seq and cmd->conv. STEP_BLOCKED with the command kept
+ * when the store is asked; `again` then runs on the shard's thread.
+ */
+enum confab_err engine_feed_find(struct engine *e, struct partition *p, uint64_t id,
+                                 struct feed_entry *ret); /* AGAIN: ask the store */
+CONFAB_NODISCARD enum confab_err engine_feed_ask(struct engine *e, struct command *cmd);
+/* Puts the patched bytes of the event at `seq` into work->target; AGAIN: the store is asked. */
+enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct command *cmd);
+/* Appends the event to `out` as a record, with overlays applied. */
+enum confab_err resident_patched(const struct resident *r, struct span bytes, struct buf *out);
+
+/* What a member may see of a range of events, collected from memory and store. */
+struct collect {
+    struct engine *e;
+    struct resident *r; /* pinned */
+    void (*done)(struct collect *c, enum confab_err err);
+    void *arg;
+    uint64_t user;
+    uint64_t lo;
+    uint64_t hi;
+    uint64_t at;        /* next seq to look at */
+    uint64_t before_id; /* reverse: stop below, as soon as an id is not above; 0: no bound */
+    uint32_t limit;
+    uint32_t count;
+    bool reverse;
+    bool messages_only;
+    bool stopped_at_id;
+    uint32_t gen;
+    struct buf *parts; /* reverse: pieces in falling order */
+    uint32_t nparts;
+    struct buf out; /* records in rising order, when done */
+    uint64_t covered_from;
+    uint64_t covered_to;
+};
+/* Runs until done is called, now or later; the collect lives until then. */
+void engine_collect(struct collect *c);
+void collect_deinit(struct collect *c);
+
+/* resume.c */
+void engine_resume(struct engine *e, struct command *cmd);
+enum step engine_step_snapshot(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_list(struct engine *e, struct resident *r, struct command *cmd);
+
+/* cursors.c */
+enum step engine_step_ack(struct engine *e, struct resident *r, struct command *cmd);
+void engine_log_cursors(struct engine *e, bool all);
+/* The log did not take the record: what it said is pending again. */
+void engine_cursors_rejected(struct engine *e, struct inflight *in);
+void engine_cursors_durable(struct engine *e, struct inflight *in);
+struct cursor_entry {
+    struct conv_id conv;
+    uint64_t user;
+    uint64_t delivered;
+    uint64_t read;
+    uint64_t read_ord;
+};
+bool cursor_entry_next(struct reader *r, struct cursor_entry *ret);
+void cursor_entry_put(struct buf *out, const struct cursor_entry *entry);
+CONFAB_NODISCARD enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
+                                                    const struct cursor_entry *entry, uint64_t ms,
+                                                    bool live);
+void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
+                    uint64_t ms, bool read);
+
+/* followup.c */
+void engine_followups_kick(struct engine *e, struct resident *r);
+void engine_followups_retry(struct engine *e);
+void engine_log_confirms(struct engine *e, bool all);
+
+/* flush.c */
+void engine_flush_due(struct engine *e);
+
+/* recover.c */
+void engine_replay(struct engine *e, struct resident *r);
+
+#endif

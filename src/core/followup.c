@@ -1,0 +1,126 @@
+/*
+ * Follow-ups: what an event of one conversation implies in the log of another. They are part of the
+ * source's state from the event on, so that a crash at any point leaves them to be sent again; the
+ * target recognises one that it has seen by (source, seq). When the target has it durably, a
+ * confirm record removes it from the source.
+ */
+#include "core/engine_internal.h"
+
+enum { SENT_MAX = 1024, RETRY_MS = 200, CONFIRM_DELAY_MS = 20, CONFIRM_BYTES_MAX = 64 * 1024 };
+
+static struct command *followup_command(const struct resident *r, const struct followup *f)
+{
+    struct command *cmd = command_new(COMMAND_FOLLOWUP);
+    if (!cmd) {
+        return NULL;
+    }
+    cmd->actor = f->user;
+    cmd->conv = f->target;
+    cmd->in.conv = r->c.id;
+    cmd->in.src_seq = f->seq;
+    cmd->in.range_from = f->from;
+    cmd->in.range_to = f->to;
+    cmd->in.value = f->on;
+    if (f->type == FOLLOWUP_JOINED || f->type == FOLLOWUP_LEFT) {
+        cmd->in.kind = f->type == FOLLOWUP_JOINED ? EVENT_JOINED : EVENT_LEFT;
+        cmd->in.type = r->c.kind;
+    } else {
+        cmd->in.type = f->type;
+    }
+    return cmd;
+}
+
+/* The source's bytes travel with the command: what comes back is matched by (source, seq, user). */
+void engine_followups_kick(struct engine *e, struct resident *r)
+{
+    if (!list_is_linked(&r->follow)) {
+        list_push_back(&e->follow, &r->follow);
+    }
+    /* By index, and checked again each time: `send` may complete a command at once. */
+    for (uint32_t i = 0; i < r->c.nfollowups && e->followups_sent < SENT_MAX; i++) {
+        struct followup *f = &r->c.followups[i];
+        if (f->sent) {
+            continue;
+        }
+        struct command *cmd = followup_command(r, f);
+        if (!cmd) {
+            return;
+        }
+        f->sent = true;
+        e->followups_sent++;
+        if (e->host->ops->send(e->host, cmd)) {
+            f->sent = false;
+            e->followups_sent--;
+            command_free(cmd);
+            return;
+        }
+        metrics_inc(e->metrics, METRIC_FOLLOWUPS_SENT);
+    }
+}
+
+void engine_followup_done(struct engine *e, struct command *cmd)
+{
+    struct resident *r = engine_resident(e, cmd->in.conv);
+    e->followups_sent--;
+    struct followup *f = NULL;
+    for (uint32_t i = 0; r && i < r->c.nfollowups && !f; i++) {
+        struct followup *g = &r->c.followups[i];
+        f = g->seq == cmd->in.src_seq && g->user == cmd->actor && g->sent ? g : NULL;
+    }
+    if (f && cmd->err) {
+        f->sent = false;
+        metrics_inc(e->metrics, METRIC_FOLLOWUPS_RETRIED);
+    } else if (f) {
+        /* It stays `sent` until the confirm record is durable and removes it. */
+        struct partition *p = r->p;
+        if (p->confirms.len == 0) {
+            p->confirms_due_ms = e->now_ms + CONFIRM_DELAY_MS;
+            list_remove(&p->confirm_link);
+            list_push_back(&e->confirm_parts, &p->confirm_link);
+        }
+        uint8_t raw[16];
+        conv_id_write(r->c.id, raw);
+        buf_put(&p->confirms, raw, sizeof(raw));
+        buf_put_varint(&p->confirms, f->seq);
+        buf_put_u64(&p->confirms, f->user);
+    }
+    command_free(cmd);
+}
+
+void engine_log_confirms(struct engine *e, bool all)
+{
+    if (e->failed) {
+        return;
+    }
+    LIST_EACH(&e->confirm_parts, it)
+    {
+        struct partition *p = LIST_ENTRY(it, struct partition, confirm_link);
+        bool due = e->now_ms >= p->confirms_due_ms || p->confirms.len >= CONFIRM_BYTES_MAX ||
+                   p->confirms_due_ms > e->now_ms + 10U * CONFIRM_DELAY_MS;
+        if ((!due && !all) || p->stopped) {
+            continue;
+        }
+        list_remove(&p->confirm_link);
+        if (engine_log_payload(e, LOGREC_CONFIRM, p, NULL, NULL, engine_stamp_ms(e, p),
+                               &p->confirms, NULL)) {
+            metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+        }
+    }
+}
+
+void engine_followups_retry(struct engine *e)
+{
+    if (e->now_ms < e->followup_retry_ms && e->followup_retry_ms < e->now_ms + 10U * RETRY_MS) {
+        return;
+    }
+    e->followup_retry_ms = e->now_ms + RETRY_MS;
+    LIST_EACH(&e->follow, it)
+    {
+        struct resident *r = LIST_ENTRY(it, struct resident, follow);
+        if (r->c.nfollowups == 0) {
+            list_remove(&r->follow);
+        } else if (!e->failed) {
+            engine_followups_kick(e, r);
+        }
+    }
+}

@@ -1,0 +1,364 @@
+/*
+ * Residents: conversations in memory. A cold one is loaded from its header row (and its members'
+ * rows) while its commands wait; a clean one that nobody uses is dropped when the cache is over its
+ * bound.
+ */
+#include <stdlib.h>
+
+#include "core/engine_internal.h"
+
+/* Loads under way at a time; more wait in loadq. */
+enum { LOADS_MAX = 256, LRU_TRIES = 64 };
+
+struct resident *engine_resident(struct engine *e, struct conv_id id)
+{
+    return idmap_get(&e->residents, id);
+}
+
+static struct resident *resident_new(struct engine *e, struct conv_id id)
+{
+    struct resident *r = calloc(1, sizeof(*r));
+    if (!r) {
+        return NULL;
+    }
+    conv_init(&r->c, id);
+    r->p = engine_partition(e, conv_id_partition(id));
+    list_init(&r->lru);
+    list_init(&r->dirty);
+    list_init(&r->follow);
+    list_init(&r->cursors);
+    list_init(&r->loadq);
+    list_init(&r->waiting);
+    u64map_init(&r->dedup, id.lo ^ e->now_ms);
+    r->mem_first = 1;
+    return r;
+}
+
+/* e may be NULL when the whole engine goes. */
+void resident_free(struct engine *e, struct resident *r)
+{
+    if (e) {
+        idmap_del(&e->residents, r->c.id);
+        list_remove(&r->lru);
+        list_remove(&r->loadq);
+        e->cache_bytes -= r->bytes;
+    }
+    for (uint32_t i = 0; i < r->nslots; i++) {
+        free(r->slots[r->slots_at + i].bytes);
+    }
+    for (uint32_t i = 0; i < r->noverlays; i++) {
+        free(r->overlays[i].cause.bytes);
+    }
+    for (uint32_t i = 0; i < r->ngarbage; i++) {
+        free(r->garbage[i].bytes);
+    }
+    free(r->slots);
+    free(r->overlays);
+    free(r->garbage);
+    free(r->pending);
+    u64map_deinit(&r->dedup);
+    member_set_unref(r->set);
+    buf_deinit(&r->replay);
+    conv_deinit(&r->c);
+    free(r);
+}
+
+struct slot *resident_slot(struct resident *r, uint64_t seq)
+{
+    if (seq < r->mem_first || seq - r->mem_first >= r->nslots) {
+        return NULL;
+    }
+    return &r->slots[r->slots_at + (seq - r->mem_first)];
+}
+
+enum confab_err resident_append(struct resident *r, struct slot event)
+{
+    if (r->slots_at + r->nslots == r->cap_slots) {
+        if (r->slots_at >= r->cap_slots / 2 && r->slots_at > 0) {
+            memmove(r->slots, r->slots + r->slots_at, r->nslots * sizeof(*r->slots));
+            r->slots_at = 0;
+        } else {
+            uint32_t cap = r->cap_slots ? r->cap_slots * 2 : 8;
+            struct slot *slots = realloc(r->slots, (size_t)cap * sizeof(*slots));
+            if (!slots) {
+                free(event.bytes);
+                return CONFAB_NOMEM;
+            }
+            r->slots = slots;
+            r->cap_slots = cap;
+        }
+    }
+    r->slots[r->slots_at + r->nslots++] = event;
+    r->slot_bytes += event.len;
+    return CONFAB_OK;
+}
+
+void resident_trim(struct resident *r, uint32_t keep)
+{
+    while (r->nslots > keep && r->mem_first <= r->flushed_seq) {
+        r->slot_bytes -= r->slots[r->slots_at].len;
+        free(r->slots[r->slots_at].bytes);
+        r->slots_at++;
+        r->nslots--;
+        r->mem_first++;
+    }
+    if (r->nslots == 0 && r->cap_slots > 0) {
+        free(r->slots);
+        r->slots = NULL;
+        r->cap_slots = 0;
+        r->slots_at = 0;
+    }
+}
+
+struct member_set *resident_set(struct resident *r)
+{
+    if (r->set) {
+        return r->set;
+    }
+    struct member_set *set = malloc(sizeof(*set) + (size_t)r->c.nactive * sizeof(set->users[0]));
+    if (!set) {
+        return NULL;
+    }
+    atomic_init(&set->refs, 1);
+    set->n = 0;
+    for (uint32_t i = 0; i < r->c.nmembers && set->n < r->c.nactive; i++) {
+        if (r->c.members[i].role != ROLE_NONE) {
+            set->users[set->n++] = r->c.members[i].user;
+        }
+    }
+    r->set = set;
+    return set;
+}
+
+void resident_set_changed(struct resident *r)
+{
+    member_set_unref(r->set);
+    r->set = NULL;
+}
+
+void engine_account(struct engine *e, struct resident *r)
+{
+    size_t n = sizeof(*r) + conv_bytes(&r->c) + r->slot_bytes;
+    n += (size_t)r->cap_slots * sizeof(*r->slots) + (size_t)r->nslots * 16;
+    n += u64map_bytes(&r->dedup) + (size_t)r->cap_pending * sizeof(*r->pending);
+    n += r->set ? r->set->n * sizeof(r->set->users[0]) : 0;
+    e->cache_bytes += n - r->bytes;
+    r->bytes = n;
+}
+
+void engine_touch(struct engine *e, struct resident *r)
+{
+    list_remove(&r->lru);
+    list_push_front(&e->lru, &r->lru);
+}
+
+static bool may_evict(const struct resident *r)
+{
+    return r->state != RESIDENT_LOADING && r->inflight == 0 && r->pins == 0 && !r->busy &&
+           !r->flushing && !r->pumping && list_is_empty(&r->waiting) &&
+           !list_is_linked(&r->dirty) && !list_is_linked(&r->cursors) && r->c.nfollowups == 0 &&
+           r->npending == 0 && !list_is_linked(&r->loadq);
+}
+
+void engine_evict(struct engine *e)
+{
+    int tries = LRU_TRIES;
+    while (e->cache_bytes > e->cfg.cache_bytes_max && tries > 0 && !list_is_empty(&e->lru)) {
+        struct resident *r = LIST_ENTRY(e->lru.prev, struct resident, lru);
+        if (may_evict(r)) {
+            resident_free(e, r);
+            metrics_inc(e->metrics, METRIC_CACHE_EVICTIONS);
+        } else {
+            /* Dirty or in use: it comes to the tail again soon enough. */
+            tries--;
+            engine_touch(e, r);
+        }
+    }
+}
+
+static void load_failed(struct engine *e, struct resident *r, enum confab_err err)
+{
+    r->state = RESIDENT_BROKEN;
+    r->broken = err;
+    bool had_replay = r->replay.len > 0;
+    if (had_replay) {
+        partition_stop(r->p, err);
+    }
+    engine_pump(e, r);
+    /* Without acknowledged events waiting for it, a later command may simply try again. */
+    if (!had_replay && may_evict(r)) {
+        resident_free(e, r);
+    }
+}
+
+static void loaded(struct engine *e, struct resident *r)
+{
+    e->loading--;
+    r->state = RESIDENT_READY;
+    r->next_seq = r->c.head_seq + 1;
+    r->next_ord = r->c.ord;
+    r->mem_first = r->next_seq;
+    r->flushed_seq = r->c.head_seq;
+    r->flushing_seq = r->c.head_seq;
+    e->followups_pending += r->c.nfollowups;
+    r->followup_row = r->c.nfollowups > 0;
+    engine_replay(e, r);
+    if (r->c.nfollowups > 0) {
+        engine_followups_kick(e, r);
+    }
+    engine_pump(e, r);
+    engine_start_loads(e);
+}
+
+static void members_done(struct engine *e, struct engine_job *job)
+{
+    struct resident *r = job->r;
+    enum confab_err err = job->err;
+    for (uint32_t i = 0; !err && i < job->req.ret_nrows; i++) {
+        err = conv_decode_member(&r->c, job->req.ret_rows[i].value);
+    }
+    if (!err && job->req.ret_more) {
+        /* The next page begins just above the last row. */
+        struct span last = job->req.ret_rows[job->req.ret_nrows - 1].sort;
+        uint8_t from[8];
+        uint64_t user = row_sort_u64(last) + 1;
+        for (int i = 7; i >= 0; i--) {
+            from[i] = (uint8_t)user;
+            user >>= 8;
+        }
+        memcpy(job->keys[0].sort, from, sizeof(from));
+        store_request_deinit(&job->req);
+        job->req.from = span_of(job->keys[0].sort, 8);
+        err = engine_job_submit(e, job);
+        if (!err) {
+            return;
+        }
+    }
+    engine_job_free(job);
+    if (err) {
+        e->loading--;
+        load_failed(e, r, err);
+        return;
+    }
+    loaded(e, r);
+}
+
+static enum confab_err load_members(struct engine *e, struct resident *r)
+{
+    struct engine_job *job = engine_job_new(e, r, NULL, members_done);
+    if (job) {
+        job->keys = calloc(1, sizeof(*job->keys));
+    }
+    if (!job || !job->keys) {
+        engine_job_free(job);
+        return CONFAB_NOMEM;
+    }
+    row_key_conv_seq(&job->keys[0], STORE_MEMBER, r->c.id, 0);
+    job->req.op = STORE_RANGE;
+    job->req.table = STORE_MEMBER;
+    job->req.key = job->keys[0].k.key;
+    job->req.from = job->keys[0].k.sort;
+    job->req.limit = 10000;
+    job->req.bytes_max = 2U << 20;
+    enum confab_err err = engine_job_submit(e, job);
+    if (err) {
+        engine_job_free(job);
+    }
+    return err;
+}
+
+static void header_done(struct engine *e, struct engine_job *job)
+{
+    struct resident *r = job->r;
+    enum confab_err err = job->err;
+    bool external = false;
+    struct span rest;
+    if (!err && job->req.ret_rows[0].found) {
+        err = row_header_decode(job->req.ret_rows[0].value, &r->row, &rest);
+        if (!err) {
+            err = conv_decode(&r->c, rest, &external);
+        }
+    }
+    engine_job_free(job);
+    r->members_external = external;
+    if (!err && external) {
+        err = load_members(e, r);
+        if (!err) {
+            return;
+        }
+    }
+    if (err) {
+        e->loading--;
+        load_failed(e, r, err);
+        return;
+    }
+    loaded(e, r);
+}
+
+static enum confab_err load(struct engine *e, struct resident *r)
+{
+    struct engine_job *job = engine_job_new(e, r, NULL, header_done);
+    if (job) {
+        job->keys = calloc(1, sizeof(*job->keys));
+        job->key_list = calloc(1, sizeof(*job->key_list));
+    }
+    if (!job || !job->keys || !job->key_list) {
+        engine_job_free(job);
+        return CONFAB_NOMEM;
+    }
+    row_key_conv(&job->keys[0], STORE_HEADER, r->c.id);
+    job->key_list[0] = job->keys[0].k;
+    job->req.op = STORE_GET;
+    job->req.keys = job->key_list;
+    job->req.nkeys = 1;
+    enum confab_err err = engine_job_submit(e, job);
+    if (err) {
+        engine_job_free(job);
+    }
+    return err;
+}
+
+void engine_start_loads(struct engine *e)
+{
+    while (e->loading < LOADS_MAX && !list_is_empty(&e->loadq)) {
+        struct resident *r = LIST_ENTRY(e->loadq.next, struct resident, loadq);
+        enum confab_err err = load(e, r);
+        if (err == CONFAB_BUSY) {
+            return; /* the tick comes back to it */
+        }
+        list_remove(&r->loadq);
+        if (err) {
+            load_failed(e, r, err);
+            continue;
+        }
+        e->loading++;
+        metrics_inc(e->metrics, METRIC_COLD_LOADS);
+    }
+}
+
+struct resident *engine_want(struct engine *e, struct conv_id id, enum confab_err *ret_err)
+{
+    struct resident *r = engine_resident(e, id);
+    if (r) {
+        return r;
+    }
+    if (idmap_len(&e->residents) >= e->cfg.inflight_max && e->loading >= LOADS_MAX) {
+        metrics_inc(e->metrics, METRIC_BOUND_PENDING);
+        *ret_err = CONFAB_BUSY;
+        return NULL;
+    }
+    r = resident_new(e, id);
+    enum confab_err err = r ? idmap_put(&e->residents, id, r) : CONFAB_NOMEM;
+    if (err) {
+        if (r) {
+            resident_free(NULL, r);
+        }
+        *ret_err = err;
+        return NULL;
+    }
+    list_push_front(&e->lru, &r->lru);
+    list_push_back(&e->loadq, &r->loadq);
+    engine_account(e, r);
+    /* The caller queues its command first: a store that answers at once must find it. */
+    return r;
+}

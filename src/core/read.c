@@ -1,0 +1,755 @@
+/*
+ * Reading events: the newest are in memory, the others in chunks of the store, and what a flush
+ * under way has not written yet lies over them as overlays. Everything that reads a range goes
+ * through struct collect, which merges the three and leaves out what the member may not see.
+ */
+#include <stdlib.h>
+
+#include "core/engine_internal.h"
+
+enum { HISTORY_MAX = 200, PARTS_MAX = 64, FETCH_EVENTS = 512 };
+
+enum confab_err resident_patched(const struct resident *r, struct span bytes, struct buf *out)
+{
+    struct event ev;
+    if (r->noverlays > 0 && !event_peek(bytes, &ev) &&
+        (ev.kind == EVENT_MESSAGE || ev.kind == EVENT_EDIT)) {
+        bool patched = false;
+        enum confab_err err = CONFAB_OK;
+        for (uint32_t i = 0; i < r->noverlays && !err; i++) {
+            const struct overlay *o = &r->overlays[i];
+            struct event cause;
+            if (o->target_seq != ev.seq) {
+                continue;
+            }
+            if (!patched) {
+                err = event_decode(bytes, &ev);
+            }
+            if (!err) {
+                err = event_decode(span_of(o->cause.bytes, o->cause.len), &cause);
+            }
+            if (!err) {
+                event_patch(&cause, &ev);
+                patched = true;
+            }
+        }
+        if (err) {
+            return err;
+        }
+        if (patched) {
+            struct buf b = {0};
+            event_encode(&b, &ev);
+            buf_put_blob(out, b.data, b.len);
+            bool ok = buf_ok(&b) && buf_ok(out);
+            buf_deinit(&b);
+            return ok ? CONFAB_OK : CONFAB_NOMEM;
+        }
+    }
+    buf_put_blob(out, bytes.p, bytes.n);
+    return buf_ok(out) ? CONFAB_OK : CONFAB_NOMEM;
+}
+
+/* Asks for the chunk that holds `seq` and, with a higher limit, for those before it. */
+static enum confab_err chunks_ask(struct engine *e, struct engine_job *job, struct conv_id conv,
+                                  uint64_t seq, uint32_t limit)
+{
+    free(job->keys);
+    job->keys = calloc(2, sizeof(*job->keys));
+    if (!job->keys) {
+        return CONFAB_NOMEM;
+    }
+    row_key_conv_seq(&job->keys[0], STORE_CHUNK, conv, 1);
+    row_key_conv_seq(&job->keys[1], STORE_CHUNK, conv, seq);
+    job->req.op = STORE_RANGE;
+    job->req.table = STORE_CHUNK;
+    job->req.key = job->keys[0].k.key;
+    job->req.from = job->keys[0].k.sort;
+    job->req.to = job->keys[1].k.sort;
+    job->req.limit = limit;
+    job->req.bytes_max = 1U << 20;
+    job->req.reverse = true;
+    job->decode = true;
+    return engine_job_submit(e, job);
+}
+
+/* ---- look-up by message id --------------------------------------------------------------- */
+
+enum confab_err engine_feed_find(struct engine *e, struct partition *p, uint64_t id,
+                                 struct feed_entry *ret)
+{
+    (void)e;
+    if (p->nfeed == 0 || id < p->feed[0].id) {
+        return CONFAB_AGAIN;
+    }
+    uint32_t lo = 0;
+    uint32_t hi = p->nfeed;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (p->feed[mid].id < id) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    if (lo == p->nfeed || p->feed[lo].id != id) {
+        return CONFAB_NOT_FOUND;
+    }
+    *ret = p->feed[lo];
+    return CONFAB_OK;
+}
+
+static void feed_done(struct engine *e, struct engine_job *job)
+{
+    struct command *cmd = job->cmd;
+    struct feed_entry entry;
+    enum confab_err err = job->err;
+    if (!err && job->req.ret_nrows == 0) {
+        err = CONFAB_NOT_FOUND;
+    }
+    if (!err) {
+        err = row_feed_find(job->req.ret_rows[0].value, cmd->in.target_id, &entry);
+    }
+    engine_job_free(job);
+    struct command_work *w = command_work_get(cmd);
+    if (!err && !w) {
+        err = CONFAB_NOMEM;
+    }
+    if (err) {
+        engine_complete(e, cmd, err, "message_id");
+        return;
+    }
+    w->looked_up = true;
+    w->target_seq = entry.seq;
+    cmd->conv = entry.conv;
+    engine_submit(e, cmd);
+}
+
+enum confab_err engine_feed_ask(struct engine *e, struct command *cmd)
+{
+    struct engine_job *job = engine_job_new(e, NULL, cmd, feed_done);
+    if (job) {
+        job->keys = calloc(2, sizeof(*job->keys));
+    }
+    if (!job || !job->keys) {
+        engine_job_free(job);
+        return CONFAB_NOMEM;
+    }
+    uint16_t number = message_id_partition(cmd->in.target_id);
+    row_key_feed(&job->keys[0], number, 0);
+    row_key_feed(&job->keys[1], number, cmd->in.target_id);
+    job->req.op = STORE_RANGE;
+    job->req.table = STORE_FEED;
+    job->req.key = job->keys[0].k.key;
+    job->req.from = job->keys[0].k.sort;
+    job->req.to = job->keys[1].k.sort;
+    job->req.limit = 1;
+    job->req.bytes_max = 1U << 20;
+    job->req.reverse = true;
+    enum confab_err err = engine_job_submit(e, job);
+    if (err) {
+        engine_job_free(job);
+    }
+    return err;
+}
+
+/* ---- one event --------------------------------------------------------------------------- */
+
+static void fetch_done(struct engine *e, struct engine_job *job)
+{
+    struct resident *r = job->r;
+    struct command *cmd = job->cmd;
+    struct command_work *w = cmd->work;
+    enum confab_err err = job->err;
+    r->busy = false;
+    w->fetched = true;
+    struct reader rd = reader_of(job->records.data, job->records.len);
+    while (!err && reader_left(&rd) > 0) {
+        struct span bytes = reader_blob(&rd);
+        struct event ev;
+        err = rd.bad ? CONFAB_CORRUPT : event_peek(bytes, &ev);
+        if (!err && (w->target_seq ? ev.seq == w->target_seq : ev.id == cmd->in.target_id)) {
+            w->target_seq = ev.seq;
+            err = resident_patched(r, bytes, &w->target);
+            break;
+        }
+    }
+    engine_job_free(job);
+    if (err) {
+        list_remove(&cmd->link);
+        r->nwaiting--;
+        engine_complete(e, cmd, err, NULL);
+    }
+    engine_pump(e, r);
+}
+
+/* The event in memory with this id, by binary search: ids rise with seq. */
+static struct slot *slot_by_id(struct resident *r, uint64_t id, bool *ret_below)
+{
+    uint32_t lo = 0;
+    uint32_t hi = r->nslots;
+    struct event ev;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        struct slot *s = &r->slots[r->slots_at + mid];
+        if (event_peek(span_of(s->bytes, s->len), &ev)) {
+            break;
+        }
+        if (ev.id == id) {
+            return s;
+        }
+        if (ev.id < id) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    *ret_below = lo == 0 && r->mem_first > 1;
+    return NULL;
+}
+
+static void find_target_done(struct engine *e, struct engine_job *job)
+{
+    struct resident *r = job->r;
+    struct command *cmd = job->cmd;
+    struct command_work *w = cmd->work;
+    enum confab_err err = job->err;
+    struct feed_entry entry;
+    r->busy = false;
+    w->looked_up = true;
+    if (!err && job->req.ret_nrows > 0 &&
+        !row_feed_find(job->req.ret_rows[0].value, cmd->in.target_id, &entry) &&
+        conv_id_eq(entry.conv, r->c.id)) {
+        w->target_seq = entry.seq;
+    } else {
+        w->fetched = true; /* it is not in this conversation */
+    }
+    engine_job_free(job);
+    if (err) {
+        list_remove(&cmd->link);
+        r->nwaiting--;
+        engine_complete(e, cmd, err, NULL);
+    }
+    engine_pump(e, r);
+}
+
+static enum confab_err ask_where(struct engine *e, struct resident *r, struct command *cmd)
+{
+    struct feed_entry entry;
+    enum confab_err err = engine_feed_find(e, r->p, cmd->in.target_id, &entry);
+    if (message_id_partition(cmd->in.target_id) != r->p->number || err == CONFAB_NOT_FOUND ||
+        (!err && !conv_id_eq(entry.conv, r->c.id))) {
+        cmd->work->looked_up = true;
+        cmd->work->fetched = true;
+        return CONFAB_OK;
+    }
+    if (!err) {
+        cmd->work->looked_up = true;
+        cmd->work->target_seq = entry.seq;
+        return CONFAB_OK;
+    }
+    struct engine_job *job = engine_job_new(e, r, cmd, find_target_done);
+    if (job) {
+        job->keys = calloc(2, sizeof(*job->keys));
+    }
+    if (!job || !job->keys) {
+        engine_job_free(job);
+        return CONFAB_NOMEM;
+    }
+    row_key_feed(&job->keys[0], r->p->number, 0);
+    row_key_feed(&job->keys[1], r->p->number, cmd->in.target_id);
+    job->req.op = STORE_RANGE;
+    job->req.table = STORE_FEED;
+    job->req.key = job->keys[0].k.key;
+    job->req.from = job->keys[0].k.sort;
+    job->req.to = job->keys[1].k.sort;
+    job->req.limit = 1;
+    job->req.bytes_max = 1U << 20;
+    job->req.reverse = true;
+    err = engine_job_submit(e, job);
+    if (err) {
+        engine_job_free(job);
+        return err;
+    }
+    r->busy = true;
+    return CONFAB_AGAIN;
+}
+
+enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct command *cmd)
+{
+    struct command_work *w = command_work_get(cmd);
+    if (!w) {
+        return CONFAB_NOMEM;
+    }
+    if (w->fetched) {
+        return CONFAB_OK;
+    }
+    struct slot *s = NULL;
+    if (w->target_seq == 0 && !w->looked_up) {
+        bool below = false;
+        s = slot_by_id(r, cmd->in.target_id, &below);
+        if (!s && below) {
+            enum confab_err err = ask_where(e, r, cmd);
+            if (err || w->fetched) {
+                return err;
+            }
+        } else if (!s) {
+            w->fetched = true;
+            return CONFAB_OK;
+        }
+    }
+    if (!s) {
+        s = resident_slot(r, w->target_seq);
+    }
+    if (s) {
+        struct event ev;
+        enum confab_err err = event_peek(span_of(s->bytes, s->len), &ev);
+        if (!err) {
+            w->target_seq = ev.seq;
+            w->fetched = true;
+            buf_put_blob(&w->target, s->bytes, s->len);
+        }
+        return err ? err : buf_ok(&w->target) ? CONFAB_OK : CONFAB_NOMEM;
+    }
+    if (w->target_seq == 0 || w->target_seq > r->c.head_seq) {
+        w->fetched = true;
+        return CONFAB_OK;
+    }
+    struct engine_job *job = engine_job_new(e, r, cmd, fetch_done);
+    enum confab_err err = job ? chunks_ask(e, job, r->c.id, w->target_seq, 1) : CONFAB_NOMEM;
+    if (err) {
+        engine_job_free(job);
+        return err;
+    }
+    r->busy = true;
+    return CONFAB_AGAIN;
+}
+
+/* ---- ranges ------------------------------------------------------------------------------ */
+
+void collect_deinit(struct collect *c)
+{
+    for (uint32_t i = 0; i < c->nparts; i++) {
+        buf_deinit(&c->parts[i]);
+    }
+    free(c->parts);
+    buf_deinit(&c->out);
+}
+
+static bool collect_wants(const struct collect *c, const struct event *ev)
+{
+    const struct member *m = conv_member(&c->r->c, c->user);
+    return m && member_sees(m, ev->seq) && (!c->messages_only || ev->kind == EVENT_MESSAGE);
+}
+
+/* Looks at one event; false when the collection is complete before it. */
+static bool collect_take(struct collect *c, struct span bytes, struct buf *part,
+                         enum confab_err *ret_err)
+{
+    struct event ev;
+    *ret_err = event_peek(bytes, &ev);
+    if (*ret_err) {
+        return false;
+    }
+    if (c->reverse && c->before_id && ev.id <= c->before_id) {
+        c->stopped_at_id = true;
+        return false;
+    }
+    if (collect_wants(c, &ev)) {
+        if (c->count >= c->limit) {
+            return false;
+        }
+        c->count++;
+        *ret_err = resident_patched(c->r, bytes, part);
+    }
+    c->at = c->reverse ? ev.seq - 1 : ev.seq + 1;
+    return *ret_err == CONFAB_OK;
+}
+
+static void collect_finish(struct collect *c, enum confab_err err)
+{
+    if (c->reverse) {
+        c->covered_to = c->hi;
+        c->covered_from = c->at + 1;
+        for (uint32_t i = c->nparts; i > 0 && !err; i--) {
+            buf_put(&c->out, c->parts[i - 1].data, c->parts[i - 1].len);
+        }
+    } else {
+        c->covered_from = c->lo;
+        c->covered_to = c->at - 1;
+    }
+    if (!err && !buf_ok(&c->out)) {
+        err = CONFAB_NOMEM;
+    }
+    c->r->pins--;
+    c->done(c, err);
+}
+
+static bool collect_complete(const struct collect *c)
+{
+    return c->stopped_at_id || (c->reverse ? c->at < c->lo || c->at == 0 : c->at > c->hi);
+}
+
+/* Room for one more piece of a reverse collection. */
+static struct buf *collect_part(struct collect *c)
+{
+    struct buf *parts = realloc(c->parts, (c->nparts + 1U) * sizeof(*parts));
+    if (!parts) {
+        return NULL;
+    }
+    c->parts = parts;
+    buf_init(&parts[c->nparts]);
+    return &parts[c->nparts++];
+}
+
+/* Takes what memory has from c->at on. False when done is due or an error occurred. */
+static bool collect_memory(struct collect *c, enum confab_err *ret_err)
+{
+    struct slot *s;
+    bool more = true;
+    while (more && !collect_complete(c) && (s = resident_slot(c->r, c->at))) {
+        struct buf *part = c->reverse ? collect_part(c) : &c->out;
+        if (!part) {
+            *ret_err = CONFAB_NOMEM;
+            return false;
+        }
+        more = collect_take(c, span_of(s->bytes, s->len), part, ret_err);
+    }
+    return more && !collect_complete(c);
+}
+
+static void collect_run(struct collect *c);
+
+/* Walks decoded records; in a reverse collection from the last to the first. */
+static enum confab_err collect_records(struct collect *c, const struct buf *records, bool *ret_more)
+{
+    struct span list[FETCH_EVENTS];
+    uint32_t n = 0;
+    enum confab_err err = CONFAB_OK;
+    struct reader rd = reader_of(records->data, records->len);
+    bool more = true;
+    while (!err && reader_left(&rd) > 0) {
+        struct span bytes = reader_blob(&rd);
+        struct event ev;
+        err = rd.bad ? CONFAB_CORRUPT : event_peek(bytes, &ev);
+        if (err || ev.seq < c->lo || ev.seq > c->hi) {
+            continue;
+        }
+        if (c->reverse ? ev.seq > c->at : ev.seq < c->at) {
+            continue;
+        }
+        if (n == FETCH_EVENTS) {
+            if (!c->reverse) {
+                break;
+            }
+            memmove(list, list + 1, (FETCH_EVENTS - 1) * sizeof(list[0]));
+            n--;
+        }
+        list[n++] = bytes;
+    }
+    uint64_t before = c->at;
+    for (uint32_t i = 0; i < n && !err && more; i++) {
+        struct span bytes = c->reverse ? list[n - 1 - i] : list[i];
+        struct event ev;
+        err = event_peek(bytes, &ev);
+        if (!err && ev.seq != c->at) {
+            err = CONFAB_CORRUPT; /* a hole in the chunks */
+        }
+        struct buf *part = err ? NULL : c->reverse ? collect_part(c) : &c->out;
+        if (!err && !part) {
+            err = CONFAB_NOMEM;
+        }
+        if (!err) {
+            more = collect_take(c, bytes, part, &err);
+        }
+    }
+    if (!err && more && c->at == before) {
+        err = CONFAB_CORRUPT; /* the store has nothing where something must be */
+    }
+    *ret_more = more;
+    return err;
+}
+
+static void collect_chunks_done(struct engine *e, struct engine_job *job)
+{
+    (void)e;
+    struct collect *c = job->arg;
+    enum confab_err err = job->err;
+    bool more = true;
+    if (!err && c->gen != c->r->overlay_gen) {
+        /* A flush finished meanwhile: what was read may be from before it, and its overlays are
+         * gone. */
+        engine_job_free(job);
+        collect_run(c);
+        return;
+    }
+    if (!err) {
+        err = collect_records(c, &job->records, &more);
+    }
+    engine_job_free(job);
+    if (err || !more || collect_complete(c)) {
+        collect_finish(c, err);
+        return;
+    }
+    collect_run(c);
+}
+
+static void collect_run(struct collect *c)
+{
+    enum confab_err err = CONFAB_OK;
+    if (collect_complete(c) || !collect_memory(c, &err)) {
+        collect_finish(c, err);
+        return;
+    }
+    struct engine_job *job = engine_job_new(c->e, c->r, NULL, collect_chunks_done);
+    err = job ? CONFAB_OK : CONFAB_NOMEM;
+    if (!err) {
+        job->arg = c;
+        c->gen = c->r->overlay_gen;
+        /* Reading downwards always begins with the chunk that holds c->at, however small others
+         * are. */
+        err = chunks_ask(c->e, job, c->r->c.id, c->at, c->reverse ? 2 : 1);
+    }
+    if (err) {
+        engine_job_free(job);
+        collect_finish(c, err);
+    }
+}
+
+void engine_collect(struct collect *c)
+{
+    c->r->pins++;
+    c->at = c->reverse ? c->hi : c->lo;
+    if (c->hi == 0 || c->lo > c->hi || c->limit == 0) {
+        c->at = c->reverse ? c->hi : c->lo;
+        collect_finish(c, CONFAB_OK);
+        return;
+    }
+    collect_run(c);
+}
+
+/* ---- commands ---------------------------------------------------------------------------- */
+
+/* Finds a position by id or by ord; see struct seek. */
+struct history {
+    struct collect c;
+    struct command *cmd;
+    uint64_t lo; /* seek: the answer is in [lo, hi] */
+    uint64_t hi;
+    uint64_t bound; /* an id, or an ord */
+    bool by_ord;
+};
+
+static void history_collect(struct history *h);
+
+static void history_end(struct history *h, enum confab_err err, const char *field)
+{
+    struct engine *e = h->c.e;
+    struct resident *r = h->c.r;
+    struct command *cmd = h->cmd;
+    collect_deinit(&h->c);
+    free(h);
+    r->pins--;
+    engine_complete(e, cmd, err, field);
+}
+
+static void history_done(struct collect *c, enum confab_err err)
+{
+    struct history *h = c->arg;
+    struct command *cmd = h->cmd;
+    cmd->ret = c->out;
+    buf_init(&c->out);
+    cmd->covered_from = c->covered_from;
+    cmd->covered_to = c->covered_to;
+    const struct member *m = conv_member(&c->r->c, c->user);
+    cmd->more = c->reverse ? c->covered_from > (m ? member_first_visible(m) : 1)
+                           : c->covered_to < c->r->c.head_seq;
+    if (c->covered_to + 1 == c->covered_from && !c->reverse) {
+        cmd->more = false;
+    }
+    metrics_inc(c->e->metrics, METRIC_HISTORY_READS);
+    history_end(h, err, NULL);
+}
+
+/* True when the event lies below the bound that is looked for. */
+static bool below_bound(const struct history *h, const struct event *ev)
+{
+    return h->by_ord ? ev->ord <= h->bound : ev->id < h->bound;
+}
+
+/* The position is known: h->lo - 1 events lie below the bound. */
+static void history_found(struct history *h)
+{
+    uint64_t below = h->lo - 1;
+    if (h->c.reverse) {
+        h->c.hi = MIN(h->c.hi, below);
+    } else {
+        h->c.lo = MAX(h->c.lo, below + 1);
+    }
+    history_collect(h);
+}
+
+static void seek_run(struct history *h);
+
+static void seek_done(struct engine *e, struct engine_job *job)
+{
+    (void)e;
+    struct history *h = job->arg;
+    enum confab_err err = job->err;
+    struct reader rd = reader_of(job->records.data, job->records.len);
+    uint64_t seen = 0;
+    while (!err && reader_left(&rd) > 0) {
+        struct span bytes = reader_blob(&rd);
+        struct event ev;
+        err = rd.bad ? CONFAB_CORRUPT : event_peek(bytes, &ev);
+        if (err || ev.seq < h->lo || ev.seq > h->hi) {
+            continue;
+        }
+        seen++;
+        if (below_bound(h, &ev)) {
+            h->lo = ev.seq + 1;
+        } else {
+            h->hi = ev.seq - 1;
+            break;
+        }
+    }
+    engine_job_free(job);
+    if (!err && seen == 0) {
+        err = CONFAB_CORRUPT;
+    }
+    if (err) {
+        history_end(h, err, NULL);
+        return;
+    }
+    seek_run(h);
+}
+
+/* Binary search for the first event that is not below the bound: it will be at h->lo. */
+static void seek_run(struct history *h)
+{
+    struct resident *r = h->c.r;
+    while (h->lo <= h->hi) {
+        uint64_t mid = h->lo + (h->hi - h->lo) / 2;
+        struct slot *s = resident_slot(r, mid);
+        if (!s && mid >= r->mem_first) {
+            break;
+        }
+        if (!s) {
+            struct engine_job *job = engine_job_new(h->c.e, r, NULL, seek_done);
+            enum confab_err err = CONFAB_NOMEM;
+            if (job) {
+                job->arg = h;
+                err = chunks_ask(h->c.e, job, r->c.id, mid, 1);
+            }
+            if (err) {
+                engine_job_free(job);
+                history_end(h, err, NULL);
+            }
+            return;
+        }
+        struct event ev;
+        if (event_peek(span_of(s->bytes, s->len), &ev)) {
+            history_end(h, CONFAB_CORRUPT, NULL);
+            return;
+        }
+        if (below_bound(h, &ev)) {
+            h->lo = mid + 1;
+        } else {
+            h->hi = mid - 1;
+        }
+    }
+    history_found(h);
+}
+
+static void history_collect(struct history *h)
+{
+    engine_collect(&h->c);
+}
+
+enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd)
+{
+    const struct member *m = conv_member(&r->c, cmd->actor);
+    if (!m || m->visible_from == 0) {
+        engine_complete(e, cmd, CONFAB_NOT_FOUND, NULL);
+        return STEP_DONE;
+    }
+    struct history *h = calloc(1, sizeof(*h));
+    if (!h) {
+        engine_complete(e, cmd, CONFAB_NOMEM, NULL);
+        return STEP_DONE;
+    }
+    h->cmd = cmd;
+    h->c = (struct collect){.e = e,
+                            .r = r,
+                            .done = history_done,
+                            .arg = h,
+                            .user = cmd->actor,
+                            .lo = MAX(member_first_visible(m), cmd->from_seq),
+                            .hi = member_last_visible(m, r->c.head_seq),
+                            .limit = MIN(cmd->limit, HISTORY_MAX),
+                            .reverse = cmd->reverse,
+                            .messages_only = cmd->messages_only};
+    if (cmd->to_seq > 0) {
+        h->c.hi = MIN(h->c.hi, cmd->to_seq);
+    }
+    cmd->ret_conv = r->c.id;
+    cmd->ret_seq = r->c.head_seq;
+    r->pins++;
+    h->lo = 1;
+    h->hi = r->c.head_seq;
+    if (cmd->offset > 0) {
+        h->by_ord = true;
+        h->bound = r->c.ord > cmd->offset ? r->c.ord - cmd->offset : 0;
+        seek_run(h);
+    } else if (cmd->at_id || cmd->at_ms) {
+        /* Before: ids below it; after: skip it as well. A time stands for the first id it may have.
+         */
+        uint64_t id = cmd->at_id ? cmd->at_id : message_id_make(MAX(cmd->at_ms, ID_EPOCH_MS), 0, 0);
+        h->bound = cmd->reverse || !cmd->at_id ? id : id + 1;
+        seek_run(h);
+    } else {
+        history_collect(h);
+    }
+    return STEP_DONE;
+}
+
+enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd)
+{
+    enum confab_err err = CONFAB_OK;
+    if (!conv_active(&r->c, cmd->actor)) {
+        err = CONFAB_NOT_FOUND;
+    }
+    for (uint32_t i = 0; !err && i < r->c.nmembers; i++) {
+        const struct member *m = &r->c.members[i];
+        if (m->role != ROLE_NONE) {
+            event_members_add(&cmd->ret, m->user, m->role);
+        }
+    }
+    if (!err && !buf_ok(&cmd->ret)) {
+        err = CONFAB_NOMEM;
+    }
+    cmd->ret_conv = r->c.id;
+    cmd->ret_seq = r->c.head_seq;
+    engine_complete(e, cmd, err, NULL);
+    return STEP_DONE;
+}
+
+enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd)
+{
+    const struct member *m = conv_member(&r->c, cmd->actor);
+    enum confab_err err = m ? engine_fetch_target(e, r, cmd) : CONFAB_NOT_FOUND;
+    if (err == CONFAB_AGAIN) {
+        return STEP_BLOCKED;
+    }
+    if (!err && (cmd->work->target.len == 0 || !member_sees(m, cmd->work->target_seq))) {
+        err = CONFAB_NOT_FOUND;
+    }
+    if (!err) {
+        cmd->ret_conv = r->c.id;
+        cmd->ret_seq = cmd->work->target_seq;
+        cmd->ret_id = cmd->in.target_id;
+        cmd->ret = cmd->work->target;
+        buf_init(&cmd->work->target);
+    }
+    engine_complete(e, cmd, err, err ? "message_id" : NULL);
+    return STEP_DONE;
+}

@@ -1,0 +1,390 @@
+/*
+ * Resume: what moved in a user's conversations since a closed time. A conversation in memory
+ * answers at once; of the others only a small row is read, and only those that moved are loaded.
+ * Each answer is made by a command of its own in the conversation's queue, so that it is a state
+ * between two events.
+ */
+#include <stdlib.h>
+
+#include "core/engine_internal.h"
+
+enum { WINDOW = 64, EVENTS_WITHOUT_TOKEN = 20 };
+
+struct resume {
+    struct engine *e;
+    struct command *cmd;
+    bool *moved; /* by item */
+    uint32_t next;
+    uint32_t running;
+    bool pumping;
+    enum confab_err err;
+};
+
+/* One item on its way: a command in the conversation's queue, with what it collects. */
+struct snapshot_work {
+    struct collect c;
+    struct resume *resume;
+    struct command *cmd;
+    struct snapshot snap;
+    bool moved;
+    uint64_t check_id; /* the event at c.lo is the client's: it must have this id */
+};
+
+static void resume_run(struct resume *rs);
+
+static void resume_end(struct resume *rs)
+{
+    struct engine *e = rs->e;
+    struct command *cmd = rs->cmd;
+    enum confab_err err = rs->err;
+    free(rs->moved);
+    free(rs);
+    engine_complete(e, cmd, err, NULL);
+}
+
+static void item_done(struct snapshot_work *w, enum confab_err err)
+{
+    struct resume *rs = w->resume;
+    if (err && err != CONFAB_NOT_FOUND && !rs->err) {
+        rs->err = err;
+    }
+    if (!err && w->moved) {
+        rs->cmd->snaps[rs->cmd->nsnaps++] = w->snap;
+    } else {
+        snapshot_deinit(&w->snap);
+    }
+    collect_deinit(&w->c);
+    command_free(w->cmd);
+    free(w);
+    rs->running--;
+    resume_run(rs);
+}
+
+static enum confab_err fill_snapshot(struct resident *r, const struct member *m, struct snapshot *s)
+{
+    const struct conv *c = &r->c;
+    s->conv = c->id;
+    s->conv_kind = c->kind;
+    s->role = m->role;
+    s->active = m->role != ROLE_NONE;
+    s->members = c->nactive;
+    s->head_seq = member_last_visible(m, c->head_seq);
+    s->head_id = c->head_id;
+    s->unread = conv_unread(c, m);
+    s->mentions = member_mentions(m);
+    s->delivered_seq = m->delivered_seq;
+    s->read_seq = m->read_seq;
+    s->first_visible_seq = member_first_visible(m);
+    if (c->kind == CONV_DIRECT) {
+        for (uint32_t i = 0; i < c->nmembers; i++) {
+            s->peer = c->members[i].user != m->user ? c->members[i].user : s->peer;
+        }
+    }
+    if (c->last_seq > 0 && member_sees(m, c->last_seq)) {
+        s->last_message_id = c->last_id;
+        s->last_message_seq = c->last_seq;
+        s->last_message_from = c->last_from;
+        s->last_message_type = (uint8_t)c->last_type;
+        s->last_message_flags = (uint8_t)c->last_flags;
+        buf_put(&s->preview, c->preview.data, c->preview.len);
+    }
+    buf_put(&s->name, c->name.data, c->name.len);
+    return buf_ok(&s->preview) && buf_ok(&s->name) ? CONFAB_OK : CONFAB_NOMEM;
+}
+
+/* Is the client's event id at its seq ours? Unknown when the event is not in memory: then yes. */
+static bool mismatch(struct resident *r, const struct resume_item *item)
+{
+    if (item->have_seq > r->c.head_seq) {
+        return true;
+    }
+    struct slot *s = resident_slot(r, item->have_seq);
+    struct event ev;
+    return s && item->have_id && !event_peek(span_of(s->bytes, s->len), &ev) &&
+           ev.id != item->have_id;
+}
+
+/* The first event was read only to compare its id with the client's. */
+static void drop_checked(struct snapshot_work *w)
+{
+    struct snapshot *s = &w->snap;
+    struct reader rd = reader_of(s->events.data, s->events.len);
+    struct event ev;
+    if (!command_record_next(&rd, &ev) || ev.seq != w->c.lo) {
+        return; /* too far away, or not visible any more */
+    }
+    if (ev.id != w->check_id) {
+        s->reset = true;
+    }
+    buf_consume(&s->events, (size_t)(rd.p - s->events.data));
+    s->covered_from = MAX(s->covered_from, w->c.lo + 1);
+}
+
+static void item_broken(struct command *cmd)
+{
+    item_done(cmd->context, cmd->err);
+}
+
+static void events_done(struct collect *c, enum confab_err err)
+{
+    struct snapshot_work *w = c->arg;
+    struct snapshot *s = &w->snap;
+    uint64_t want = c->lo;
+    s->events = c->out;
+    buf_init(&c->out);
+    s->covered_from = c->covered_from;
+    s->covered_to = c->covered_to;
+    if (!err && w->check_id) {
+        drop_checked(w);
+        want++;
+    }
+    /* Stopped by count, not by the token's time: older ones are missing. */
+    s->limited = !c->stopped_at_id && c->covered_from > want;
+    item_done(w, err);
+}
+
+enum step engine_step_snapshot(struct engine *e, struct resident *r, struct command *cmd)
+{
+    struct snapshot_work *w = cmd->context;
+    const struct resume_item *item = cmd->items;
+    cmd->items = NULL; /* it belongs to the resume */
+    const struct member *m = conv_member(&r->c, cmd->actor);
+    uint64_t since = cmd->since_ms;
+    bool has_seq = item->have_seq > 0;
+    bool reset = has_seq && mismatch(r, item);
+    w->moved = m && m->visible_from > 0 &&
+               (r->c.moved_ms > since || reset || (has_seq && item->have_seq < r->c.head_seq));
+    if (!w->moved) {
+        item_done(w, CONFAB_OK);
+        return STEP_DONE;
+    }
+    struct snapshot *s = &w->snap;
+    s->entry = item->entry;
+    s->reset = reset;
+    enum confab_err err = fill_snapshot(r, m, s);
+    if (err) {
+        item_done(w, err);
+        return STEP_DONE;
+    }
+    w->c = (struct collect){.e = e,
+                            .r = r,
+                            .done = events_done,
+                            .arg = w,
+                            .user = cmd->actor,
+                            .lo = MAX(s->first_visible_seq, 1),
+                            .hi = s->head_seq,
+                            .limit = cmd->events_max,
+                            .reverse = true};
+    if (has_seq && !reset) {
+        bool here = resident_slot(r, item->have_seq) != NULL;
+        bool check = !here && item->have_id && item->have_seq >= w->c.lo;
+        w->check_id = check ? item->have_id : 0;
+        w->c.limit += check;
+        w->c.lo = MAX(w->c.lo, item->have_seq + !check);
+    } else if (since > 0 && !reset) {
+        /* Everything up to the last id of that millisecond is known. */
+        w->c.before_id = since >= ID_EPOCH_MS ? message_id_make(since + 1, 0, 0) - 1 : 0;
+    } else {
+        w->c.limit = MIN(cmd->events_max, EVENTS_WITHOUT_TOKEN);
+    }
+    engine_collect(&w->c);
+    return STEP_DONE;
+}
+
+static enum confab_err start_item(struct resume *rs, uint32_t i)
+{
+    struct command *cmd = rs->cmd;
+    struct snapshot_work *w = calloc(1, sizeof(*w));
+    struct command *sub = command_new(COMMAND_RESUME);
+    if (!w || !sub) {
+        free(w);
+        command_free(sub);
+        return CONFAB_NOMEM;
+    }
+    w->resume = rs;
+    w->cmd = sub;
+    sub->actor = cmd->actor;
+    sub->conv = cmd->items[i].conv;
+    sub->since_ms = cmd->since_ms;
+    sub->events_max = cmd->events_max;
+    sub->context = w;
+    sub->internal_done = item_broken;
+    enum confab_err err = CONFAB_OK;
+    struct resident *r = engine_want(rs->e, sub->conv, &err);
+    if (!r) {
+        free(w);
+        command_free(sub);
+        return err;
+    }
+    sub->items = &cmd->items[i];
+    rs->running++;
+    list_push_back(&r->waiting, &sub->link);
+    r->nwaiting++;
+    if (r->state == RESIDENT_LOADING) {
+        engine_start_loads(rs->e);
+    } else {
+        engine_pump(rs->e, r);
+    }
+    return CONFAB_OK;
+}
+
+static void resume_run(struct resume *rs)
+{
+    if (rs->pumping) {
+        return;
+    }
+    rs->pumping = true;
+    while (rs->running < WINDOW && rs->next < rs->cmd->nitems) {
+        uint32_t i = rs->next++;
+        enum confab_err err = rs->moved[i] && !rs->err ? start_item(rs, i) : CONFAB_OK;
+        if (err && !rs->err) {
+            rs->err = err;
+        }
+    }
+    rs->pumping = false;
+    if (rs->running == 0 && rs->next == rs->cmd->nitems) {
+        resume_end(rs);
+    }
+}
+
+static void heads_done(struct engine *e, struct engine_job *job)
+{
+    (void)e;
+    struct resume *rs = job->arg;
+    rs->err = job->err;
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < rs->cmd->nitems && !rs->err; i++) {
+        if (rs->moved[i]) {
+            continue;
+        }
+        struct row_head head = {0};
+        const struct store_row *row = &job->req.ret_rows[k++];
+        if (row->found) {
+            rs->err = row_head_decode(row->value, &head);
+        }
+        const struct resume_item *item = &rs->cmd->items[i];
+        /* Loaded meanwhile, or moved; a conversation that is only in the log is loaded as well. */
+        rs->moved[i] = engine_resident(rs->e, item->conv) || head.moved_ms > rs->cmd->since_ms ||
+                       (item->have_seq && item->have_seq != head.head_seq);
+    }
+    engine_job_free(job);
+    resume_run(rs);
+}
+
+/* Reads the small rows of those that are not in memory. */
+static enum confab_err ask_heads(struct resume *rs, uint32_t cold)
+{
+    struct engine_job *job = engine_job_new(rs->e, NULL, NULL, heads_done);
+    if (job) {
+        job->arg = rs;
+        job->keys = calloc(cold, sizeof(*job->keys));
+        job->key_list = calloc(cold, sizeof(*job->key_list));
+    }
+    if (!job || !job->keys || !job->key_list) {
+        engine_job_free(job);
+        return CONFAB_NOMEM;
+    }
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < rs->cmd->nitems; i++) {
+        if (!rs->moved[i]) {
+            row_key_conv(&job->keys[k], STORE_HEAD, rs->cmd->items[i].conv);
+            job->key_list[k] = job->keys[k].k;
+            k++;
+        }
+    }
+    job->req.op = STORE_GET;
+    job->req.keys = job->key_list;
+    job->req.nkeys = cold;
+    enum confab_err err = engine_job_submit(rs->e, job);
+    if (err) {
+        engine_job_free(job);
+    }
+    return err;
+}
+
+/* The highest time up to which everything of this engine is durable and folded. */
+static uint64_t closed_time(struct engine *e, uint64_t want)
+{
+    e->floor_ms = MAX(e->floor_ms, want + 1);
+    uint64_t closed = want;
+    const struct inflight *in;
+    LIST_EACH(&e->turns, it)
+    {
+        LIST_EACH(&LIST_ENTRY(it, struct turn, link)->records, jt)
+        {
+            in = LIST_ENTRY(jt, struct inflight, link);
+            closed = MIN(closed, in->ms - 1);
+        }
+    }
+    LIST_EACH(&e->turn->records, jt)
+    {
+        in = LIST_ENTRY(jt, struct inflight, link);
+        closed = MIN(closed, in->ms - 1);
+    }
+    return closed;
+}
+
+void engine_resume(struct engine *e, struct command *cmd)
+{
+    cmd->closed_ms = closed_time(e, cmd->closed_ms);
+    if (cmd->nitems == 0) {
+        engine_complete(e, cmd, CONFAB_OK, NULL);
+        return;
+    }
+    struct resume *rs = calloc(1, sizeof(*rs));
+    if (rs) {
+        rs->moved = calloc(cmd->nitems, sizeof(*rs->moved));
+        cmd->snaps = calloc(cmd->nitems, sizeof(*cmd->snaps));
+    }
+    if (!rs || !rs->moved || !cmd->snaps) {
+        if (rs) {
+            free(rs->moved);
+        }
+        free(rs);
+        engine_complete(e, cmd, CONFAB_NOMEM, NULL);
+        return;
+    }
+    rs->e = e;
+    rs->cmd = cmd;
+    uint32_t cold = 0;
+    for (uint32_t i = 0; i < cmd->nitems; i++) {
+        bool here = engine_resident(e, cmd->items[i].conv) != NULL;
+        rs->moved[i] = here || cmd->since_ms == 0;
+        cold += !rs->moved[i];
+    }
+    enum confab_err err = CONFAB_OK;
+    if (cold > 0) {
+        err = ask_heads(rs, cold);
+        if (!err) {
+            return;
+        }
+    }
+    rs->err = err;
+    resume_run(rs);
+}
+
+enum step engine_step_list(struct engine *e, struct resident *r, struct command *cmd)
+{
+    const struct conv *c = &r->c;
+    enum confab_err err = CONFAB_OK;
+    if (!conv_id_eq(c->id, conv_id_self(cmd->actor))) {
+        err = CONFAB_NOT_FOUND;
+    } else if (c->nentries > 0) {
+        cmd->entries = calloc(c->nentries, sizeof(*cmd->entries));
+        err = cmd->entries ? CONFAB_OK : CONFAB_NOMEM;
+    }
+    for (uint32_t i = 0; !err && i < c->nentries; i++) {
+        const struct self_entry *s = &c->entries[i];
+        cmd->entries[cmd->nentries++] = (struct list_entry){.conv = s->conv,
+                                                            .muted_until_ms = s->muted_until_ms,
+                                                            .since_ms = s->since_ms,
+                                                            .conv_kind = s->conv_kind,
+                                                            .joined = s->joined,
+                                                            .pinned = s->pinned};
+    }
+    cmd->ret_conv = c->id;
+    cmd->ret_seq = c->head_seq;
+    cmd->ret_id = c->head_id;
+    engine_complete(e, cmd, err, NULL);
+    return STEP_DONE;
+}
