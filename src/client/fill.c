@@ -32,7 +32,7 @@ static void move_to(struct ctrack *t, uint64_t seq, uint64_t id)
     t->ahead = true;
 }
 
-static void skip_to(struct csession *s, struct ctrack *t, uint64_t seq, uint64_t now)
+void cfill_skip(struct csession *s, struct ctrack *t, uint64_t seq, uint64_t now)
 {
     struct confab_gap gap = {.from_seq = t->seq + 1, .to_seq = seq};
     cdeliver_conv(t->conv, gap.conv);
@@ -48,7 +48,7 @@ void cfill_check(struct csession *s, struct ctrack *t, uint64_t now)
 {
     uint64_t goal = cfill_goal(t);
     while (goal > t->seq && goal - t->seq > s->opt.fill_max) {
-        skip_to(s, t, goal, now);
+        cfill_skip(s, t, goal, now);
         ctrack_drain(s, t, now);
         goal = cfill_goal(t);
     }
@@ -159,7 +159,7 @@ static bool take_page(struct fill *f, struct span body, enum confab_err *ret_err
     }
     if (page.covered_to > t->seq && page.covered_from > t->seq + 1) {
         /* The server's history begins later, or is closed to this user up to there. */
-        skip_to(s, t, MIN(page.covered_from - 1, f->goal), f->now);
+        cfill_skip(s, t, MIN(page.covered_from - 1, f->goal), f->now);
     }
     chistory_each(&page, on_fetched, f);
     uint64_t end = MIN(page.covered_to, f->goal);
@@ -194,14 +194,14 @@ void csession_fetch_done(struct csession *s, const struct csession_fetch *fetch,
         try_again(s, t, 0, now);
     } else if (status == 403 || status == 404) {
         /* Not a member any more: the page that says so has come, or will. */
-        skip_to(s, t, f.goal, now);
+        cfill_skip(s, t, f.goal, now);
     } else if (status != 200) {
         try_again(s, t, retry_after_ms, now);
         return;
     } else if (take_page(&f, body, &err)) {
         t->fill_attempts = 0;
     } else if (err == CONFAB_OK && t->fill_attempts >= REFUSED_AFTER) {
-        skip_to(s, t, f.goal, now);
+        cfill_skip(s, t, f.goal, now);
     } else {
         if (err == CONFAB_INVALID) {
             s->stats.protocol_errors++;

@@ -1,6 +1,6 @@
 /*
  * The parts of a session. For the files of src/client that make up the heart (session, link, track,
- * fill, outbox, state), and its tests.
+ * page, fill, deliver, outbox, state), and its tests.
  */
 #ifndef CONFAB_CLIENT_SESSION_INTERNAL_H
 #define CONFAB_CLIENT_SESSION_INTERNAL_H
@@ -153,13 +153,21 @@ bool clink_frame_end(struct csession *s, size_t mark, uint64_t now);
 void clink_input(struct csession *s, uint8_t *p, size_t n, uint64_t now);
 void clink_resume(struct csession *s, uint64_t now);
 
-/* ---- track.c: positions ---- */
+/* ---- track.c, page.c: positions ---- */
 /* A frame of a conversation's sequence, live. Errors end the link. */
 CONFAB_NODISCARD enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
                                              struct span frame, uint64_t now);
 /* An event at seq exists, whose content is not known: it is fetched if the position is below it. */
 void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, uint64_t id,
                        uint64_t now);
+/* Keeps a frame for later. Without room, or memory, it is fetched later. */
+void ctrack_hold(struct csession *s, struct ctrack *t, const struct wire_seq *at, struct span frame,
+                 enum confab_source source);
+/* Hands out the event, which is above the position, and moves to it. */
+void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server_msg *m,
+                  enum confab_source source, uint64_t now);
+/* Raises the target. */
+void ctrack_aim(struct ctrack *t, uint64_t seq, uint64_t id);
 /* A list of conversations from resume. */
 CONFAB_NODISCARD enum confab_err ctrack_page(struct csession *s, struct span page,
                                              struct scratch *scratch, uint64_t now);
@@ -181,6 +189,9 @@ void ctrack_send_acks(struct csession *s, uint64_t now);
 void cfill_check(struct csession *s, struct ctrack *t, uint64_t now);
 /* Last seq to fetch before something else can go on; 0 when nothing is missing. */
 uint64_t cfill_goal(const struct ctrack *t);
+
+/* Moves without handing out, and says so. */
+void cfill_skip(struct csession *s, struct ctrack *t, uint64_t seq, uint64_t now);
 
 /* ---- deliver.c: to the handlers ---- */
 void cdeliver(struct csession *s, const struct wire_server_msg *m, enum confab_source source);

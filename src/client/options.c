@@ -1,0 +1,20 @@
+/* Defaults of confab_options. */
+#include <confab/client.h>
+
+#include <string.h>
+
+void confab_options_init(struct confab_options *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->size = sizeof(*options);
+    options->fill_max = UINT64_MAX;
+    options->outbox_max = 1000;
+    options->outbox_bytes_max = 8U * 1024U * 1024U;
+    options->send_attempts_max = 30;
+    options->held_bytes_max = 4U * 1024U * 1024U;
+    options->conversations_max = 65536;
+    options->frame_bytes_max = 16U * 1024U * 1024U;
+    options->backoff_min_ms = 250;
+    options->backoff_max_ms = 30000;
+    options->timeout_ms = 15000;
+}
