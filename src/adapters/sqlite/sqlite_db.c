@@ -80,8 +80,8 @@ enum confab_err sqlite_db_err(struct sqlite_db *db, int rc, const char *call)
         db->sync_failed = true;
     }
     int os_errno = db->handle ? sqlite3_system_errno(db->handle) : 0;
-    diag_error(DIAG_DIR, "sqlite failed | call=%s code=%d errno=%d text=\"%s\"", call, rc, os_errno,
-               sqlite3_errstr(rc));
+    diag_error(DIAG_DIR, "sqlite failed | call=\"%s\" code=%d errno=%d text=\"%s\"", call, rc,
+               os_errno, sqlite3_errstr(rc));
     return err;
 }
 

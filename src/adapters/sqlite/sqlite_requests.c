@@ -50,13 +50,14 @@ static bool column_blob(sqlite3_stmt *st, int col, uint8_t *out, size_t size)
     return true;
 }
 
-/* Steps once and resets; *ret_row tells whether there was a row. */
-static enum confab_err step_once(struct sqlite_db *db, sqlite3_stmt *st, bool *ret_row)
+/* Steps once and resets; *ret_row tells whether there was a row. `call` is for the log. */
+static enum confab_err step_once(struct sqlite_db *db, sqlite3_stmt *st, const char *call,
+                                 bool *ret_row)
 {
     int rc = sqlite3_step(st);
     (void)sqlite3_reset(st);
     *ret_row = rc == SQLITE_ROW;
-    return sqlite_db_err(db, rc, "step");
+    return sqlite_db_err(db, rc, call);
 }
 
 static enum confab_err account_create(struct sqlite_db *db, struct dir_request *req,
@@ -104,7 +105,7 @@ static enum confab_err account_exists(struct sqlite_db *db, uint64_t id, bool *r
 {
     sqlite3_stmt *st = db->statements[ST_ACCOUNT_EXISTS];
     bind_id(st, 1, id);
-    return step_once(db, st, ret);
+    return step_once(db, st, "find account", ret);
 }
 
 static enum confab_err accounts_exist(struct sqlite_db *db, struct dir_request *req)
@@ -121,7 +122,7 @@ static enum confab_err device_exists(struct sqlite_db *db, const struct dir_devi
     sqlite3_stmt *st = db->statements[ST_DEVICE_EXISTS];
     bind_id(st, 1, d->device_id);
     bind_blob(st, 2, d->token_hash, sizeof(d->token_hash));
-    return step_once(db, st, ret);
+    return step_once(db, st, "find device", ret);
 }
 
 static enum confab_err count_devices(struct sqlite_db *db, uint64_t user, uint64_t *ret)
@@ -169,7 +170,7 @@ static enum confab_err device_create(struct sqlite_db *db, struct dir_request *r
     bind_blob(st, 4, d->token_hash, sizeof(d->token_hash));
     bind_id(st, 5, d->created_ms);
     bool row;
-    return step_once(db, st, &row);
+    return step_once(db, st, "insert device", &row);
 }
 
 static bool read_device(sqlite3_stmt *st, struct dir_device *d)
@@ -222,7 +223,7 @@ static enum confab_err device_revoke(struct sqlite_db *db, struct dir_request *r
     bind_id(st, 1, req->device_id);
     bind_id(st, 2, req->user_id);
     bool row;
-    enum confab_err err = step_once(db, st, &row);
+    enum confab_err err = step_once(db, st, "delete device", &row);
     if (err == CONFAB_OK && sqlite3_changes(db->handle) == 0) {
         *ret_result = CONFAB_NOT_FOUND;
     }
@@ -241,7 +242,7 @@ static enum confab_err project_row(struct sqlite_db *db, const struct dir_conv_r
     bind_id(st, 5, row->conv_kind);
     bind_id(st, 6, row->joined);
     bool any;
-    return step_once(db, st, &any);
+    return step_once(db, st, "project conversation", &any);
 }
 
 static enum confab_err project(struct sqlite_db *db, struct dir_request *req)
@@ -257,7 +258,7 @@ static enum confab_err project(struct sqlite_db *db, struct dir_request *req)
     bind_id(st, 1, req->partition);
     bind_id(st, 2, req->lsn);
     bool any;
-    return step_once(db, st, &any);
+    return step_once(db, st, "project position", &any);
 }
 
 static bool read_conv_row(sqlite3_stmt *st, struct dir_conv_row *row)
@@ -338,7 +339,7 @@ enum confab_err sqlite_run_request(struct sqlite_db *db, struct dir_request *req
         return projected_lsn(db, req);
     case DIR_PING: {
         bool row;
-        return step_once(db, db->statements[ST_PING], &row);
+        return step_once(db, db->statements[ST_PING], "ping", &row);
     }
     }
     *ret_result = CONFAB_INVALID;
