@@ -326,6 +326,7 @@ static void test_log_crash__killed_then_crashed(void **state)
         disk_sim_halt_after(w->sim, 20 + n % 30);
         work(w);
         local_log_close(w->log);
+        w->log = NULL;
         forget_under_way(w);
         for (uint64_t kills = 1 + n % 3; kills > 0; kills--) {
             disk_sim_kill(w->sim);
@@ -333,6 +334,7 @@ static void test_log_crash__killed_then_crashed(void **state)
             enum confab_err err = world_open(w);
             EXPECT(w, err == CONFAB_OK || err == CONFAB_CLOSED);
             local_log_close(err ? NULL : w->log);
+            w->log = NULL;
         }
         disk_sim_crash(w->sim, n);
     }

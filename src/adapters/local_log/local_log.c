@@ -35,7 +35,7 @@ static enum confab_err config_check(struct local_log_config *c)
 }
 
 static struct local_log *log_new(struct disk *disk, struct clock *clock,
-                                 const struct local_log_config *config)
+                                 const struct local_log_config *config, bool readonly)
 {
     struct local_log *log = calloc(1, sizeof(*log));
     if (!log) {
@@ -50,8 +50,9 @@ static struct local_log *log_new(struct disk *disk, struct clock *clock,
      */
     uint64_t most = MIN(config->segment_bytes, batch_disk_bytes(LOG_BATCH_PAYLOAD_MAX));
     log->batch_cap = (size_t)most;
-    log->batch = malloc(log->batch_cap);
-    if (!log->lanes || !log->batch) {
+    log->batch = readonly ? NULL : malloc(log->batch_cap);
+    log->readonly = readonly;
+    if (!log->lanes || (!log->batch && !readonly)) {
         free(log->lanes);
         free(log->batch);
         free(log);
@@ -197,7 +198,8 @@ static enum confab_err make_current(struct local_log *log, struct u64_list *spar
     }
     uint64_t spare = 0;
     uint64_t size = 0;
-    uint64_t need = old ? old->used + LOG_BLOCK : log->config.segment_bytes;
+    /* Header, batches, one mark: for which the writer left room in the old one. */
+    uint64_t need = old ? old->kept + 2 * LOG_BLOCK : log->config.segment_bytes;
     enum confab_err err = choose_spare(log, spares, need, &spare, &size);
     if (err) {
         goto out;
@@ -321,7 +323,7 @@ enum confab_err local_log_open(const struct local_log_config *config, struct dis
     if (err) {
         return err;
     }
-    struct local_log *log = log_new(disk, clock, &c);
+    struct local_log *log = log_new(disk, clock, &c, false);
     if (!log) {
         return CONFAB_NOMEM;
     }
@@ -359,14 +361,13 @@ enum confab_err local_log_open_readonly(struct disk *disk, struct clock *clock,
     if (err) {
         return err;
     }
-    struct local_log *log = log_new(disk, clock, &c);
+    struct local_log *log = log_new(disk, clock, &c, true);
     if (!log) {
         return CONFAB_NOMEM;
     }
     struct scan scan;
     err = log_scan(disk, 0, &scan);
     if (!err) {
-        log->readonly = true;
         log->damage = scan.damage;
         log->segments = scan.segments;
         scan.segments = (struct segment_list){0};

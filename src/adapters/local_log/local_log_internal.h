@@ -29,6 +29,7 @@ struct segment {
     uint64_t end_lsn; /* of the last valid batch; of the current segment: what is durable */
     uint64_t size;
     uint64_t used; /* offset behind the last batch */
+    uint64_t kept; /* bytes of its batches without the marks; log_scan only */
     uint32_t pins; /* readers; a pinned segment is not trimmed */
     bool leaving;  /* being trimmed: not read any more */
     bool damaged;  /* log_scan found some of it, or what follows it, lost */

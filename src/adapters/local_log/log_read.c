@@ -18,8 +18,9 @@ struct cursor {
     bool last;
 };
 
-/* Pins the segment that holds `lsn`, or the first one after it. False: there is none. */
-static bool pin(struct local_log *log, uint64_t lsn, struct cursor *ret)
+/* Pins the segment that holds `lsn`, or the first one after it, to read from near there (`all`:
+ * from its start). False: there is none. */
+static bool pin(struct local_log *log, uint64_t lsn, bool all, struct cursor *ret)
 {
     bool found = false;
     pthread_mutex_lock(&log->mu);
@@ -37,7 +38,7 @@ static bool pin(struct local_log *log, uint64_t lsn, struct cursor *ret)
             .start = {seg->base_lsn, LOG_BLOCK},
             .last = last,
         };
-        for (uint32_t k = 0; k < seg->marks && seg->mark[k].lsn <= lsn; k++) {
+        for (uint32_t k = 0; !all && k < seg->marks && seg->mark[k].lsn <= lsn; k++) {
             ret->start = seg->mark[k];
         }
         found = true;
@@ -107,7 +108,7 @@ static enum confab_err walk(struct local_log *log, uint64_t from, bool all, on_b
     uint64_t at = MAX(from, stats.first_lsn);
     struct cursor c;
     bool first = true;
-    while ((all || at < stats.durable_lsn) && pin(log, at, &c)) {
+    while ((all || at < stats.durable_lsn) && pin(log, at, all, &c)) {
         enum confab_err err = CONFAB_OK;
         /* Segments follow each other without a hole, or something between them is lost. */
         if (!first && c.start.lsn > at) {

@@ -227,6 +227,7 @@ static enum confab_err on_scan_batch(void *arg, const struct batch_view *view)
 {
     struct scan_walk *w = arg;
     segment_note(w->seg, view->head.base_lsn, view->offset);
+    w->seg->kept += view->head.flags == BATCH_MARK ? 0 : batch_disk_bytes(view->head.payload_bytes);
     return CONFAB_OK;
 }
 
