@@ -231,7 +231,7 @@ static const struct store_rocksdb_cfg SMALL = {.memtable_bytes = 128 << 10,
 
 static enum confab_err open_rocks(const char *dir, struct message_store **ret)
 {
-    return store_rocksdb_open(dir, SMALL, ex, ex, ret);
+    return store_rocksdb_open(dir, SMALL, ex, ex, NULL, 0, ret);
 }
 
 static void test_store_rocksdb__agrees_with_the_memory_store(void **state)
@@ -413,8 +413,12 @@ static void test_store_rocksdb__a_missing_parent_is_an_io_error(void **state)
 {
     (void)state;
     struct message_store *store = NULL;
-    assert_int_equal(open_rocks("/proc/none/store", &store), CONFAB_IO);
+    char why[60] = "";
+    assert_int_equal(
+        store_rocksdb_open("/proc/none/store", SMALL, ex, ex, why, sizeof(why), &store), CONFAB_IO);
     assert_null(store);
+    assert_non_null(strstr(why, "No such file")); /* cut to the buffer */
+    assert_true(strlen(why) == sizeof(why) - 1);
 }
 
 /* Fills a store with a few hundred rows, closed. */

@@ -196,7 +196,8 @@ int main(int argc, char **argv)
     CHECK(executor_inline_open(false, 16, &ex) == CONFAB_OK);
     printf("start: rss %" PRIu64 " KiB\n", rss_kib());
     uint64_t start = now_us();
-    CHECK(store_rocksdb_open(s.dir, (struct store_rocksdb_cfg){0}, ex, ex, &store) == CONFAB_OK);
+    CHECK(store_rocksdb_open(s.dir, (struct store_rocksdb_cfg){0}, ex, ex, NULL, 0, &store) ==
+          CONFAB_OK);
     printf("open: %" PRIu64 " us, rss %" PRIu64 " KiB\n", now_us() - start, rss_kib());
     for (uint64_t r = 0; r < s.rounds; r++) {
         write_round(store, &s, r);
@@ -208,7 +209,8 @@ int main(int argc, char **argv)
     store_rocksdb_close(store);
     printf("close: %" PRIu64 " us\n", now_us() - start);
     start = now_us();
-    CHECK(store_rocksdb_open(s.dir, (struct store_rocksdb_cfg){0}, ex, ex, &store) == CONFAB_OK);
+    CHECK(store_rocksdb_open(s.dir, (struct store_rocksdb_cfg){0}, ex, ex, NULL, 0, &store) ==
+          CONFAB_OK);
     printf("open again: %" PRIu64 " us, rss %" PRIu64 " KiB\n", now_us() - start, rss_kib());
     read_some(store, &s, "get header, cold", STORE_GET, STORE_HEADER);
     store_rocksdb_close(store);

@@ -361,42 +361,51 @@ static bool is_empty(struct store_rocksdb *s)
     return empty;
 }
 
-static enum confab_err write_format(struct store_rocksdb *s)
+static enum confab_err write_format(struct store_rocksdb *s, char **ret_text)
 {
-    uint8_t value[4] = {FORMAT_VERSION, 0, 0, 0};
-    char *text = NULL;
-    rocksdb_put(s->db, s->write, FORMAT_KEY, FORMAT_KEY_LEN, (const char *)value, sizeof(value),
-                &text);
-    enum confab_err err = take_err(text, "put");
-    return err == CONFAB_OK ? do_flush(s) : err;
+    const char value[4] = {FORMAT_VERSION, 0, 0, 0};
+    rocksdb_put(s->db, s->write, FORMAT_KEY, FORMAT_KEY_LEN, value, sizeof(value), ret_text);
+    if (!*ret_text) {
+        rocksdb_flush(s->db, s->flush, ret_text);
+    }
+    return *ret_text ? rocksdb_err(*ret_text) : CONFAB_OK;
 }
 
 /* Writes the format version into a new store, checks that of an old one. */
-static enum confab_err check_format(struct store_rocksdb *s)
+static enum confab_err check_format(struct store_rocksdb *s, char **ret_text)
 {
     size_t len = 0;
-    char *text = NULL;
-    char *value = rocksdb_get(s->db, s->point, FORMAT_KEY, FORMAT_KEY_LEN, &len, &text);
-    if (text) {
-        return take_err(text, "get");
+    char *value = rocksdb_get(s->db, s->point, FORMAT_KEY, FORMAT_KEY_LEN, &len, ret_text);
+    if (*ret_text) {
+        return rocksdb_err(*ret_text);
     }
     if (!value) {
         /* Rows without it are not ours. */
-        return is_empty(s) ? write_format(s) : CONFAB_VERSION;
+        return is_empty(s) ? write_format(s, ret_text) : CONFAB_VERSION;
     }
     struct reader r = reader_of(value, len);
     uint32_t version = reader_u32(&r);
     bool known = !r.bad && version == FORMAT_VERSION;
     rocksdb_free(value);
-    if (!known) {
-        diag_error(DIAG_STORE, "the store's format is newer | version=%u", (unsigned)version);
-    }
     return known ? CONFAB_OK : CONFAB_VERSION;
 }
 
+/* A failed open; `text` is the engine's and may be NULL. */
+static void explain(enum confab_err err, const char *path, const char *text, char *detail,
+                    size_t detail_size)
+{
+    const char *why = text ? text : err == CONFAB_VERSION ? "newer, or not a store" : err_text(err);
+    diag_error(DIAG_STORE, "the store cannot be opened | path=\"%s\" text=\"%s\"", path, why);
+    if (detail && detail_size > 0) {
+        size_t n = MIN(strlen(why), detail_size - 1);
+        memcpy(detail, why, n);
+        detail[n] = 0;
+    }
+}
+
 enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cfg,
-                                   struct executor *readers, struct executor *writer,
-                                   struct message_store **ret)
+                                   struct executor *readers, struct executor *writer, char *detail,
+                                   size_t detail_size, struct message_store **ret)
 {
     struct store_rocksdb *s = calloc(1, sizeof(*s));
     if (!s) {
@@ -414,8 +423,10 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
 
     char *text = NULL;
     s->db = rocksdb_open(s->setup.options, path, &text);
-    enum confab_err err = s->db ? check_format(s) : take_err(text, "open");
+    enum confab_err err = s->db ? check_format(s, &text) : rocksdb_err(text);
     if (err != CONFAB_OK) {
+        explain(err, path, text, detail, detail_size);
+        rocksdb_free(text);
         store_rocksdb_close(&s->base);
         return err;
     }

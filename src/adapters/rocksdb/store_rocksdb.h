@@ -25,12 +25,13 @@ struct store_rocksdb_cfg {
 /*
  * Opens or creates the store at `path` (the parent must exist). Blocking. CONFAB_LOCKED: another
  * process or store has it. CONFAB_VERSION: made by a newer version, or not ours. CONFAB_CORRUPT,
- * CONFAB_NO_SPACE, CONFAB_IO, CONFAB_NOMEM. The executors must outlive the store.
+ * CONFAB_NO_SPACE, CONFAB_IO, CONFAB_NOMEM. The executors must outlive the store. When `detail` is
+ * not NULL it receives the engine's reason, zero terminated, on an error.
  */
 CONFAB_NODISCARD enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cfg,
                                                     struct executor *readers,
-                                                    struct executor *writer,
-                                                    struct message_store **ret);
+                                                    struct executor *writer, char *detail,
+                                                    size_t detail_size, struct message_store **ret);
 /* Every request must have completed. Flushes, blocking. NULL is fine. */
 void store_rocksdb_close(struct message_store *store);
 
