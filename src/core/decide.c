@@ -559,7 +559,7 @@ enum confab_err engine_fold_event(struct engine *e, struct resident *r, struct s
     return CONFAB_OK;
 }
 
-enum confab_err engine_fold_member(struct engine *e, struct resident *r, struct span payload)
+enum confab_err engine_fold_member(struct resident *r, struct span payload)
 {
     struct reader rd = reader_of(payload.p, payload.n);
     reader_bytes(&rd, 16);
@@ -694,7 +694,7 @@ static void record_durable(struct engine *e, struct inflight *in, uint64_t lsn)
         break;
     }
     case LOGREC_MEMBER: {
-        enum confab_err err = engine_fold_member(e, in->r, payload);
+        enum confab_err err = engine_fold_member(in->r, payload);
         engine_part_folded(e, in->p, lsn, payload.n, in->ms);
         engine_complete(e, in->cmd, err, NULL);
         in->cmd = NULL;

@@ -553,6 +553,9 @@ uint32_t engine_tick(struct engine *e)
     engine_log_confirms(e, e->flush_all);
     engine_followups_retry(e);
     engine_flush_due(e);
+    if (e->flush_all && engine_is_quiet(e)) {
+        e->flush_all = false;
+    }
     engine_evict(e);
     if (e->now_ms >= e->clean_check_ms || e->flush_all || e->clean_check_ms > e->now_ms + 1000) {
         e->clean_check_ms = e->now_ms + 100;

@@ -136,7 +136,7 @@ bool engine_is_recovered(const struct engine *e);
  * nothing. Any thread. See docs/design/checkpoints.md for how the checkpoint is formed from it.
  */
 uint64_t engine_clean_lsn(const struct engine *e);
-/* Starts flushing everything dirty, for a drain; poll until engine_is_quiet. */
+/* Flushes what is dirty, without waiting for age or pressure, until engine_is_quiet. */
 void engine_flush_all(struct engine *e);
 /* Nothing dirty, in flight or being loaded. */
 bool engine_is_quiet(const struct engine *e);

@@ -257,8 +257,7 @@ void engine_take_durable(struct engine *e);
 CONFAB_NODISCARD enum confab_err engine_fold_event(struct engine *e, struct resident *r,
                                                    struct slot event, uint64_t lsn,
                                                    const struct event *ev);
-CONFAB_NODISCARD enum confab_err engine_fold_member(struct engine *e, struct resident *r,
-                                                    struct span payload);
+CONFAB_NODISCARD enum confab_err engine_fold_member(struct resident *r, struct span payload);
 CONFAB_NODISCARD enum confab_err engine_fold_confirm(struct engine *e, struct resident *r,
                                                      uint64_t seq, uint64_t user);
 CONFAB_NODISCARD enum confab_err engine_feed_add(struct partition *p, const struct event *ev,

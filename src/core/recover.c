@@ -273,7 +273,7 @@ static enum confab_err replay_record(struct engine *e, struct resident *r, uint6
         return rd.bad ? CONFAB_CORRUPT : engine_fold_confirm(e, r, seq, user);
     }
     default:
-        return engine_fold_member(e, r, bytes);
+        return engine_fold_member(r, bytes);
     }
 }
 
