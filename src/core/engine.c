@@ -416,20 +416,14 @@ void engine_submit(struct engine *e, struct command *cmd)
     }
 }
 
-/* Before anything can be in the log that is not in `clean_lsn`: see engine_clean_lsn. */
+/* Before the submit: whatever LSN it gets lies at or above what is durable now. */
 static void publish_floor(struct engine *e, struct turn *t)
 {
     struct log_stats stats;
-    t->floor_lsn = UINT64_MAX;
+    log_store_stats(e->log, &stats);
+    t->floor_lsn = stats.durable_lsn;
     if (atomic_load(&e->clean_lsn) == UINT64_MAX) {
-        log_store_stats(e->log, &stats);
-        t->floor_lsn = stats.durable_lsn;
-        atomic_store(&e->clean_lsn, stats.durable_lsn);
-    } else if (!list_is_empty(&e->turns)) {
-        t->floor_lsn = LIST_ENTRY(e->turns.prev, struct turn, link)->floor_lsn;
-    }
-    if (t->floor_lsn == UINT64_MAX) {
-        t->floor_lsn = atomic_load(&e->clean_lsn);
+        atomic_store(&e->clean_lsn, t->floor_lsn);
     }
 }
 
@@ -570,7 +564,10 @@ uint32_t engine_tick(struct engine *e)
     if (e->turn->sub.records > 0) {
         return 0;
     }
-    return engine_is_quiet(e) ? 1000 : 100;
+    if (!list_is_empty(&e->confirm_parts)) {
+        return 20;
+    }
+    return engine_is_quiet(e) && list_is_empty(&e->cursor_parts) ? 1000 : 100;
 }
 
 uint64_t engine_clean_lsn(const struct engine *e)

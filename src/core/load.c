@@ -41,6 +41,7 @@ void resident_free(struct engine *e, struct resident *r)
         idmap_del(&e->residents, r->c.id);
         list_remove(&r->lru);
         list_remove(&r->loadq);
+        list_remove(&r->follow);
         e->cache_bytes -= r->bytes;
     }
     for (uint32_t i = 0; i < r->nslots; i++) {
