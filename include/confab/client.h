@@ -87,7 +87,8 @@ void confab_client_stop(struct confab_client *c);
 
 /*
  * Waits up to timeout_ms (-1: for ever) for something to do and does it. Returns early on a signal.
- * CONFAB_E_UNAUTHENTICATED once the token is refused; CONFAB_E_NOMEM and CONFAB_E_SAVE may pass.
+ * CONFAB_E_UNAUTHENTICATED once the token is refused, CONFAB_E_DAMAGED when the state is that of
+ * another user: it will not connect again. Else CONFAB_E_OK, also while there is no connection.
  */
 enum confab_error confab_client_run(struct confab_client *c, int timeout_ms);
 

@@ -52,7 +52,7 @@ enum confab_error confab_user_get(struct confab_client *c, const char *user,
 enum confab_error confab_group_create(struct confab_client *c, const char *name,
                                       const char *const *members, size_t n,
                                       char ret_conv[CONFAB_CONV_SIZE]);
-/* By id, since the server takes up to 1,000 at once. */
+/* Up to 1,000 at once. */
 enum confab_error confab_group_add(struct confab_client *c, const char *conv,
                                    const uint64_t *user_ids, size_t n);
 /* Leaving is removing oneself. */

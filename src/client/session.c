@@ -379,7 +379,10 @@ void csession_tick(struct csession *s, uint64_t now)
         }
     }
     if (s->save_due && now >= s->save_at_ms) {
-        (void)csession_save(s, now);
+        enum confab_error error = csession_save(s, now);
+        if (error) {
+            csession_error(s, error, confab_error_text(error));
+        }
     }
 }
 

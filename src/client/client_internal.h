@@ -1,0 +1,28 @@
+/* struct confab_client. For client.c and rest.c. */
+#ifndef CONFAB_CLIENT_CLIENT_INTERNAL_H
+#define CONFAB_CLIENT_CLIENT_INTERNAL_H
+
+#include <confab/rest.h>
+
+#include "client/io_http.h"
+#include "client/session.h"
+
+struct confab_client {
+    struct csession *session;
+    struct cconn link;
+    bool link_told; /* the session knows that the link is up */
+    struct chttp fetch;
+    bool fetching;
+    struct csession_fetch fetch_of;
+    struct chttp call; /* the blocking ones */
+    char *host;
+    char *port;
+    struct buf authority; /* host and, unless it is 80, port */
+    struct buf token;
+    uint32_t timeout_ms;
+    uint64_t user_id; /* from login, or asked for */
+    struct confab_failure failure;
+    uint8_t *read_block;
+};
+
+#endif

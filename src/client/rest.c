@@ -1,0 +1,749 @@
+/*
+ * The calls that wait for an answer. Every one is: build the body, call, read the few members that
+ * are wanted. An answer that does not hold them is CONFAB_E_PROTOCOL.
+ */
+#include <confab/rest.h>
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/time_text.h"
+#include "base/utf8.h"
+#include "client/client_internal.h"
+#include "client/history.h"
+#include "client/session_internal.h"
+
+void confab_last_failure(const struct confab_client *c, struct confab_failure *ret)
+{
+    *ret = c->failure;
+}
+
+static enum confab_error fail(struct confab_client *c, enum confab_error error, const char *text)
+{
+    memset(&c->failure, 0, sizeof(c->failure));
+    c->failure.error = error;
+    snprintf(c->failure.message, sizeof(c->failure.message), "%s",
+             text ? text : confab_error_text(error));
+    return error;
+}
+
+/* Copies a text and terminates it, cut where a character ends. */
+static void copy_text(char *out, size_t size, struct span text)
+{
+    size_t n = MIN(text.n, size - 1);
+    while (n > 0 && n < text.n && (text.p[n] & 0xc0) == 0x80) {
+        n--;
+    }
+    if (n > 0) {
+        memcpy(out, text.p, n);
+    }
+    out[n] = '\0';
+}
+
+/* ---- Reading answers ---- */
+
+struct answer {
+    struct json j;
+    struct scratch scratch;
+    uint8_t *block;
+};
+
+static enum confab_err answer_begin(struct answer *a, const struct buf *content)
+{
+    a->block = malloc(content->len + 1);
+    if (!a->block) {
+        return CONFAB_NOMEM;
+    }
+    scratch_init(&a->scratch, a->block, content->len);
+    json_init(&a->j, span_of(content->data, content->len), &a->scratch);
+    json_object_begin(&a->j);
+    return CONFAB_OK;
+}
+
+/* Frees the call's answer, too. */
+static enum confab_error answer_end(struct confab_client *c, struct answer *a, bool complete)
+{
+    bool ok = json_end(&a->j) && complete;
+    free(a->block);
+    chttp_reset(&c->call);
+    return ok ? CONFAB_E_OK : fail(c, CONFAB_E_PROTOCOL, NULL);
+}
+
+static void read_text(struct json *j, char *out, size_t size)
+{
+    struct span text;
+    if (!json_try_null(j) && json_string(j, &text)) {
+        copy_text(out, size, text);
+    }
+}
+
+static enum confab_error of_status(int status)
+{
+    switch (status) {
+    case 400:
+        return CONFAB_E_INVALID;
+    case 401:
+        return CONFAB_E_UNAUTHENTICATED;
+    case 403:
+        return CONFAB_E_FORBIDDEN;
+    case 404:
+        return CONFAB_E_NOT_FOUND;
+    case 409:
+        return CONFAB_E_CONFLICT;
+    case 413:
+        return CONFAB_E_TOO_LARGE;
+    case 429:
+        return CONFAB_E_LIMIT;
+    case 503:
+        return CONFAB_E_BUSY;
+    case 507:
+        return CONFAB_E_STORAGE_FULL;
+    default:
+        return status >= 500 ? CONFAB_E_SERVER : CONFAB_E_PROTOCOL;
+    }
+}
+
+/* {"error":{"code","message","field"}}; what cannot be read is told by the status alone. */
+static enum confab_error refused(struct confab_client *c)
+{
+    struct answer a;
+    struct span key;
+    struct span text;
+    int status = c->call.status;
+    uint64_t after = c->call.retry_after_ms;
+    enum confab_error error = of_status(status);
+    fail(c, error, NULL);
+    if (answer_begin(&a, &c->call.content) == CONFAB_OK) {
+        while (json_object_next(&a.j, &key)) {
+            if (!span_is(key, "error")) {
+                json_skip(&a.j);
+                continue;
+            }
+            json_object_begin(&a.j);
+            while (json_object_next(&a.j, &key)) {
+                if (span_is(key, "code") && json_string(&a.j, &text)) {
+                    enum confab_error named = cerror_of_wire(text);
+                    error = named != CONFAB_E_SERVER && named != CONFAB_E_OK ? named : error;
+                } else if (span_is(key, "message")) {
+                    read_text(&a.j, c->failure.message, sizeof(c->failure.message));
+                } else if (span_is(key, "field")) {
+                    read_text(&a.j, c->failure.field, sizeof(c->failure.field));
+                } else {
+                    json_skip(&a.j);
+                }
+            }
+        }
+        free(a.block);
+    }
+    c->failure.error = error;
+    c->failure.http_status = status;
+    c->failure.retry_after_ms = after;
+    chttp_reset(&c->call);
+    return error;
+}
+
+/* ---- Calling ---- */
+
+/* On success the answer is in c->call.content until chttp_reset. Consumes path and body. */
+static enum confab_error call(struct confab_client *c, const char *method, struct buf *path,
+                              struct buf *body, bool with_token)
+{
+    enum confab_error error = CONFAB_E_OK;
+    if (!buf_ok(path) || (body && !buf_ok(body))) {
+        error = fail(c, CONFAB_E_NOMEM, NULL);
+    } else if (with_token && c->token.len == 0) {
+        error = fail(c, CONFAB_E_STATE, "not signed in");
+    }
+    if (!error) {
+        struct chttp_request req = {
+            .method = method,
+            .path = span_of(path->data, path->len),
+            .token = with_token ? span_of(c->token.data, c->token.len) : span_of(NULL, 0),
+            .body = body ? span_of(body->data, body->len) : span_of(NULL, 0),
+        };
+        chttp_begin(&c->call, c->host, c->port, span_of(c->authority.data, c->authority.len), &req,
+                    c->timeout_ms, cio_now_ms());
+        for (;;) {
+            uint64_t now = cio_now_ms();
+            if (chttp_step(&c->call, now)) {
+                break;
+            }
+            struct pollfd p = {.fd = c->call.conn.fd, .events = chttp_events(&c->call)};
+            uint64_t left = c->call.deadline_ms > now ? c->call.deadline_ms - now : 0;
+            (void)cconn_wait(&p, 1, (int)left);
+        }
+        if (c->call.err) {
+            error = fail(c, cerror_of(c->call.err), NULL);
+            chttp_reset(&c->call);
+        } else if (c->call.status < 200 || c->call.status > 299) {
+            error = refused(c);
+        }
+    }
+    buf_deinit(path);
+    if (body) {
+        buf_deinit(body);
+    }
+    return error;
+}
+
+/* For calls whose answer says nothing more. */
+static enum confab_error call_only(struct confab_client *c, const char *method, struct buf *path,
+                                   struct buf *body)
+{
+    enum confab_error error = call(c, method, path, body, true);
+    if (!error) {
+        chttp_reset(&c->call);
+    }
+    return error;
+}
+
+static struct buf path_of(const char *text)
+{
+    struct buf b;
+    buf_init(&b);
+    buf_put_str(&b, "/api/v1/");
+    buf_put_str(&b, text);
+    return b;
+}
+
+static void path_text(struct buf *b, const char *text)
+{
+    http_put_encoded(b, span_str(text));
+}
+
+static struct buf path_conv(const char *conv, const char *rest)
+{
+    struct buf b = path_of("conversations/");
+    path_text(&b, conv);
+    buf_put_str(&b, rest);
+    return b;
+}
+
+static struct buf path_group(const char *conv, const char *rest)
+{
+    struct buf b = path_of("groups/");
+    path_text(&b, conv);
+    buf_put_str(&b, rest);
+    return b;
+}
+
+static bool is_conv(const char *conv)
+{
+    struct conv_id id;
+    return conv && conv_id_parse(span_str(conv), &id);
+}
+
+static enum confab_error bad_argument(struct confab_client *c, const char *text)
+{
+    return fail(c, CONFAB_E_ARGUMENT, text);
+}
+
+static void body_begin(struct json_writer *w, struct buf *b)
+{
+    buf_init(b);
+    json_w_init(w, b);
+    json_w_object(w);
+}
+
+/* ---- Accounts ---- */
+
+static enum confab_error read_user(struct confab_client *c, struct confab_user *ret)
+{
+    struct confab_user u;
+    struct answer a;
+    struct span key;
+    memset(&u, 0, sizeof(u));
+    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
+        chttp_reset(&c->call);
+        return fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    while (json_object_next(&a.j, &key)) {
+        if (span_is(key, "user_id")) {
+            json_id(&a.j, &u.user_id);
+        } else if (span_is(key, "username")) {
+            read_text(&a.j, u.username, sizeof(u.username));
+        } else if (span_is(key, "display_name")) {
+            read_text(&a.j, u.display_name, sizeof(u.display_name));
+        } else if (span_is(key, "created_at")) {
+            json_time(&a.j, &u.created_at_ms);
+        } else {
+            json_skip(&a.j);
+        }
+    }
+    enum confab_error error = answer_end(c, &a, u.user_id != 0 && u.username[0] != '\0');
+    if (!error) {
+        *ret = u;
+    }
+    return error;
+}
+
+enum confab_error confab_register(struct confab_client *c, const char *username,
+                                  const char *password, const char *display_name,
+                                  struct confab_user *ret)
+{
+    if (!utf8_valid(username, strlen(username)) || !utf8_valid(password, strlen(password)) ||
+        (display_name && !utf8_valid(display_name, strlen(display_name)))) {
+        return bad_argument(c, "not UTF-8");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_of("accounts");
+    body_begin(&w, &body);
+    json_w_kcstr(&w, "username", username);
+    json_w_kcstr(&w, "password", password);
+    if (display_name) {
+        json_w_kcstr(&w, "display_name", display_name);
+    }
+    json_w_object_end(&w);
+    enum confab_error error = call(c, "POST", &path, &body, false);
+    return error ? error : read_user(c, ret);
+}
+
+enum confab_error confab_login(struct confab_client *c, const char *username, const char *password,
+                               const char *device_name, struct confab_device *ret)
+{
+    if (!utf8_valid(username, strlen(username)) || !utf8_valid(password, strlen(password)) ||
+        (device_name && !utf8_valid(device_name, strlen(device_name)))) {
+        return bad_argument(c, "not UTF-8");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_of("tokens");
+    body_begin(&w, &body);
+    json_w_kcstr(&w, "username", username);
+    json_w_kcstr(&w, "password", password);
+    if (device_name) {
+        json_w_kcstr(&w, "device_name", device_name);
+    }
+    json_w_object_end(&w);
+    enum confab_error error = call(c, "POST", &path, &body, false);
+    if (error) {
+        return error;
+    }
+    struct confab_device d;
+    struct answer a;
+    struct span key;
+    memset(&d, 0, sizeof(d));
+    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
+        chttp_reset(&c->call);
+        return fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    while (json_object_next(&a.j, &key)) {
+        if (span_is(key, "token")) {
+            struct span token;
+            if (json_string(&a.j, &token) && token.n < sizeof(d.token)) {
+                copy_text(d.token, sizeof(d.token), token);
+            }
+        } else if (span_is(key, "user_id")) {
+            json_id(&a.j, &d.user_id);
+        } else if (span_is(key, "device_id")) {
+            json_id(&a.j, &d.device_id);
+        } else {
+            json_skip(&a.j);
+        }
+    }
+    bool usable = d.token[0] != '\0' && strpbrk(d.token, "\r\n") == NULL;
+    error = answer_end(c, &a, usable && d.user_id != 0);
+    if (!error && csession_set_token(c->session, span_str(d.token)) != CONFAB_OK) {
+        error = fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    if (!error) {
+        buf_clear(&c->token);
+        buf_put_str(&c->token, d.token);
+        error = buf_ok(&c->token) ? CONFAB_E_OK : fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    if (!error) {
+        c->user_id = d.user_id;
+        *ret = d;
+    }
+    return error;
+}
+
+enum confab_error confab_user_get(struct confab_client *c, const char *user,
+                                  struct confab_user *ret)
+{
+    if (user[0] == '\0') {
+        return bad_argument(c, "no user");
+    }
+    struct buf path = path_of("users/");
+    path_text(&path, user);
+    enum confab_error error = call(c, "GET", &path, NULL, true);
+    return error ? error : read_user(c, ret);
+}
+
+enum confab_error confab_direct_id(struct confab_client *c, const char *user,
+                                   char ret_conv[CONFAB_CONV_SIZE])
+{
+    struct confab_user u;
+    enum confab_error error = CONFAB_E_OK;
+    if (c->user_id == 0) {
+        error = confab_user_get(c, "me", &u);
+        c->user_id = error ? 0 : u.user_id;
+    }
+    if (!error) {
+        error = confab_user_get(c, user, &u);
+    }
+    if (!error) {
+        cdeliver_conv(conv_id_direct(c->user_id, u.user_id), ret_conv);
+    }
+    return error;
+}
+
+/* ---- Groups ---- */
+
+enum confab_error confab_group_create(struct confab_client *c, const char *name,
+                                      const char *const *members, size_t n,
+                                      char ret_conv[CONFAB_CONV_SIZE])
+{
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_of("groups");
+    bool valid = utf8_valid(name, strlen(name));
+    body_begin(&w, &body);
+    json_w_kcstr(&w, "name", valid ? name : "");
+    json_w_key(&w, "members");
+    json_w_array(&w);
+    for (size_t i = 0; i < n; i++) {
+        valid = valid && utf8_valid(members[i], strlen(members[i]));
+        json_w_cstr(&w, valid ? members[i] : "");
+    }
+    json_w_array_end(&w);
+    json_w_object_end(&w);
+    if (!valid) {
+        buf_deinit(&path);
+        buf_deinit(&body);
+        return bad_argument(c, "not UTF-8");
+    }
+    enum confab_error error = call(c, "POST", &path, &body, true);
+    if (error) {
+        return error;
+    }
+    struct answer a;
+    struct span key;
+    struct conv_id conv = {0, 0};
+    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
+        chttp_reset(&c->call);
+        return fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    while (json_object_next(&a.j, &key)) {
+        if (span_is(key, "conversation_id")) {
+            json_conv_id(&a.j, &conv);
+        } else {
+            json_skip(&a.j);
+        }
+    }
+    error = answer_end(c, &a, !conv_id_is_zero(conv));
+    if (!error) {
+        cdeliver_conv(conv, ret_conv);
+    }
+    return error;
+}
+
+enum confab_error confab_group_add(struct confab_client *c, const char *conv,
+                                   const uint64_t *user_ids, size_t n)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_group(conv, "/members");
+    body_begin(&w, &body);
+    json_w_key(&w, "user_ids");
+    json_w_array(&w);
+    for (size_t i = 0; i < n; i++) {
+        json_w_id(&w, user_ids[i]);
+    }
+    json_w_array_end(&w);
+    json_w_object_end(&w);
+    return call_only(c, "POST", &path, &body);
+}
+
+enum confab_error confab_group_remove(struct confab_client *c, const char *conv, const char *user)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct buf path = path_group(conv, "/members/");
+    path_text(&path, user);
+    return call_only(c, "DELETE", &path, NULL);
+}
+
+enum confab_error confab_group_role(struct confab_client *c, const char *conv, const char *user,
+                                    enum confab_role role)
+{
+    const char *name = wire_role_text((enum wire_role)role);
+    if (!is_conv(conv) || name[0] == '\0') {
+        return bad_argument(c, "not a conversation id, or not a role");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_group(conv, "/members/");
+    path_text(&path, user);
+    body_begin(&w, &body);
+    json_w_kcstr(&w, "role", name);
+    json_w_object_end(&w);
+    return call_only(c, "PATCH", &path, &body);
+}
+
+enum confab_error confab_group_rename(struct confab_client *c, const char *conv, const char *name)
+{
+    if (!is_conv(conv) || !utf8_valid(name, strlen(name))) {
+        return bad_argument(c, "not a conversation id, or not UTF-8");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_group(conv, "");
+    body_begin(&w, &body);
+    json_w_kcstr(&w, "name", name);
+    json_w_object_end(&w);
+    return call_only(c, "PATCH", &path, &body);
+}
+
+enum confab_error confab_group_settings(struct confab_client *c, const char *conv,
+                                        unsigned settings)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_group(conv, "");
+    body_begin(&w, &body);
+    json_w_key(&w, "settings");
+    wire_put_settings(&w, settings);
+    json_w_object_end(&w);
+    return call_only(c, "PATCH", &path, &body);
+}
+
+static bool read_member(struct json *j, struct confab_member *ret)
+{
+    struct span key;
+    struct span role;
+    memset(ret, 0, sizeof(*ret));
+    json_object_begin(j);
+    while (json_object_next(j, &key)) {
+        if (span_is(key, "user_id")) {
+            json_id(j, &ret->user_id);
+        } else if (span_is(key, "role") && json_string(j, &role)) {
+            ret->role = (enum confab_role)wire_role_parse(role);
+        } else if (span_is(key, "joined_at")) {
+            if (!json_try_null(j)) {
+                json_time(j, &ret->joined_at_ms);
+            }
+        } else {
+            json_skip(j);
+        }
+    }
+    return json_ok(j) && ret->user_id != 0;
+}
+
+enum confab_error
+confab_group_members(struct confab_client *c, const char *conv,
+                     void (*on_member)(void *arg, const struct confab_member *member), void *arg)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct buf path = path_group(conv, "/members");
+    enum confab_error error = call(c, "GET", &path, NULL, true);
+    if (error) {
+        return error;
+    }
+    struct answer a;
+    struct span key;
+    /* The handler may call: the answer must not be the client's any more. */
+    size_t n;
+    struct buf content;
+    buf_init(&content);
+    content.data = buf_detach(&c->call.content, &n);
+    content.len = content.cap = n;
+    chttp_reset(&c->call);
+    if (answer_begin(&a, &content) != CONFAB_OK) {
+        buf_deinit(&content);
+        return fail(c, CONFAB_E_NOMEM, NULL);
+    }
+    bool found = false;
+    while (json_object_next(&a.j, &key)) {
+        if (!span_is(key, "members")) {
+            json_skip(&a.j);
+            continue;
+        }
+        found = json_array_begin(&a.j);
+        struct confab_member m;
+        while (json_array_next(&a.j)) {
+            if (read_member(&a.j, &m)) {
+                on_member(arg, &m);
+            }
+        }
+    }
+    bool ok = json_end(&a.j) && found;
+    free(a.block);
+    buf_deinit(&content);
+    return ok ? CONFAB_E_OK : fail(c, CONFAB_E_PROTOCOL, NULL);
+}
+
+/* ---- Messages ---- */
+
+struct pages {
+    uint64_t user_id;
+    void (*on_message)(void *arg, const struct confab_message *m);
+    void *arg;
+};
+
+static void hand_out(void *arg, const struct confab_message *m)
+{
+    struct pages *p = arg;
+    struct confab_message copy = *m;
+    copy.source = CONFAB_PAGE;
+    copy.own = p->user_id != 0 && m->from == p->user_id;
+    p->on_message(p->arg, &copy);
+}
+
+enum confab_error
+confab_history(struct confab_client *c, const char *conv, const struct confab_history_query *query,
+               void (*on_message)(void *arg, const struct confab_message *message), void *arg,
+               struct confab_history_page *ret)
+{
+    int bounds =
+        (query->before != 0) + (query->after != 0 || query->from_start) + (query->around != 0);
+    if (!is_conv(conv) || bounds > 1) {
+        return bad_argument(c, "not a conversation id, or two bounds at once");
+    }
+    struct buf path = path_conv(conv, "/messages");
+    buf_printf(&path, "?limit=%u", query->limit ? query->limit : 50);
+    if (query->before) {
+        buf_printf(&path, "&before=%" PRIu64, query->before);
+    } else if (query->after || query->from_start) {
+        buf_printf(&path, "&after=%" PRIu64, query->after);
+    } else if (query->around) {
+        buf_printf(&path, "&around=%" PRIu64, query->around);
+    }
+    enum confab_error error = call(c, "GET", &path, NULL, true);
+    if (error) {
+        return error;
+    }
+    struct chistory_page page;
+    size_t n;
+    uint8_t *content = buf_detach(&c->call.content, &n);
+    chttp_reset(&c->call);
+    enum confab_err err = chistory_parse(span_of(content, n), &page);
+    if (err) {
+        free(content);
+        return fail(c, cerror_of(err), NULL);
+    }
+    struct confab_status status;
+    confab_client_status(c, &status);
+    struct pages p = {status.user_id ? status.user_id : c->user_id, on_message, arg};
+    if (on_message) {
+        chistory_each(&page, hand_out, &p);
+    }
+    if (ret) {
+        *ret = (struct confab_history_page){
+            .messages = page.count,
+            .has_more = page.has_more,
+            .covered_from = page.covered_to >= page.covered_from ? page.covered_from : 0,
+            .covered_to = page.covered_to >= page.covered_from ? page.covered_to : 0,
+            .first_seq = page.first_seq,
+            .last_seq = page.last_seq,
+        };
+    }
+    chistory_deinit(&page);
+    free(content);
+    return CONFAB_E_OK;
+}
+
+static struct buf path_message(uint64_t message_id, const char *rest)
+{
+    struct buf b = path_of("messages/");
+    buf_printf(&b, "%" PRIu64 "%s", message_id, rest);
+    return b;
+}
+
+enum confab_error confab_edit(struct confab_client *c, uint64_t message_id,
+                              struct confab_text content)
+{
+    if (message_id == 0 || !content.p || !utf8_valid(content.p, content.n)) {
+        return bad_argument(c, "not a message id, or not UTF-8");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_message(message_id, "");
+    body_begin(&w, &body);
+    json_w_kstring(&w, "content", span_of(content.p, content.n));
+    json_w_object_end(&w);
+    return call_only(c, "PATCH", &path, &body);
+}
+
+enum confab_error confab_delete(struct confab_client *c, uint64_t message_id, bool for_me)
+{
+    if (message_id == 0) {
+        return bad_argument(c, "not a message id");
+    }
+    struct buf path = path_message(message_id, for_me ? "?for=me" : "?for=everyone");
+    return call_only(c, "DELETE", &path, NULL);
+}
+
+enum confab_error confab_read(struct confab_client *c, const uint64_t *message_ids, size_t n)
+{
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_of("messages/read");
+    body_begin(&w, &body);
+    json_w_key(&w, "message_ids");
+    json_w_array(&w);
+    for (size_t i = 0; i < n; i++) {
+        json_w_id(&w, message_ids[i]);
+    }
+    json_w_array_end(&w);
+    json_w_object_end(&w);
+    return call_only(c, "POST", &path, &body);
+}
+
+/* ---- Settings of one's own ---- */
+
+enum confab_error confab_mute(struct confab_client *c, const char *conv, uint64_t until_ms)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_conv(conv, "/mute");
+    body_begin(&w, &body);
+    json_w_key(&w, "until");
+    if (until_ms) {
+        json_w_time(&w, MIN(until_ms, TIME_TEXT_MS_MAX));
+    } else {
+        json_w_null(&w);
+    }
+    json_w_object_end(&w);
+    return call_only(c, "PUT", &path, &body);
+}
+
+enum confab_error confab_pin(struct confab_client *c, const char *conv, bool pinned)
+{
+    if (!is_conv(conv)) {
+        return bad_argument(c, "not a conversation id");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_conv(conv, "/pin");
+    body_begin(&w, &body);
+    json_w_kbool(&w, "pinned", pinned);
+    json_w_object_end(&w);
+    return call_only(c, "PUT", &path, &body);
+}
+
+enum confab_error confab_block(struct confab_client *c, const char *user, bool blocked)
+{
+    if (user[0] == '\0') {
+        return bad_argument(c, "no user");
+    }
+    struct buf path = path_of("blocks/");
+    path_text(&path, user);
+    return call_only(c, blocked ? "PUT" : "DELETE", &path, NULL);
+}
