@@ -66,9 +66,10 @@ struct store_request {
     /*
      * STORE_RANGE: rows of one table and key with from <= sort <= to (an empty `to` means no bound),
      * ascending, or descending from `to` with `reverse`; at most `limit` rows and about
-     * `bytes_max` bytes of values (at least one row is returned when there is one). With `key` empty,
-     * and a table of partition-key-only rows, the range is over the keys themselves and `sort` of a
-     * row is the key (used at start-up over STORE_PARTITION and STORE_META).
+     * `bytes_max` bytes of values (at least one row is returned when there is one; neither may be
+     * zero). With `key` empty, and a table of partition-key-only rows, the range is over the keys
+     * themselves and `sort` of a row is the key (used at start-up over STORE_PARTITION and
+     * STORE_META).
      */
     enum store_table table;
     struct span key;
@@ -94,7 +95,7 @@ void store_request_deinit(struct store_request *req);
 
 void store_batch_put(struct buf *batch, struct store_key key, struct span value);
 void store_batch_del(struct buf *batch, struct store_key key);
-/* Deletes the rows of one table and key with from <= sort < to. */
+/* Deletes the rows of one table and key with from <= sort < to; an empty `to` means no bound. */
 void store_batch_del_range(struct buf *batch, enum store_table table, struct span key,
                            struct span from, struct span to);
 
@@ -123,8 +124,9 @@ struct message_store_ops {
     /*
      * Any thread, never blocks. On CONFAB_OK `done` will be called; on an error (CONFAB_BUSY: the
      * bounded queue is full; CONFAB_CLOSED) it will not. Results in ret_err: CONFAB_IO,
-     * CONFAB_NO_SPACE, CONFAB_CORRUPT, CONFAB_NOMEM. STORE_FLUSH makes every write whose `done` was
-     * called before the submit durable.
+     * CONFAB_NO_SPACE, CONFAB_CORRUPT, CONFAB_NOMEM; for a key, bound or batch that the tables do
+     * not take, CONFAB_INVALID or CONFAB_TOO_LARGE, with nothing changed. STORE_FLUSH makes every
+     * write whose `done` was called before the submit durable.
      */
     enum confab_err (*submit)(struct message_store *store, struct store_request *req);
     void (*stats)(struct message_store *store, struct store_stats *ret); /* any thread */
