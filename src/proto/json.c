@@ -195,6 +195,20 @@ static const uint8_t *read_escape(const uint8_t *p, const uint8_t *end, uint8_t 
     return p;
 }
 
+/* Adds to the text under way, *io_n bytes of which lie behind what the scratch has handed out. */
+static bool append(struct json *j, size_t *io_n, const uint8_t *p, size_t n)
+{
+    struct scratch *s = j->scratch;
+    if (!s || n > s->cap - s->len - *io_n) {
+        return fail_with(j, CONFAB_TOO_LARGE, "too much text to decode");
+    }
+    if (n > 0) {
+        memcpy(s->p + s->len + *io_n, p, n);
+        *io_n += n;
+    }
+    return true;
+}
+
 /* Takes the string whose quote is next. Without `ret`, it is only checked. */
 static bool take_string(struct json *j, struct span *ret)
 {
@@ -203,9 +217,6 @@ static bool take_string(struct json *j, struct span *ret)
     const uint8_t *p = start;
     bool high = false;
     bool escaped = false;
-    struct scratch *s = j->scratch;
-    size_t room = s ? s->cap - s->len : 0;
-    uint8_t *out = s ? s->p + s->len : NULL;
     size_t n = 0;
     for (;;) {
         p = find_stop(p, j->end, &high);
@@ -215,40 +226,23 @@ static bool take_string(struct json *j, struct span *ret)
         if (*p < 0x20) {
             return syntax(j, "control character in a string");
         }
-        size_t len = (size_t)(p - run);
-        if (escaped && ret) {
-            if (len > room - n) {
-                return fail_with(j, CONFAB_TOO_LARGE, "too much text to decode");
-            }
-            memcpy(out + n, run, len);
-            n += len;
+        bool end = *p == '"';
+        if (ret && (escaped || !end) && !append(j, &n, run, (size_t)(p - run))) {
+            return false;
         }
-        if (*p == '"') {
+        if (end) {
             break;
         }
-        if (!escaped && ret) {
-            if (len > room) {
-                return fail_with(j, CONFAB_TOO_LARGE, "too much text to decode");
-            }
-            if (len > 0) {
-                memcpy(out, run, len);
-            }
-            n = len;
-        }
-        escaped = true;
         uint8_t c[4];
         size_t nc;
         p = read_escape(p, j->end, c, &nc);
         if (!p) {
             return syntax(j, "bad escape in a string");
         }
-        if (ret) {
-            if (nc > room - n) {
-                return fail_with(j, CONFAB_TOO_LARGE, "too much text to decode");
-            }
-            memcpy(out + n, c, nc);
-            n += nc;
+        if (ret && !append(j, &n, c, nc)) {
+            return false;
         }
+        escaped = true;
         run = p;
     }
     if (high && !utf8_valid(start, (size_t)(p - start))) {
@@ -256,8 +250,8 @@ static bool take_string(struct json *j, struct span *ret)
     }
     j->p = p + 1;
     if (ret && escaped) {
-        s->len += n;
-        *ret = span_of(out, n);
+        *ret = span_of(j->scratch->p + j->scratch->len, n);
+        j->scratch->len += n;
     } else if (ret) {
         *ret = span_of(start, (size_t)(p - start));
     }
@@ -354,7 +348,7 @@ static bool remember_key(struct json *j, struct span key)
 
 static bool take_key(struct json *j, struct span *ret)
 {
-    struct span key;
+    struct span key = {NULL, 0};
     bool outermost = j->depth == 1;
     if (*j->p != '"') {
         return syntax(j, "a key is wanted here");
