@@ -191,6 +191,10 @@ enum confab_err segment_salvage(struct segment_reader *r, uint64_t target, bool 
     while (r->next_lsn < target) {
         struct batch_view view;
         enum confab_err err = segment_next(r, verify, &view);
+        if (!err && r->next_lsn > target) {
+            /* Two segments over the same LSNs: nothing writes that. */
+            return to->on_gap(to->arg, view.offset, view.head.base_lsn, target);
+        }
         if (!err) {
             err = to->on_batch(to->arg, &view);
             if (err) {
@@ -208,14 +212,13 @@ enum confab_err segment_salvage(struct segment_reader *r, uint64_t target, bool 
             return target == UINT64_MAX ? CONFAB_OK : to->on_gap(to->arg, offset, lsn, target);
         }
         if (!err && r->next_lsn != lsn) {
-            err = to->on_gap(to->arg, offset, lsn, r->next_lsn);
+            err = to->on_gap(to->arg, offset, lsn, MIN(r->next_lsn, target));
         }
         if (err) {
             return err;
         }
     }
-    /* Two segments over the same LSNs: nothing writes that. */
-    return r->next_lsn > target ? to->on_gap(to->arg, r->offset, target, r->next_lsn) : CONFAB_OK;
+    return CONFAB_OK;
 }
 
 struct scan_walk {
@@ -251,7 +254,7 @@ static enum confab_err scan_segment(struct disk *disk, struct segment *seg, uint
     struct scan_walk w = {.seg = seg, .damage = damage};
     struct salvage to = {.on_batch = on_scan_batch, .on_gap = on_scan_gap, .arg = &w};
     err = segment_salvage(&r, target, verify, &to);
-    seg->end_lsn = r.next_lsn;
+    seg->end_lsn = MIN(r.next_lsn, target);
     seg->used = r.offset;
     segment_reader_close(&r);
     return err;

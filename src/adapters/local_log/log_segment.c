@@ -55,6 +55,7 @@ enum confab_err segment_reader_open(struct segment_reader *r, struct disk *disk,
     const uint8_t *p = NULL;
     err = disk_size(r->file, &r->file_bytes);
     if (!err) {
+        r->window = (size_t)MIN(r->window, r->file_bytes);
         err = window_load(r, 0, LOG_BLOCK, &p);
     }
     if (!err) {
