@@ -1,0 +1,92 @@
+/*
+ * The calls of docs/api/rest.md. A handler reads the request, which is borrowed for the call, and
+ * either answers at once or starts an api_call that answers later; the client may be gone by then.
+ */
+#ifndef CONFAB_GATEWAY_API_H
+#define CONFAB_GATEWAY_API_H
+
+#include "base/list.h"
+#include "gateway/conn.h"
+#include "gateway/link.h"
+#include "gateway/users.h"
+#include "proto/http1.h"
+#include "proto/json.h"
+
+#define API_ARGS_MAX 2U
+
+struct api_request {
+    struct shard *s;
+    struct conn *c;
+    const struct http_request *http;
+    struct span body;
+    struct span args[API_ARGS_MAX]; /* decoded {} segments of the path */
+    uint64_t user;                  /* signed in; 0 for calls without token */
+    uint64_t device;
+};
+
+struct api_call {
+    struct command_sink sink; /* for its commands */
+    struct list node;         /* of the shard's calls */
+    uint64_t conn;            /* who waits */
+    uint64_t user;
+    uint64_t device;
+    struct command *cmd; /* prepared, not yet sent */
+    /* The command is back; frees or keeps it. */
+    void (*on_command)(struct shard *s, struct api_call *call, struct command *cmd);
+    void (*on_lookup)(struct shard *s, struct api_call *call, const struct user_lookup *l);
+    uint32_t pending; /* commands under way */
+    enum confab_err err;
+    const char *err_field;
+    uint64_t number; /* the handler's */
+    void *data;      /* the handler's, freed with free() */
+};
+
+typedef void (*api_handler)(struct api_request *r);
+enum api_flags { API_OPEN = 1 /* needs no token */ };
+struct api_route {
+    enum http_method method;
+    const char *path; /* "{}" stands for one segment */
+    api_handler handler;
+    unsigned flags;
+};
+/* Tables of the api_*.c files, ended by a row without path. */
+extern const struct api_route api_accounts[];
+extern const struct api_route api_groups[];
+extern const struct api_route api_messages[];
+extern const struct api_route api_conversations[];
+extern const struct api_route api_ops[];
+
+/* A complete request. Answers, or has a call or a token look-up under way on return. */
+void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req,
+                  struct span body);
+
+/* Stores what a token look-up found in the connection's http_state and lets it go on. */
+void api_on_auth(struct shard *s, uint64_t conn, enum confab_err err, uint64_t user,
+                 uint64_t device);
+
+/* Linked to the connection and held there; NULL (and answered) when out of memory. */
+struct api_call *api_call_new(struct api_request *r);
+/* Sends call->cmd. On an error the call is answered and freed: do not touch it afterwards. */
+void api_call_send(struct shard *s, struct api_call *call);
+/* Starts a look-up that ends in on_lookup. Takes `l` over. */
+void api_call_lookup(struct shard *s, struct api_call *call, struct user_lookup *l);
+/* Answer and free. The bufs are taken over. */
+void api_call_answer(struct shard *s, struct api_call *call, int status, struct buf *body);
+void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, const char *message,
+                   const char *field);
+/* Frees all that are left, with the shard. */
+void api_calls_drop(struct shard *s);
+
+/* Shorthands of handlers. */
+void api_fail(struct api_request *r, enum confab_err err, const char *message, const char *field);
+void api_answer_json(struct api_request *r, int status, struct buf *body);
+/*
+ * Begins reading the body as a JSON object. False: it was answered. Pair with api_body_end after
+ * the loop over json_object_next.
+ */
+bool api_body_begin(struct api_request *r, struct json *j);
+bool api_body_end(struct api_request *r, struct json *j);
+/* `path` argument as a conversation id. False: answered with 404. */
+bool api_conv_arg(struct api_request *r, unsigned arg, struct conv_id *ret);
+
+#endif

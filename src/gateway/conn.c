@@ -1,0 +1,643 @@
+/*
+ * Connections. Readiness is edge triggered and nothing is ever paused in the net: a connection
+ * whose input may not be processed now simply remembers that there is some (CONN_UNREAD), so a
+ * request costs no system call besides its read and its write.
+ *
+ * Lists through the connections use 32-bit indices. A dead connection may still be in the lists of
+ * dirty and ready ones; it is freed in the first free phase that finds it in neither.
+ */
+#include "gateway/conn.h"
+
+#include <stdlib.h>
+
+#include "gateway/http.h"
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+#define CHUNK_FRAMES     14U
+#define CHUNKS_MAX       (1U << 22)
+#define WRITE_IOVECS     64
+#define ACCEPTS_PER_TURN 256
+#define READS_PER_TURN   4
+#define INDEX_BITS       24U
+#define GENERATION_MASK  0x7fffffffU
+
+_Static_assert(sizeof(struct conn) <= 128, "an idle session is two cache lines");
+
+struct chunk {
+    uint32_t next;
+    uint16_t first; /* frames [first, end) are queued */
+    uint16_t end;
+    struct frame *frames[CHUNK_FRAMES];
+};
+
+enum confab_err conns_init(struct shard *s)
+{
+    slab_init(&s->conns, sizeof(struct conn), s->cfg.connections_max);
+    slab_init(&s->chunks, sizeof(struct chunk), CHUNKS_MAX);
+    wheel_init(&s->wheel, 10, s->now_ms);
+    s->dirty = s->ready = s->dead = SLAB_NONE;
+    return CONFAB_OK;
+}
+
+static void conn_free_io(struct conn *c)
+{
+    if (c->io) {
+        buf_deinit(&c->io->in);
+        buf_deinit(&c->io->fragments);
+        buf_deinit(&c->io->http.body_buf);
+        free(c->io);
+        c->io = NULL;
+    }
+}
+
+void conns_deinit(struct shard *s)
+{
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        struct conn *c = conn_at(s, i);
+        if (c) {
+            conn_kill(s, c);
+        }
+    }
+    s->dirty = s->ready = SLAB_NONE;
+    while (s->dead != SLAB_NONE) {
+        struct conn *c = slab_get(&s->conns, s->dead);
+        c->flags = 0;
+        conns_free_dead(s);
+    }
+    slab_deinit(&s->conns);
+    slab_deinit(&s->chunks);
+    free(s->by_handle);
+    s->by_handle = NULL;
+}
+
+size_t conns_bytes(const struct shard *s)
+{
+    return slab_bytes(&s->conns) + slab_bytes(&s->chunks) + s->nhandles * sizeof(uint32_t) +
+           u64map_bytes(&s->sessions);
+}
+
+uint64_t conn_id(const struct shard *s, const struct conn *c)
+{
+    return ((uint64_t)s->cfg.shard + 1) << (INDEX_BITS + 31) |
+           (uint64_t)c->generation << INDEX_BITS | c->index;
+}
+
+struct conn *conn_at(struct shard *s, uint32_t index)
+{
+    if (index >= s->conns_high) {
+        return NULL;
+    }
+    struct conn *c = slab_get(&s->conns, index);
+    return c->state < CONN_DEAD ? c : NULL;
+}
+
+struct conn *conn_of_id(struct shard *s, uint64_t id)
+{
+    if (id >> (INDEX_BITS + 31) != (uint64_t)s->cfg.shard + 1) {
+        return NULL;
+    }
+    struct conn *c = conn_at(s, (uint32_t)(id & ((1U << INDEX_BITS) - 1)));
+    return c && c->generation == ((id >> INDEX_BITS) & GENERATION_MASK) ? c : NULL;
+}
+
+/* ---- Accepting ---- */
+
+static bool handle_slot(struct shard *s, int handle)
+{
+    uint32_t need = (uint32_t)handle + 1;
+    if (need > s->nhandles) {
+        uint32_t n = MAX(need, s->nhandles * 2);
+        n = MAX(n, 64U);
+        uint32_t *p = realloc(s->by_handle, n * sizeof(*p));
+        if (!p) {
+            return false;
+        }
+        for (uint32_t i = s->nhandles; i < n; i++) {
+            p[i] = SLAB_NONE;
+        }
+        s->by_handle = p;
+        s->nhandles = n;
+    }
+    return true;
+}
+
+static bool is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strcmp(address, "::1") == 0 ||
+           strncmp(address, "::ffff:127.", 11) == 0;
+}
+
+static void conn_accepted(struct shard *s, int handle, const struct net_peer *peer)
+{
+    uint32_t index;
+    if (handle < 0 || !handle_slot(s, handle) || slab_alloc(&s->conns, &index)) {
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_REFUSED);
+        metrics_inc(s->metrics, METRIC_BOUND_SESSIONS);
+        s->deps.net->ops->close(s->deps.net, handle);
+        return;
+    }
+    struct conn *c = slab_get(&s->conns, index);
+    wheel_timer_init(&c->timer);
+    c->handle = handle;
+    c->index = index;
+    s->generation = (s->generation + 1) & GENERATION_MASK;
+    c->generation = s->generation;
+    c->next_of_user = c->next_dirty = c->next_ready = SLAB_NONE;
+    c->out_head = c->out_tail = SLAB_NONE;
+    c->state = CONN_HTTP;
+    c->flags = is_loopback(peer->address) ? CONN_LOOPBACK : 0;
+    c->seen_s = (uint32_t)(s->now_ms / 1000);
+    s->by_handle[handle] = index;
+    s->conns_high = MAX(s->conns_high, index + 1);
+    metrics_inc(s->metrics, METRIC_CONNECTIONS_ACCEPTED);
+    metrics_gauge_set(s->metrics, METRIC_CONNECTIONS, slab_count(&s->conns));
+    /* From here on as if its first byte had come: opening and saying nothing has a deadline too. */
+    conn_arm(s, c, s->cfg.header_timeout_ms);
+}
+
+void conn_accept_all(struct shard *s)
+{
+    s->accept_more = false;
+    if (s->draining || s->deps.listener < 0) {
+        return;
+    }
+    for (int i = 0; i < ACCEPTS_PER_TURN; i++) {
+        int handle = -1;
+        struct net_peer peer = {0};
+        enum confab_err err =
+            s->deps.net->ops->accept(s->deps.net, s->deps.listener, &handle, &peer);
+        if (err == CONFAB_AGAIN) {
+            return;
+        }
+        if (err) {
+            /* Out of descriptors, or a connection that broke in the queue: look again later. */
+            metrics_inc(s->metrics, METRIC_CONNECTIONS_REFUSED);
+            s->accept_more = true;
+            return;
+        }
+        conn_accepted(s, handle, &peer);
+    }
+    s->accept_more = true;
+    s->busy = true;
+}
+
+/* ---- Input ---- */
+
+struct conn_io *conn_io(struct shard *s, struct conn *c)
+{
+    if (!c->io) {
+        c->io = calloc(1, sizeof(*c->io));
+        if (!c->io) {
+            metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+            conn_kill(s, c);
+        }
+    }
+    return c->io;
+}
+
+void conn_io_trim(struct shard *s, struct conn *c)
+{
+    (void)s;
+    struct conn_io *io = c->io;
+    if (io && !(c->flags & CONN_WORKING) && io->in.len == 0 && io->fragments.len == 0 &&
+        !io->http.begun && io->http.expect_user == 0 && !(c->holds & HOLD_CALL)) {
+        conn_free_io(c);
+    }
+}
+
+/* Hands bytes to the protocol; returns how many are done with. */
+static size_t conn_process(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    size_t used = 0;
+    uint8_t state;
+    c->flags |= CONN_WORKING;
+    do {
+        state = c->state;
+        if (state == CONN_HTTP) {
+            used += http_input(s, c, p + used, n - used);
+        } else if (state == CONN_WS || state == CONN_WS_CLOSING) {
+            used += session_input(s, c, p + used, n - used);
+        } else {
+            used = n; /* lingering: what still comes is not wanted */
+        }
+    } while (c->state != state && used < n);
+    c->flags &= (uint16_t)~CONN_WORKING;
+    return used;
+}
+
+static void conn_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    struct conn_io *io = c->io;
+    bool kept = io && io->in.len > 0;
+    if (kept) {
+        if (n > 0) {
+            buf_put(&io->in, p, n);
+        }
+        p = io->in.data;
+        n = io->in.len;
+    }
+    size_t used = io && !buf_ok(&io->in) ? 0 : conn_process(s, c, p, n);
+    if (c->state == CONN_DEAD) {
+        return;
+    }
+    if (kept) {
+        buf_consume(&io->in, used);
+        if (io->in.len == 0) {
+            buf_deinit(&io->in);
+        }
+    } else if (used < n) {
+        io = conn_io(s, c);
+        if (!io) {
+            return;
+        }
+        buf_put(&io->in, p + used, n - used);
+    }
+    if (c->io && !buf_ok(&c->io->in)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return;
+    }
+    conn_io_trim(s, c);
+}
+
+/* The peer is done and nothing of what it asked is under way any more. */
+static void conn_settle(struct shard *s, struct conn *c)
+{
+    if (c->state != CONN_DEAD && (c->flags & CONN_PEER_DONE) && c->holds == 0 &&
+        c->out_head == SLAB_NONE) {
+        conn_kill(s, c);
+    }
+}
+
+static void conn_eof(struct shard *s, struct conn *c)
+{
+    /* A half-closed HTTP client still gets its answers; a WebSocket without a close frame is gone.
+     */
+    if (c->state == CONN_WS) {
+        conn_kill(s, c);
+        return;
+    }
+    c->flags |= CONN_PEER_DONE;
+    conn_settle(s, c);
+}
+
+static void ready_push(struct shard *s, struct conn *c)
+{
+    if (!(c->flags & CONN_READY)) {
+        c->flags |= CONN_READY;
+        c->next_ready = s->ready;
+        s->ready = c->index;
+    }
+}
+
+static void conn_read(struct shard *s, struct conn *c)
+{
+    for (int i = 0; i < READS_PER_TURN; i++) {
+        if (c->holds && (c->state == CONN_HTTP || c->state == CONN_WS)) {
+            c->flags |= CONN_UNREAD;
+            return;
+        }
+        size_t n = 0;
+        enum confab_err err =
+            s->deps.net->ops->recv(s->deps.net, c->handle, s->input, sizeof(s->input), &n);
+        metrics_inc(s->metrics, METRIC_READS);
+        if (err == CONFAB_AGAIN) {
+            return;
+        }
+        if (err == CONFAB_EOF) {
+            conn_eof(s, c);
+            return;
+        }
+        if (err) {
+            conn_kill(s, c);
+            return;
+        }
+        metrics_add(s->metrics, METRIC_BYTES_IN, n);
+        c->seen_s = (uint32_t)(s->now_ms / 1000);
+        c->flags &= (uint16_t)~CONN_PINGED;
+        conn_input(s, c, s->input, n);
+        if (c->state == CONN_DEAD) {
+            return;
+        }
+        if (n < sizeof(s->input)) {
+            return; /* a short read: drained, the next byte is a new edge */
+        }
+    }
+    c->flags |= CONN_UNREAD;
+    ready_push(s, c);
+}
+
+void conn_on_event(struct shard *s, int handle, uint32_t flags)
+{
+    if (handle < 0 || (uint32_t)handle >= s->nhandles || s->by_handle[handle] == SLAB_NONE) {
+        return;
+    }
+    struct conn *c = slab_get(&s->conns, s->by_handle[handle]);
+    if (c->state == CONN_DEAD) {
+        return;
+    }
+    if (flags & NET_READABLE) {
+        conn_read(s, c);
+    }
+    if (c->state != CONN_DEAD && (flags & NET_HANGUP)) {
+        conn_kill(s, c);
+    }
+    if (c->state != CONN_DEAD && (flags & NET_WRITABLE) && (c->flags & CONN_BLOCKED)) {
+        c->flags &= (uint16_t)~CONN_BLOCKED;
+        conn_touch(s, c);
+    }
+}
+
+void conn_hold(struct shard *s, struct conn *c, uint8_t hold)
+{
+    (void)s;
+    c->holds |= hold;
+}
+
+void conn_release(struct shard *s, struct conn *c, uint8_t hold)
+{
+    bool held = c->holds != 0;
+    c->holds &= (uint8_t)~hold;
+    if (held && c->holds == 0 && !(c->flags & CONN_WORKING)) {
+        ready_push(s, c);
+    }
+}
+
+bool conns_resume(struct shard *s)
+{
+    uint32_t at = s->ready;
+    bool any = at != SLAB_NONE;
+    s->ready = SLAB_NONE;
+    while (at != SLAB_NONE) {
+        struct conn *c = slab_get(&s->conns, at);
+        at = c->next_ready;
+        c->flags &= (uint16_t)~CONN_READY;
+        if (c->state == CONN_DEAD || (c->holds && (c->state == CONN_HTTP || c->state == CONN_WS))) {
+            continue;
+        }
+        if (c->io && c->io->in.len > 0) {
+            conn_input(s, c, NULL, 0);
+        } else {
+            conn_io_trim(s, c);
+        }
+        if (c->state != CONN_DEAD && (c->flags & CONN_UNREAD)) {
+            c->flags &= (uint16_t)~CONN_UNREAD;
+            conn_read(s, c);
+        }
+        conn_settle(s, c);
+    }
+    return any;
+}
+
+/* ---- Output ---- */
+
+void conn_touch(struct shard *s, struct conn *c)
+{
+    if (!(c->flags & (CONN_DIRTY | CONN_BLOCKED))) {
+        c->flags |= CONN_DIRTY;
+        c->next_dirty = s->dirty;
+        s->dirty = c->index;
+    }
+}
+
+bool conn_push(struct shard *s, struct conn *c, struct frame *f)
+{
+    if (c->state == CONN_DEAD) {
+        return false;
+    }
+    if (f->len == 0) {
+        return true;
+    }
+    struct chunk *k = c->out_tail == SLAB_NONE ? NULL : slab_get(&s->chunks, c->out_tail);
+    if (!k || k->end == CHUNK_FRAMES) {
+        uint32_t index;
+        if (slab_alloc(&s->chunks, &index)) {
+            metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+            conn_kill(s, c);
+            return false;
+        }
+        if (k) {
+            k->next = index;
+        } else {
+            c->out_head = index;
+        }
+        c->out_tail = index;
+        k = slab_get(&s->chunks, index);
+        k->next = SLAB_NONE;
+    }
+    k->frames[k->end++] = frame_ref(f);
+    c->out_frames++;
+    c->out_bytes += f->len;
+    s->queued_bytes += f->len;
+    if (c->out_bytes > s->cfg.queue_bytes_max || c->out_frames > s->cfg.queue_frames_max) {
+        /* Answers may exceed the bound by what was asked so far; nothing more is asked until then.
+         */
+        if (!(c->holds & HOLD_OUTPUT)) {
+            metrics_inc(s->metrics, METRIC_BOUND_OUTPUT);
+            conn_hold(s, c, HOLD_OUTPUT);
+        }
+    }
+    conn_touch(s, c);
+    return true;
+}
+
+bool conn_push_bytes(struct shard *s, struct conn *c, struct span bytes)
+{
+    struct frame *f = frame_new(bytes);
+    if (!f) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return false;
+    }
+    bool ok = conn_push(s, c, f);
+    frame_unref(f);
+    return ok;
+}
+
+/* Forgets n bytes at the head of the queue, and the frames that end with them. */
+static void conn_pop(struct shard *s, struct conn *c, size_t n)
+{
+    s->queued_bytes -= n;
+    c->out_bytes -= (uint32_t)n;
+    while (c->out_head != SLAB_NONE) {
+        uint32_t at = c->out_head;
+        struct chunk *k = slab_get(&s->chunks, at);
+        while (k->first < k->end) {
+            struct frame *f = k->frames[k->first];
+            size_t left = f->len - c->out_offset;
+            if (n < left) {
+                c->out_offset += (uint32_t)n;
+                return;
+            }
+            n -= left;
+            c->out_offset = 0;
+            c->out_frames--;
+            k->first++;
+            frame_unref(f);
+        }
+        c->out_head = k->next;
+        slab_free(&s->chunks, at);
+    }
+    c->out_tail = SLAB_NONE;
+}
+
+static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS],
+                       size_t *ret_bytes)
+{
+    int n = 0;
+    size_t bytes = 0;
+    size_t skip = c->out_offset;
+    for (uint32_t at = c->out_head; at != SLAB_NONE && n < WRITE_IOVECS;) {
+        const struct chunk *k = slab_get(&s->chunks, at);
+        for (uint32_t i = k->first; i < k->end && n < WRITE_IOVECS; i++) {
+            const struct frame *f = k->frames[i];
+            iov[n].iov_base = (void *)(uintptr_t)(f->data + skip);
+            iov[n].iov_len = f->len - skip;
+            bytes += iov[n].iov_len;
+            skip = 0;
+            n++;
+        }
+        at = k->next;
+    }
+    *ret_bytes = bytes;
+    return n;
+}
+
+/* Everything queued is written. */
+static void conn_drained(struct shard *s, struct conn *c)
+{
+    if (c->flags & CONN_FINISH) {
+        if (c->flags & CONN_PEER_DONE) {
+            conn_kill(s, c);
+            return;
+        }
+        /* Closing now could take the answer away from a peer that is still sending. */
+        s->deps.net->ops->shutdown_write(s->deps.net, c->handle);
+        conn_arm(s, c, s->cfg.write_timeout_ms);
+        return;
+    }
+    if (c->state == CONN_WS) {
+        session_drained(s, c);
+    } else {
+        conn_settle(s, c);
+    }
+}
+
+static void conn_flush(struct shard *s, struct conn *c)
+{
+    struct iovec iov[WRITE_IOVECS];
+    size_t want;
+    int niov = conn_gather(s, c, iov, &want);
+    if (niov == 0) {
+        conn_drained(s, c);
+        return;
+    }
+    size_t n = 0;
+    enum confab_err err = s->deps.net->ops->writev(s->deps.net, c->handle, iov, niov, &n);
+    metrics_inc(s->metrics, METRIC_WRITES);
+    if (err == CONFAB_AGAIN) {
+        c->flags |= CONN_BLOCKED;
+        return;
+    }
+    if (err) {
+        conn_kill(s, c);
+        return;
+    }
+    metrics_add(s->metrics, METRIC_BYTES_OUT, n);
+    if (c->state != CONN_WS) {
+        c->seen_s = (uint32_t)(s->now_ms / 1000); /* taking an answer is a sign of life */
+    }
+    conn_pop(s, c, n);
+    if ((c->holds & HOLD_OUTPUT) && c->out_bytes <= s->cfg.queue_bytes_max / 2) {
+        conn_release(s, c, HOLD_OUTPUT);
+    }
+    if (c->out_head == SLAB_NONE) {
+        conn_drained(s, c);
+    } else {
+        /* More than one call takes, or a short write: it goes on in the next turn. */
+        conn_touch(s, c);
+    }
+}
+
+bool conns_write(struct shard *s)
+{
+    uint32_t at = s->dirty;
+    s->dirty = SLAB_NONE;
+    while (at != SLAB_NONE) {
+        struct conn *c = slab_get(&s->conns, at);
+        at = c->next_dirty;
+        c->flags &= (uint16_t)~CONN_DIRTY;
+        if (c->state != CONN_DEAD && !(c->flags & CONN_BLOCKED)) {
+            conn_flush(s, c);
+        }
+    }
+    metrics_gauge_set(s->metrics, METRIC_OUTPUT_BYTES, (int64_t)s->queued_bytes);
+    return s->dirty != SLAB_NONE;
+}
+
+/* ---- End ---- */
+
+void conn_arm(struct shard *s, struct conn *c, uint32_t after_ms)
+{
+    wheel_set(&s->wheel, &c->timer, s->now_ms + after_ms);
+}
+
+void conn_kill(struct shard *s, struct conn *c)
+{
+    if (c->state == CONN_DEAD) {
+        return;
+    }
+    if (c->user != 0) {
+        session_closed(s, c);
+    }
+    c->state = CONN_DEAD;
+    c->flags &= (uint16_t) ~(CONN_LIVE | CONN_RESUMING);
+    wheel_cancel(&s->wheel, &c->timer);
+    conn_pop(s, c, c->out_bytes);
+    c->next_of_user = s->dead;
+    s->dead = c->index;
+    metrics_inc(s->metrics, METRIC_CONNECTIONS_CLOSED);
+}
+
+void conn_finish(struct shard *s, struct conn *c)
+{
+    if (c->state == CONN_DEAD || c->state == CONN_LINGER) {
+        return;
+    }
+    if (c->user != 0) {
+        session_closed(s, c);
+    }
+    c->state = CONN_LINGER;
+    c->flags |= CONN_FINISH;
+    c->flags &= (uint16_t) ~(CONN_LIVE | CONN_RESUMING);
+    c->holds = 0;
+    if (c->io) {
+        c->io->http.begun = false;
+        c->io->http.expect_user = 0;
+        buf_clear(&c->io->fragments);
+    }
+    conn_arm(s, c, s->cfg.write_timeout_ms);
+    ready_push(s, c); /* what is unread goes away */
+    conn_touch(s, c);
+}
+
+void conns_free_dead(struct shard *s)
+{
+    uint32_t at = s->dead;
+    s->dead = SLAB_NONE;
+    while (at != SLAB_NONE) {
+        struct conn *c = slab_get(&s->conns, at);
+        at = c->next_of_user;
+        if (c->flags & (CONN_DIRTY | CONN_READY)) {
+            c->next_of_user = s->dead;
+            s->dead = c->index;
+            continue;
+        }
+        s->deps.net->ops->close(s->deps.net, c->handle);
+        s->by_handle[c->handle] = SLAB_NONE;
+        conn_free_io(c);
+        slab_free(&s->conns, c->index);
+        metrics_gauge_set(s->metrics, METRIC_CONNECTIONS, slab_count(&s->conns));
+    }
+}

@@ -1,0 +1,161 @@
+/*
+ * Connections of a shard: accepting, reading, output queues, timers, and their end. What the bytes
+ * mean is decided in http.c and session.c.
+ *
+ *      accept → CONN_HTTP ──── 101 ───→ CONN_WS ── close frame sent ──→ CONN_WS_CLOSING
+ *                  │  answered with close  │                                  │ peer's, or time
+ *                  ▼                       │ network, time                    ▼
+ *             CONN_LINGER ── EOF, time ──→ CONN_DEAD ←────────────────────────┘
+ *                                          freed at the end of the turn
+ *
+ * A connection that is idle owns this struct and nothing else: input that is not a whole frame or
+ * request, requests under way and the like live in its `io`, which is there only meanwhile; queued
+ * output is in chunks of a shared pool. Its id names it across turns, shards and reuse of its
+ * place.
+ *
+ * `holds` stop the processing of input: bytes stay where they are (first in io->in, then in the
+ * net) until the last hold is gone.
+ */
+#ifndef CONFAB_GATEWAY_CONN_H
+#define CONFAB_GATEWAY_CONN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/slab.h"
+#include "base/wheel.h"
+#include "gateway/frame.h"
+#include "proto/http1.h"
+#include "proto/ws.h"
+
+struct shard;
+
+enum conn_state { CONN_HTTP = 0, CONN_WS, CONN_WS_CLOSING, CONN_LINGER, CONN_DEAD };
+
+enum conn_flags {
+    CONN_BLOCKED = 1,      /* the net takes no more; NET_WRITABLE will come */
+    CONN_DIRTY = 2,        /* in the list of those to be written */
+    CONN_READY = 4,        /* in the list of those whose input goes on */
+    CONN_UNREAD = 8,       /* the net has more input than was read */
+    CONN_FINISH = 16,      /* ends when its output is written */
+    CONN_LOOPBACK = 32,    /* the peer's address is one */
+    CONN_LIVE = 64,        /* session: live frames go here */
+    CONN_SLOW = 128,       /* session: frames were dropped; `resync` when the queue is empty */
+    CONN_SHORT = 256,      /* session: wants the short form too */
+    CONN_PINGED = 512,     /* session: silent, was asked */
+    CONN_RESUMING = 1024,  /* session: a resume is running or waiting */
+    CONN_PEER_DONE = 2048, /* the peer will send nothing more */
+    CONN_WORKING = 4096,   /* its input is being processed, further up the stack */
+};
+
+enum conn_holds {
+    HOLD_CALL = 1,     /* HTTP: a request is being answered */
+    HOLD_AUTH = 2,     /* a token is being looked up */
+    HOLD_LOOKUP = 4,   /* session: a name is being looked up */
+    HOLD_INFLIGHT = 8, /* session: too many unanswered sends */
+    HOLD_OUTPUT = 16,  /* its output queue is full */
+};
+
+/* Where an HTTP connection stands in its request. */
+struct http_state {
+    struct http_scan scan;
+    struct http_body body;
+    struct buf body_buf; /* decoded chunks */
+    uint32_t head_len;   /* bytes of the head; 0 while it is incomplete */
+    uint32_t raw_len;    /* bytes of the body as sent: declared, or chunks taken so far */
+    uint8_t minor;
+    bool chunked;
+    bool begun;     /* a byte of a request is there, a deadline runs */
+    bool complete;  /* all of it is there */
+    bool head_only; /* the request was HEAD */
+    bool keep_alive;
+    uint64_t user; /* signed in, for the request at the start of io->in */
+    uint64_t device;
+    bool auth_done;
+    enum confab_err auth_err;
+    uint64_t begun_ns;    /* when it was complete */
+    uint64_t expect_user; /* ?userId= of a socket without token */
+};
+
+struct conn_io {
+    struct buf in;        /* input not yet consumed */
+    struct buf fragments; /* session: of the message under way */
+    struct http_state http;
+};
+
+struct conn {
+    struct wheel_timer timer;
+    struct conn_io *io; /* NULL while there is nothing */
+    uint64_t user;      /* session: 0 until signed in */
+    uint64_t device;
+    struct ws_decoder ws;
+    int32_t handle;
+    uint32_t index;
+    uint32_t generation;
+    uint32_t next_of_user; /* index of the user's next session here, or SLAB_NONE */
+    uint32_t next_dirty;
+    uint32_t next_ready;
+    uint32_t seen_s;    /* last sign of life, seconds of the shard's clock */
+    uint32_t out_bytes; /* queued */
+    uint32_t out_head;  /* chunk */
+    uint32_t out_tail;
+    uint32_t out_offset; /* bytes of the first frame already written */
+    uint16_t out_frames;
+    uint16_t flags;    /* enum conn_flags */
+    uint16_t inflight; /* session: sends and acks under way */
+    uint8_t state;     /* enum conn_state */
+    uint8_t holds;     /* enum conn_holds */
+    uint8_t bad_frames;
+};
+
+/* Names a connection across turns and shards; 0 is none. */
+uint64_t conn_id(const struct shard *s, const struct conn *c);
+/* NULL when it is gone or dead. */
+struct conn *conn_of_id(struct shard *s, uint64_t id);
+/* NULL when the place holds no living connection. For walks over all of them. */
+struct conn *conn_at(struct shard *s, uint32_t index);
+
+CONFAB_NODISCARD enum confab_err conns_init(struct shard *s);
+void conns_deinit(struct shard *s);
+size_t conns_bytes(const struct shard *s);
+
+/* Read phase. */
+void conn_accept_all(struct shard *s);
+void conn_on_event(struct shard *s, int handle, uint32_t flags);
+/* Goes on with the input of those that were held and are not any more; false when none. */
+bool conns_resume(struct shard *s);
+
+/* Its `io`, made when there is none; NULL when out of memory. */
+struct conn_io *conn_io(struct shard *s, struct conn *c);
+/* Frees the `io` when nothing in it is needed. */
+void conn_io_trim(struct shard *s, struct conn *c);
+
+void conn_hold(struct shard *s, struct conn *c, uint8_t hold);
+void conn_release(struct shard *s, struct conn *c, uint8_t hold);
+
+/*
+ * Queues a frame (a reference is taken). False when there was no memory: the connection is then
+ * dead. Nothing is bounded here: see session_deliver, and HOLD_OUTPUT.
+ */
+bool conn_push(struct shard *s, struct conn *c, struct frame *f);
+/* Copies the bytes into a frame and queues that. */
+bool conn_push_bytes(struct shard *s, struct conn *c, struct span bytes);
+
+/* Has it looked at in the write phase, also without output. */
+void conn_touch(struct shard *s, struct conn *c);
+
+/* Write phase: one writev for each that has output. True when some want to go on. */
+bool conns_write(struct shard *s);
+
+/* The timer of the connection: what it means depends on its state. */
+void conn_arm(struct shard *s, struct conn *c, uint32_t after_ms);
+
+/* Ends it now; freed at the end of the turn. Harmless when dead. */
+void conn_kill(struct shard *s, struct conn *c);
+/* No further input; dies when its output is written and the peer has closed, or in time. */
+void conn_finish(struct shard *s, struct conn *c);
+/* Free phase. */
+void conns_free_dead(struct shard *s);
+
+#endif

@@ -1,0 +1,330 @@
+/*
+ * Fan-out. A small one is done as it comes, and nothing is allocated but the frame's handle. A
+ * large one remembers where it is: a position in the sorted members, or in the connections when
+ * those are far fewer. Both stay valid between turns: the member set never changes, and a session
+ * that takes a place already passed has become live later, so its resume has the event.
+ *
+ * The list of running ones is bounded: above it the oldest is run to its end first, which costs
+ * time but waits for nobody.
+ */
+#include "gateway/fanout.h"
+
+#include <stdlib.h>
+
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+/* A look-up by user costs about as much as passing over so many connections. */
+#define WALK_FACTOR 4U
+
+struct fanout {
+    struct list node;   /* running, or in the chain of the running one */
+    struct list chain;  /* of the same conversation, in order */
+    struct delivery *d; /* NULL: an answer that waits its turn */
+    struct command *cmd;
+    struct frame *frame;
+    struct frame *short_frame;
+    uint32_t at;
+    uint32_t sent;
+    bool by_conn;
+    bool short_tried;
+};
+
+enum confab_err fanouts_init(struct shard *s)
+{
+    list_init(&s->fanouts.running);
+    idmap_init(&s->fanouts.by_conv, random_u64(s->deps.random));
+    return CONFAB_OK;
+}
+
+static void fanout_clear(struct fanout *f)
+{
+    frame_unref(f->frame);
+    frame_unref(f->short_frame);
+    delivery_free(f->d);
+    command_free(f->cmd);
+}
+
+void fanouts_deinit(struct shard *s)
+{
+    struct list *n;
+    while (s->fanouts.running.next && (n = list_pop_front(&s->fanouts.running)) != NULL) {
+        struct fanout *f = LIST_ENTRY(n, struct fanout, node);
+        struct list *k;
+        while ((k = list_pop_front(&f->chain)) != NULL) {
+            fanout_clear(LIST_ENTRY(k, struct fanout, node));
+            free(LIST_ENTRY(k, struct fanout, node));
+        }
+        fanout_clear(f);
+        free(f);
+    }
+    idmap_deinit(&s->fanouts.by_conv);
+}
+
+/* ---- One fan-out ---- */
+
+static struct span frame_payload(const struct frame *f)
+{
+    size_t head = 2;
+    if (f->len > 1 && (f->data[1] & 127) == 126) {
+        head = 4;
+    } else if (f->len > 1 && (f->data[1] & 127) == 127) {
+        head = 10;
+    }
+    return f->len < head ? span_of(NULL, 0) : span_of(f->data + head, f->len - head);
+}
+
+/* The short form is made from the frame where a session wants it: rare, and no burden for the
+ * owner. */
+static struct frame *short_frame(struct shard *s, struct fanout *f)
+{
+    if (f->short_tried) {
+        return f->short_frame;
+    }
+    f->short_tried = true;
+    struct wire_server_msg msg;
+    struct wire_error err;
+    scratch_reset(&s->scratch);
+    if (wire_parse_server(frame_payload(f->frame), &s->scratch, &msg, &err) ||
+        msg.event != WIRE_S_NEW_MESSAGE) {
+        return NULL;
+    }
+    buf_clear(&s->text);
+    size_t mark = ws_frame_begin(&s->text, false);
+    wire_put_short_message(&s->text, &msg.u.message);
+    ws_frame_end(&s->text, mark, WS_TEXT, NULL);
+    if (buf_ok(&s->text)) {
+        f->short_frame = frame_new(span_of(s->text.data, s->text.len));
+    }
+    return f->short_frame;
+}
+
+static void fanout_one(struct shard *s, struct fanout *f, struct conn *c)
+{
+    if (!(c->flags & CONN_LIVE) || c->state != CONN_WS) {
+        if (c->flags & CONN_SLOW) {
+            metrics_inc(s->metrics, METRIC_DELIVERIES_DROPPED);
+        }
+        return;
+    }
+    if (f->d->origin != 0 && conn_id(s, c) == f->d->origin) {
+        return;
+    }
+    f->sent++;
+    session_deliver(s, c, f->frame);
+    if ((c->flags & (CONN_SHORT | CONN_LIVE)) == (CONN_SHORT | CONN_LIVE) &&
+        f->d->kind == DELIVERY_EVENT) {
+        struct frame *k = short_frame(s, f);
+        if (k) {
+            session_deliver(s, c, k);
+        }
+    }
+}
+
+static void fanout_user(struct shard *s, struct fanout *f, struct conn *first)
+{
+    for (struct conn *c = first; c;) {
+        struct conn *next = session_next(s, c); /* a delivery may kill it, for want of memory */
+        fanout_one(s, f, c);
+        c = next;
+    }
+}
+
+/* Up to about `budget` steps; true when it is done. *io_used: steps taken. */
+static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget, uint32_t *io_used)
+{
+    const struct member_set *m = f->d->members;
+    uint32_t end = f->by_conn ? s->conns_high : m->n;
+    uint32_t from = f->at;
+    uint32_t sent = f->sent;
+    while (f->at < end && (f->at - from) + (f->sent - sent) < budget) {
+        if (f->by_conn) {
+            struct conn *c = conn_at(s, f->at++);
+            if (c && c->user != 0 && member_set_has(m, c->user)) {
+                fanout_one(s, f, c);
+            }
+        } else {
+            fanout_user(s, f, session_of_user(s, m->users[f->at++]));
+        }
+    }
+    *io_used += (f->at - from) + (f->sent - sent);
+    return f->at >= end;
+}
+
+static void fanout_observe(struct shard *s, const struct fanout *f)
+{
+    metrics_add(s->metrics, f->d->kind == DELIVERY_EVENT ? METRIC_DELIVERIES : METRIC_RECEIPTS,
+                f->sent);
+    if (f->d->kind == DELIVERY_EVENT) {
+        metrics_observe(s->metrics, METRIC_H_FANOUT, f->sent);
+    }
+}
+
+/* Local users are few: walks them. */
+static void fanout_local(struct shard *s, struct fanout *f)
+{
+    struct u64map_iter it = {0};
+    uint64_t users = u64map_len(&s->sessions);
+    if (users == 0) {
+        return;
+    }
+    while (u64map_next(&s->sessions, &it)) {
+        if (member_set_has(f->d->members, it.key)) {
+            /* At most this user's entry goes, when a connection dies for want of memory. */
+            fanout_user(s, f, conn_at(s, (uint32_t)*it.value));
+        }
+    }
+}
+
+/* ---- Running ones ---- */
+
+static struct fanout *fanout_new(struct delivery *d, struct command *cmd)
+{
+    struct fanout *f = calloc(1, sizeof(*f));
+    if (f) {
+        list_init(&f->node);
+        list_init(&f->chain);
+        f->d = d;
+        f->cmd = cmd;
+    }
+    return f;
+}
+
+static void members_behind(struct shard *s, const struct member_set *members)
+{
+    for (uint32_t i = 0; i < members->n; i++) {
+        for (struct conn *c = session_of_user(s, members->users[i]); c; c = session_next(s, c)) {
+            session_mark_slow(s, c);
+        }
+    }
+}
+
+/* The next of the chain takes the place of the one that is done. */
+static void fanout_done(struct shard *s, struct fanout *f)
+{
+    struct list *n;
+    struct conv_id conv = f->d->conv;
+    fanout_observe(s, f);
+    list_remove(&f->node);
+    s->fanouts.nrunning--;
+    idmap_del(&s->fanouts.by_conv, conv);
+    while ((n = list_pop_front(&f->chain)) != NULL) {
+        struct fanout *next = LIST_ENTRY(n, struct fanout, node);
+        s->fanouts.nwaiting--;
+        if (next->cmd) {
+            struct command_sink *sink = next->cmd->context;
+            sink->on_done(s, sink, next->cmd);
+            free(next);
+            continue;
+        }
+        if (idmap_put(&s->fanouts.by_conv, conv, next)) {
+            members_behind(s, next->d->members);
+            fanout_clear(next);
+            free(next);
+            continue;
+        }
+        while ((n = list_pop_front(&f->chain)) != NULL) {
+            list_push_back(&next->chain, n);
+        }
+        list_push_back(&s->fanouts.running, &next->node);
+        s->fanouts.nrunning++;
+    }
+    fanout_clear(f);
+    free(f);
+}
+
+static void fanout_finish_oldest(struct shard *s)
+{
+    struct fanout *f = LIST_ENTRY(s->fanouts.running.next, struct fanout, node);
+    uint32_t used = 0;
+    metrics_inc(s->metrics, METRIC_BOUND_QUEUE);
+    while (!fanout_step(s, f, UINT32_MAX, &used)) {
+    }
+    fanout_done(s, f);
+}
+
+static void fanout_start(struct shard *s, struct delivery *d, struct frame *frame)
+{
+    while (s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max) {
+        fanout_finish_oldest(s);
+    }
+    struct fanout *f = fanout_new(d, NULL);
+    struct fanout *running = idmap_get(&s->fanouts.by_conv, d->conv);
+    if (!f || (!running && idmap_put(&s->fanouts.by_conv, d->conv, f))) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        members_behind(s, d->members);
+        frame_unref(frame);
+        delivery_free(d);
+        free(f);
+        return;
+    }
+    f->frame = frame;
+    f->by_conn = d->members->n / WALK_FACTOR > s->conns_high;
+    if (running) {
+        list_push_back(&running->chain, &f->node);
+        s->fanouts.nwaiting++;
+    } else {
+        list_push_back(&s->fanouts.running, &f->node);
+        s->fanouts.nrunning++;
+    }
+}
+
+void fanout_take(struct shard *s, struct delivery *d)
+{
+    uint32_t chunk = s->cfg.fanout_chunk;
+    struct frame *frame = frame_of_bytes(d->bytes);
+    if (!frame) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        members_behind(s, d->members);
+        delivery_free(d);
+        return;
+    }
+    bool few = d->members->n <= chunk;
+    bool small = few || u64map_len(&s->sessions) <= chunk;
+    if (!small || idmap_get(&s->fanouts.by_conv, d->conv)) {
+        fanout_start(s, d, frame);
+        return;
+    }
+    struct fanout f = {.d = d, .frame = frame};
+    uint32_t used = 0;
+    if (u64map_len(&s->sessions) < d->members->n / WALK_FACTOR) {
+        fanout_local(s, &f);
+    } else {
+        (void)fanout_step(s, &f, UINT32_MAX, &used);
+    }
+    fanout_observe(s, &f);
+    fanout_clear(&f);
+}
+
+bool fanout_defer(struct shard *s, struct command *cmd)
+{
+    struct fanout *running;
+    if (s->fanouts.nrunning == 0 || cmd->origin == 0 || cmd->err ||
+        (running = idmap_get(&s->fanouts.by_conv, cmd->ret_conv)) == NULL) {
+        return false;
+    }
+    struct fanout *f = fanout_new(NULL, cmd);
+    if (!f) {
+        return false; /* out of order, which the session can tell from the seq */
+    }
+    list_push_back(&running->chain, &f->node);
+    s->fanouts.nwaiting++;
+    return true;
+}
+
+bool fanouts_run(struct shard *s)
+{
+    uint32_t used = 0;
+    while (s->fanouts.nrunning > 0 && used < s->cfg.fanout_turn) {
+        struct fanout *f = LIST_ENTRY(s->fanouts.running.next, struct fanout, node);
+        bool done = fanout_step(s, f, s->cfg.fanout_chunk, &used);
+        used++; /* also an empty one is a step */
+        if (done) {
+            fanout_done(s, f);
+        } else {
+            list_remove(&f->node);
+            list_push_back(&s->fanouts.running, &f->node);
+        }
+    }
+    return s->fanouts.nrunning > 0;
+}

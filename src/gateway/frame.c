@@ -1,0 +1,94 @@
+/* Counted bytes: the last reference frees. */
+#include "gateway/frame.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+
+struct frame_bytes *frame_bytes_new(struct span bytes)
+{
+    if (bytes.n > UINT32_MAX / 2) {
+        return NULL;
+    }
+    struct frame_bytes *b = malloc(sizeof(*b) + bytes.n);
+    if (!b) {
+        return NULL;
+    }
+    atomic_init(&b->refs, 1);
+    b->len = (uint32_t)bytes.n;
+    if (bytes.n > 0) {
+        memcpy(b->data, bytes.p, bytes.n);
+    }
+    return b;
+}
+
+struct frame_bytes *frame_bytes_ref(struct frame_bytes *b)
+{
+    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    return b;
+}
+
+void frame_bytes_unref(struct frame_bytes *b)
+{
+    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+        free(b);
+    }
+}
+
+struct frame *frame_new(struct span bytes)
+{
+    if (bytes.n > UINT32_MAX / 2) {
+        return NULL;
+    }
+    struct frame *f = malloc(sizeof(*f) + bytes.n);
+    if (!f) {
+        return NULL;
+    }
+    uint8_t *data = (uint8_t *)(f + 1);
+    if (bytes.n > 0) {
+        memcpy(data, bytes.p, bytes.n);
+    }
+    *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = data};
+    return f;
+}
+
+struct frame *frame_of_bytes(struct frame_bytes *shared)
+{
+    struct frame *f = malloc(sizeof(*f));
+    if (f) {
+        *f = (struct frame){
+            .refs = 1,
+            .len = shared->len,
+            .data = shared->data,
+            .shared = frame_bytes_ref(shared),
+        };
+    }
+    return f;
+}
+
+struct frame *frame_of_buf(struct buf *b)
+{
+    if (b->len > UINT32_MAX / 2) {
+        return NULL;
+    }
+    struct frame *f = malloc(sizeof(*f));
+    if (f) {
+        size_t n;
+        uint8_t *data = buf_detach(b, &n);
+        *f = (struct frame){.refs = 1, .len = (uint32_t)n, .data = data, .owned = data};
+    }
+    return f;
+}
+
+void frame_unref(struct frame *f)
+{
+    if (!f) {
+        return;
+    }
+    DCHECK(f->refs > 0);
+    if (--f->refs == 0) {
+        frame_bytes_unref(f->shared);
+        free(f->owned);
+        free(f);
+    }
+}

@@ -1,0 +1,91 @@
+/* What an engine asks of its shard: answers on their way back, publications, follow-ups, waking. */
+#include "gateway/internal.h"
+
+static struct shard *shard_of(struct engine_host *host)
+{
+    return CONTAINER_OF(host, struct shard, host);
+}
+
+static void host_complete(struct engine_host *host, struct command *cmd)
+{
+    link_complete(shard_of(host), cmd);
+}
+
+/* The frame in the shard's buffer, to be shared; NULL when out of memory. */
+static struct frame_bytes *frame_end(struct shard *s, size_t mark)
+{
+    ws_frame_end(&s->text, mark, WS_TEXT, NULL);
+    struct frame_bytes *bytes =
+        buf_ok(&s->text) ? frame_bytes_new(span_of(s->text.data, s->text.len)) : NULL;
+    if (!bytes) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+    }
+    return bytes;
+}
+
+static void host_publish(struct engine_host *host, const struct publication *pub)
+{
+    struct shard *s = shard_of(host);
+    if (!pub->members || pub->members->n == 0) {
+        return;
+    }
+    struct render_about about = {.conv = pub->conv, .conv_kind = pub->conv_kind, .name = pub->name};
+    buf_clear(&s->text);
+    size_t mark = ws_frame_begin(&s->text, false);
+    render_event(&s->render, &s->text, &about, &pub->ev);
+    struct frame_bytes *bytes = frame_end(s, mark);
+    link_publish(s, DELIVERY_EVENT, pub->conv, pub->members, pub->origin, bytes);
+    frame_bytes_unref(bytes);
+}
+
+static void host_publish_receipt(struct engine_host *host, const struct receipt *rc)
+{
+    struct shard *s = shard_of(host);
+    if (!rc->members || rc->members->n == 0 || rc->members->n > s->cfg.receipt_members_max) {
+        return;
+    }
+    struct wire_receipt m = {
+        .conv = rc->conv,
+        .from_seq = rc->from_seq,
+        .seq = rc->seq,
+        .message_id = rc->id,
+        .user_id = rc->user,
+        .status = rc->read ? WIRE_READ : WIRE_DELIVERED,
+        .at_ms = rc->at_ms,
+    };
+    buf_clear(&s->text);
+    size_t mark = ws_frame_begin(&s->text, false);
+    wire_put_receipt(&s->text, &m);
+    struct frame_bytes *bytes = frame_end(s, mark);
+    /* Not in any sequence: one that is lost is told by the next, or by a resume. */
+    if (bytes) {
+        link_publish(s, DELIVERY_RECEIPT, rc->conv, rc->members, 0, bytes);
+    }
+    frame_bytes_unref(bytes);
+}
+
+static void followup_done(struct shard *s, struct command_sink *sink, struct command *cmd)
+{
+    (void)sink;
+    engine_followup_done(s->engine, cmd);
+}
+
+static enum confab_err host_send(struct engine_host *host, struct command *cmd)
+{
+    static struct command_sink sink = {.on_done = followup_done};
+    cmd->context = &sink;
+    return link_request(shard_of(host), cmd);
+}
+
+static void host_wake(struct engine_host *host)
+{
+    shard_wake(shard_of(host));
+}
+
+const struct engine_host_ops shard_host_ops = {
+    .complete = host_complete,
+    .publish = host_publish,
+    .publish_receipt = host_publish_receipt,
+    .send = host_send,
+    .wake = host_wake,
+};

@@ -1,0 +1,337 @@
+/*
+ * One request at a time: the bytes of a request stay at the front of the input until all of it is
+ * there, so that the parsed head can borrow from them; only chunked bodies are copied. A request
+ * that waits for the look-up of its token stays there too and is parsed again: rare, and simpler
+ * than keeping it.
+ */
+#include "gateway/http.h"
+
+#include "gateway/api.h"
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+/* Chunk headers may make a body longer than its payload by this factor at most. */
+#define RAW_FACTOR 4U
+
+static enum metric status_metric(int status)
+{
+    if (status >= 500) {
+        return METRIC_HTTP_5XX;
+    }
+    return status >= 400 ? METRIC_HTTP_4XX : status >= 300 ? METRIC_HTTP_3XX : METRIC_HTTP_2XX;
+}
+
+/* After the head and the body were queued: what becomes of the connection. */
+static void http_answered(struct shard *s, struct conn *c, int status)
+{
+    struct http_state *h = &c->io->http;
+    metrics_inc(s->metrics, status_metric(status));
+    if (h->begun_ns != 0) {
+        metrics_observe(s->metrics, METRIC_H_HTTP_REQUEST, s->now_ns - h->begun_ns);
+        h->begun_ns = 0;
+    }
+    if (!h->keep_alive) {
+        conn_finish(s, c);
+        return;
+    }
+    conn_release(s, c, HOLD_CALL);
+    conn_arm(s, c, s->cfg.idle_timeout_ms);
+}
+
+static void answer_head(struct conn *c, struct buf *out, int status, const char *type, size_t len,
+                        struct span extra)
+{
+    const struct http_state *h = &c->io->http;
+    http_put_head(out, status, type, len, h->keep_alive, h->minor, extra);
+}
+
+void http_answer(struct shard *s, struct conn *c, int status, const char *type, struct span body,
+                 struct span extra)
+{
+    if (c->state != CONN_HTTP || !conn_io(s, c)) {
+        return;
+    }
+    struct buf out = {0};
+    answer_head(c, &out, status, type, body.n, extra);
+    if (!c->io->http.head_only) {
+        buf_put(&out, body.p, body.n);
+    }
+    struct frame *f = buf_ok(&out) ? frame_of_buf(&out) : NULL;
+    buf_deinit(&out);
+    if (!f) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return;
+    }
+    bool ok = conn_push(s, c, f);
+    frame_unref(f);
+    if (ok) {
+        http_answered(s, c, status);
+    }
+}
+
+void http_answer_buf(struct shard *s, struct conn *c, int status, const char *type,
+                     struct buf *body)
+{
+    if (c->state == CONN_HTTP && !buf_ok(body)) {
+        http_answer_error(s, c, CONFAB_NOMEM, NULL, NULL);
+    } else if (c->state == CONN_HTTP && (c->io && c->io->http.head_only)) {
+        struct buf out = {0};
+        answer_head(c, &out, status, type, body->len, span_of(NULL, 0));
+        bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
+        buf_deinit(&out);
+        if (ok) {
+            http_answered(s, c, status);
+        }
+    } else if (c->state == CONN_HTTP && body->len < 16384) {
+        http_answer(s, c, status, type, span_of(body->data, body->len), span_of(NULL, 0));
+    } else if (c->state == CONN_HTTP && conn_io(s, c)) {
+        struct buf out = {0};
+        answer_head(c, &out, status, type, body->len, span_of(NULL, 0));
+        bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
+        buf_deinit(&out);
+        struct frame *f = ok ? frame_of_buf(body) : NULL;
+        if (f && conn_push(s, c, f)) {
+            http_answered(s, c, status);
+        } else {
+            conn_kill(s, c); /* half an answer cannot be taken back */
+        }
+        frame_unref(f);
+    }
+    buf_deinit(body);
+}
+
+void http_answer_error_status(struct shard *s, struct conn *c, int status, enum confab_err code,
+                              const char *message, const char *field, struct span extra)
+{
+    struct buf b = {0};
+    struct buf head = {0};
+    struct json_writer w;
+    json_w_init(&w, &b);
+    json_w_object(&w);
+    json_w_key(&w, "error");
+    json_w_object(&w);
+    json_w_kcstr(&w, "code", err_wire(code));
+    json_w_kcstr(&w, "message", message ? message : err_text(code));
+    if (field) {
+        json_w_kcstr(&w, "field", field);
+    }
+    json_w_object_end(&w);
+    json_w_object_end(&w);
+    buf_put(&head, extra.p, extra.n);
+    if (status == 429 || status == 503) {
+        http_put_header_u64(&head, "Retry-After", 1);
+    } else if (status == 401) {
+        http_put_header_str(&head, "WWW-Authenticate", "Bearer");
+    }
+    metrics_inc(s->metrics, metrics_of_error(code));
+    http_answer(s, c, status, "application/json", span_of(b.data, b.len),
+                span_of(head.data, head.len));
+    buf_deinit(&b);
+    buf_deinit(&head);
+}
+
+void http_answer_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                       const char *field)
+{
+    http_answer_error_status(s, c, err_status(code), code, message, field, span_of(NULL, 0));
+}
+
+/* What cannot be trusted any more is answered and closed. */
+static void http_refuse(struct shard *s, struct conn *c, int status, const char *why)
+{
+    enum confab_err code = CONFAB_INVALID;
+    if (status == 413 || status == 414 || status == 431) {
+        code = CONFAB_TOO_LARGE;
+    } else if (status == 501 || status == 505) {
+        code = CONFAB_UNSUPPORTED;
+    } else if (status == 408) {
+        code = CONFAB_TIMEOUT;
+    }
+    if (conn_io(s, c)) {
+        c->io->http.keep_alive = false;
+        c->io->http.head_only = false;
+        http_answer_error_status(s, c, status, code, why, NULL, span_of(NULL, 0));
+    }
+}
+
+static void http_reset(struct http_state *h)
+{
+    h->scan = (struct http_scan){0};
+    h->head_len = 0;
+    h->raw_len = 0;
+    h->begun = false;
+    h->complete = false;
+    h->auth_done = false;
+    h->user = h->device = 0;
+    buf_deinit(&h->body_buf);
+}
+
+/* The head is whole: what is to be known of it without the bytes, and what is refused at once. */
+static bool head_done(struct shard *s, struct conn *c, const struct http_request *req, size_t n)
+{
+    struct http_state *h = &c->io->http;
+    h->head_len = (uint32_t)req->head_len;
+    h->minor = req->minor;
+    h->chunked = req->chunked;
+    h->keep_alive = req->keep_alive && !s->draining;
+    h->head_only = req->method == HTTP_HEAD;
+    if (req->content_length > s->cfg.request_bytes_max) {
+        metrics_inc(s->metrics, METRIC_BOUND_INPUT);
+        http_refuse(s, c, 413, "the body is too large");
+        return false;
+    }
+    h->raw_len = (uint32_t)req->content_length;
+    if (req->chunked) {
+        http_body_init_request(&h->body, req, s->cfg.request_bytes_max);
+    }
+    bool whole = !req->chunked && n >= (size_t)h->head_len + h->raw_len;
+    if (!whole) {
+        conn_arm(s, c, s->cfg.body_timeout_ms);
+        if (req->expect_continue && n == h->head_len) {
+            struct buf out = {0};
+            http_put_continue(&out);
+            bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
+            buf_deinit(&out);
+            return ok && c->state == CONN_HTTP;
+        }
+    }
+    return true;
+}
+
+/* Decodes what is there of a chunked body. False: not complete yet, or refused. */
+static bool chunks_done(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    struct http_state *h = &c->io->http;
+    size_t at = (size_t)h->head_len + h->raw_len;
+    for (;;) {
+        size_t used = 0;
+        struct span piece = {0};
+        struct http_error err = {0};
+        enum http_result r = http_body_next(&h->body, span_of(p + at, n - at), &used, &piece, &err);
+        if (r == HTTP_BAD) {
+            http_refuse(s, c, err.status, err.why);
+            return false;
+        }
+        buf_put(&h->body_buf, piece.p, piece.n);
+        at += used;
+        h->raw_len += (uint32_t)used;
+        if (!buf_ok(&h->body_buf)) {
+            metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+            conn_kill(s, c);
+            return false;
+        }
+        if (r == HTTP_DONE) {
+            return true;
+        }
+        if (h->raw_len > RAW_FACTOR * s->cfg.request_bytes_max) {
+            metrics_inc(s->metrics, METRIC_BOUND_INPUT);
+            http_refuse(s, c, 413, "the chunks are too many");
+            return false;
+        }
+        if (used == 0 || at == n) {
+            return false;
+        }
+    }
+}
+
+static bool is_socket_path(const struct http_request *req)
+{
+    return span_is(req->path, "/ws");
+}
+
+/* One request from the start of the bytes. 0: more is needed, or it waits. */
+static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    struct conn_io *io = conn_io(s, c);
+    if (!io) {
+        return 0;
+    }
+    struct http_state *h = &io->http;
+    struct http_request *req = &s->request;
+    struct http_error err = {0};
+    bool parsed = false;
+    if (!h->begun) {
+        h->begun = true;
+        conn_arm(s, c, s->cfg.header_timeout_ms);
+    }
+    if (h->head_len == 0) {
+        enum http_result r = http_request_parse(&h->scan, span_of(p, n), req, &err);
+        if (r == HTTP_BAD) {
+            http_refuse(s, c, err.status, err.why);
+            return n;
+        }
+        if (r == HTTP_MORE || !head_done(s, c, req, n)) {
+            return 0;
+        }
+        parsed = true;
+    }
+    if (!h->complete) {
+        h->complete = h->chunked ? chunks_done(s, c, p, n) : n >= (size_t)h->head_len + h->raw_len;
+        if (!h->complete || c->state != CONN_HTTP) {
+            return 0;
+        }
+    }
+    if (!parsed) {
+        h->scan = (struct http_scan){0};
+        if (http_request_parse(&h->scan, span_of(p, n), req, &err) != HTTP_DONE) {
+            conn_kill(s, c); /* cannot be: the same bytes were parsed before */
+            return n;
+        }
+    }
+    struct span body = h->chunked ? span_of(h->body_buf.data, h->body_buf.len)
+                                  : span_of(p + h->head_len, h->raw_len);
+    size_t total = (size_t)h->head_len + h->raw_len;
+    h->begun_ns = s->now_ns;
+    wheel_cancel(&s->wheel, &c->timer);
+    scratch_reset(&s->scratch);
+    if (is_socket_path(req)) {
+        session_upgrade(s, c, req);
+    } else {
+        api_dispatch(s, c, req, body);
+    }
+    if (c->state == CONN_DEAD) {
+        return n;
+    }
+    if (c->holds & HOLD_AUTH) {
+        return 0;
+    }
+    http_reset(h);
+    return total;
+}
+
+size_t http_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    size_t used = 0;
+    while (used < n && c->state == CONN_HTTP && c->holds == 0) {
+        size_t k = http_one(s, c, p + used, n - used);
+        if (k == 0) {
+            break;
+        }
+        used += k;
+    }
+    return used;
+}
+
+void http_timer(struct shard *s, struct conn *c)
+{
+    if (c->holds & (HOLD_CALL | HOLD_AUTH)) {
+        return;
+    }
+    if (c->out_bytes > 0) {
+        uint64_t silent_ms = s->now_ms - (uint64_t)c->seen_s * 1000;
+        if (silent_ms < s->cfg.write_timeout_ms) {
+            conn_arm(s, c, s->cfg.write_timeout_ms);
+            return;
+        }
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_TIMEOUT);
+        conn_kill(s, c);
+        return;
+    }
+    metrics_inc(s->metrics, METRIC_CONNECTIONS_TIMEOUT);
+    if (c->io && c->io->http.begun) {
+        http_refuse(s, c, 408, "the request did not come in time");
+    } else {
+        conn_kill(s, c);
+    }
+}

@@ -1,0 +1,103 @@
+/* Inside of a shard: for the files of this folder and their unit tests only. */
+#ifndef CONFAB_GATEWAY_INTERNAL_H
+#define CONFAB_GATEWAY_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "base/hash.h"
+#include "base/mpsc.h"
+#include "base/slab.h"
+#include "base/wheel.h"
+#include "gateway/async.h"
+#include "gateway/auth.h"
+#include "gateway/conn.h"
+#include "gateway/fanout.h"
+#include "gateway/link.h"
+#include "gateway/render.h"
+#include "gateway/resume.h"
+#include "gateway/shard.h"
+#include "gateway/users.h"
+#include "proto/http1.h"
+#include "proto/scratch.h"
+#include "proto/wire.h"
+
+#define RECV_BYTES    65536U
+#define SCRATCH_BYTES (256U * 1024U)
+
+struct shard {
+    struct shard_config cfg;
+    struct shard_deps deps;
+    struct engine_host host;
+    struct engine *engine;
+    struct metrics *metrics;
+
+    /* Time, read once per turn. */
+    uint64_t now_ns;  /* monotonic */
+    uint64_t now_ms;  /* the same in ms: timers */
+    uint64_t wall_ms; /* what clients see */
+
+    /* Connections. */
+    struct wheel wheel;
+    struct slab conns;
+    struct slab chunks; /* output queues */
+    uint32_t *by_handle;
+    uint32_t nhandles;
+    uint32_t generation;
+    uint32_t dirty; /* lists through next_dirty, next_ready; SLAB_NONE ends them */
+    uint32_t ready;
+    uint32_t dead;          /* through next_of_user */
+    bool accept_more;       /* the listener may have more than was taken */
+    uint32_t conns_high;    /* indices below this were ever in use */
+    struct u64map sessions; /* user → index of the first session */
+    atomic_uint nlive;      /* sessions that take live frames; read by peers */
+    uint64_t nsessions;
+    uint64_t queued_bytes;
+
+    /* Other threads' answers. */
+    struct mpsc inbox;
+    struct list away;
+    uint32_t dir_calls;
+    uint32_t password_jobs;
+
+    /* What requests wait for. */
+    struct list calls;
+    struct users users;
+    struct tokens tokens;
+    struct resumes resumes;
+    struct fanouts fanouts;
+
+    struct shard *const *peers; /* all shards, this one too */
+    struct link_out *out;
+    struct link_in *in;
+
+    /* Scratch of the turn: nothing of it is kept over a return to the turn. */
+    struct scratch scratch;
+    struct buf text;
+    size_t text_mark; /* of the frame begun in it */
+    struct http_request request;
+    struct render render;
+    struct json json;
+
+    /* What any thread may look at. */
+    atomic_bool woken;
+    atomic_uint drain; /* enum shard_drain_state */
+    atomic_uint drain_grace_ms;
+    atomic_bool drained;
+    atomic_bool recovered;
+    atomic_int health; /* enum confab_err of the engine */
+
+    uint64_t drain_until_ms;
+    bool draining; /* the shard has seen it */
+    bool busy;     /* something wants another turn at once */
+    uint32_t engine_next_ms;
+
+    uint8_t input[RECV_BYTES];
+};
+
+/* Bytes of a client's connection id in text. */
+#define SESSION_ID_TEXT 17U
+size_t session_id_text(uint64_t id, char out[SESSION_ID_TEXT]);
+
+extern const struct engine_host_ops shard_host_ops;
+
+#endif

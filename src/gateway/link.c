@@ -1,0 +1,323 @@
+/*
+ * Links. An item in a ring is a pointer with its kind in the lowest bits. Room: a ring holds what
+ * its sender may have under way as requests, what its receiver may have sent there and comes back
+ * as completions, and deliveries; deliveries stop while fewer than the first two together are free,
+ * so a push of those cannot fail.
+ */
+#include "gateway/link.h"
+
+#include <stdlib.h>
+
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+#define RECEIVE_PER_TURN 2048U
+
+enum item_kind { ITEM_DELIVERY = 0, ITEM_REQUEST = 1, ITEM_COMPLETION = 2, ITEM_MASK = 3 };
+
+static void *item_of(void *p, enum item_kind kind)
+{
+    return (void *)((uintptr_t)p | (uintptr_t)kind);
+}
+
+static uint32_t reserved(const struct shard *s)
+{
+    return 2 * s->cfg.link_credits;
+}
+
+void delivery_free(struct delivery *d)
+{
+    if (d) {
+        frame_bytes_unref(d->bytes);
+        member_set_unref(d->members);
+        free(d);
+    }
+}
+
+enum confab_err links_connect(struct shard *const *shards, uint16_t n)
+{
+    for (uint16_t i = 0; i < n; i++) {
+        struct shard *s = shards[i];
+        s->peers = shards;
+        s->out = calloc(n, sizeof(*s->out));
+        s->in = calloc(n, sizeof(*s->in));
+        if (!s->out || !s->in) {
+            return CONFAB_NOMEM;
+        }
+        for (uint16_t k = 0; k < n; k++) {
+            s->out[k].peer = shards[k];
+            list_init(&s->out[k].conversations);
+        }
+    }
+    for (uint16_t i = 0; i < n; i++) {
+        for (uint16_t k = 0; k < n; k++) {
+            struct ring *ring;
+            enum confab_err err =
+                ring_new(reserved(shards[i]) + shards[i]->cfg.link_deliveries, &ring);
+            if (err) {
+                return err;
+            }
+            shards[i]->out[k].ring = ring;
+            shards[k]->in[i].ring = ring;
+        }
+    }
+    return CONFAB_OK;
+}
+
+static void behind_forget(struct link_out *l)
+{
+    struct list *n;
+    while ((n = list_pop_front(&l->conversations)) != NULL) {
+        struct link_behind *b = LIST_ENTRY(n, struct link_behind, node);
+        member_set_unref(b->members);
+        free(b);
+    }
+    l->nbehind = 0;
+}
+
+void links_deinit(struct shard *s)
+{
+    for (uint16_t i = 0; s->in && i < s->cfg.shards; i++) {
+        void *item;
+        while (s->in[i].ring && (item = ring_pop(s->in[i].ring)) != NULL) {
+            void *p = (void *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
+            if (((uintptr_t)item & ITEM_MASK) == ITEM_DELIVERY) {
+                delivery_free(p);
+            } else {
+                command_free(p);
+            }
+        }
+        ring_free(s->in[i].ring);
+    }
+    for (uint16_t i = 0; s->out && i < s->cfg.shards; i++) {
+        if (s->out[i].peer) {
+            behind_forget(&s->out[i]);
+        }
+    }
+    free(s->in);
+    free(s->out);
+    s->in = NULL;
+    s->out = NULL;
+}
+
+/* ---- Sending ---- */
+
+enum confab_err link_request_to(struct shard *s, uint16_t to, struct command *cmd)
+{
+    struct link_out *l = &s->out[to];
+    if (l->used >= s->cfg.link_credits) {
+        metrics_inc(s->metrics, METRIC_CREDIT_REFUSED);
+        return CONFAB_BUSY;
+    }
+    cmd->origin_shard = s->cfg.shard;
+    l->used++;
+    CHECK(ring_push(l->ring, item_of(cmd, ITEM_REQUEST)));
+    l->pushed = true;
+    return CONFAB_OK;
+}
+
+enum confab_err link_request(struct shard *s, struct command *cmd)
+{
+    return link_request_to(s, engine_shard_of(command_partition(cmd), s->cfg.shards), cmd);
+}
+
+void link_complete(struct shard *s, struct command *cmd)
+{
+    struct link_out *l = &s->out[cmd->origin_shard];
+    CHECK(ring_push(l->ring, item_of(cmd, ITEM_COMPLETION)));
+    l->pushed = true;
+}
+
+static void link_mark_behind(struct shard *s, struct link_out *l, struct conv_id conv,
+                             struct member_set *members)
+{
+    if (!l->behind) {
+        metrics_inc(s->metrics, METRIC_RING_FULL);
+    }
+    l->behind = true;
+    if (l->behind_all) {
+        return;
+    }
+    LIST_EACH(&l->conversations, n)
+    {
+        const struct link_behind *b = LIST_ENTRY(n, struct link_behind, node);
+        if (b->members == members && conv_id_eq(b->conv, conv)) {
+            return;
+        }
+    }
+    struct link_behind *b = l->nbehind < s->cfg.link_behind_max ? malloc(sizeof(*b)) : NULL;
+    if (!b) {
+        l->behind_all = true;
+        behind_forget(l);
+        return;
+    }
+    *b = (struct link_behind){.conv = conv, .members = member_set_ref(members)};
+    list_push_back(&l->conversations, &b->node);
+    l->nbehind++;
+}
+
+/* False: no room, or no memory. */
+static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, struct conv_id conv,
+                         struct member_set *members, uint64_t origin, struct frame_bytes *bytes)
+{
+    if (ring_free_slots(l->ring) <= reserved(s)) {
+        return false;
+    }
+    struct delivery *d = malloc(sizeof(*d));
+    if (!d) {
+        return false;
+    }
+    *d = (struct delivery){
+        .number = ++l->number,
+        .kind = kind,
+        .conv = conv,
+        .origin = origin,
+        .bytes = bytes ? frame_bytes_ref(bytes) : NULL,
+        .members = members ? member_set_ref(members) : NULL,
+    };
+    CHECK(ring_push(l->ring, item_of(d, ITEM_DELIVERY)));
+    l->pushed = true;
+    return true;
+}
+
+void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
+                  uint64_t origin, struct frame_bytes *bytes)
+{
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        struct link_out *l = &s->out[i];
+        /*
+         * A session that becomes live after this look has not asked its conversations' owners yet:
+         * they will tell it in the answer to its resume, since the event is folded.
+         */
+        if (atomic_load_explicit(&l->peer->nlive, memory_order_relaxed) == 0) {
+            continue;
+        }
+        if (l->behind || !bytes || !link_deliver(s, l, kind, conv, members, origin, bytes)) {
+            link_mark_behind(s, l, conv, members);
+        }
+    }
+}
+
+/* Markers first, then the link is as before. */
+static void link_catch_up(struct shard *s, struct link_out *l)
+{
+    struct conv_id none = {0};
+    if (l->behind_all) {
+        if (!link_deliver(s, l, DELIVERY_BEHIND, none, NULL, 0, NULL)) {
+            return;
+        }
+        l->behind_all = false;
+    }
+    while (!list_is_empty(&l->conversations)) {
+        struct link_behind *b = LIST_ENTRY(l->conversations.next, struct link_behind, node);
+        if (!link_deliver(s, l, DELIVERY_BEHIND, b->conv, b->members, 0, NULL)) {
+            return;
+        }
+        list_remove(&b->node);
+        member_set_unref(b->members);
+        free(b);
+        l->nbehind--;
+    }
+    l->behind = false;
+}
+
+void links_flush(struct shard *s)
+{
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        struct link_out *l = &s->out[i];
+        if (l->behind) {
+            link_catch_up(s, l);
+        }
+        if (l->pushed) {
+            l->pushed = false;
+            if (i == s->cfg.shard) {
+                s->busy = true;
+            } else {
+                shard_wake(l->peer);
+            }
+        }
+    }
+}
+
+/* ---- Receiving ---- */
+
+static void sessions_behind(struct shard *s, const struct member_set *members)
+{
+    metrics_inc(s->metrics, METRIC_LINK_PULLS);
+    if (!members) {
+        for (uint32_t i = 0; i < s->conns_high; i++) {
+            struct conn *c = conn_at(s, i);
+            if (c && (c->flags & CONN_LIVE)) {
+                session_mark_slow(s, c);
+            }
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < members->n; i++) {
+        for (struct conn *c = session_of_user(s, members->users[i]); c; c = session_next(s, c)) {
+            session_mark_slow(s, c);
+        }
+    }
+}
+
+static void take_delivery(struct shard *s, struct link_in *l, struct delivery *d)
+{
+    if (d->number != l->number + 1) {
+        metrics_inc(s->metrics, METRIC_LINK_GAPS);
+        sessions_behind(s, NULL);
+    }
+    l->number = d->number;
+    if (d->kind == DELIVERY_BEHIND) {
+        sessions_behind(s, d->members);
+        delivery_free(d);
+    } else {
+        fanout_take(s, d);
+    }
+}
+
+static void take_completion(struct shard *s, uint16_t from, struct command *cmd)
+{
+    s->out[from].used--;
+    if (!fanout_defer(s, cmd)) {
+        struct command_sink *sink = cmd->context;
+        sink->on_done(s, sink, cmd);
+    }
+}
+
+static bool link_receive(struct shard *s, uint16_t from)
+{
+    struct link_in *l = &s->in[from];
+    for (uint32_t i = 0; i < RECEIVE_PER_TURN; i++) {
+        void *item = ring_pop(l->ring);
+        if (!item) {
+            return false;
+        }
+        void *p = (void *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
+        switch ((uintptr_t)item & ITEM_MASK) {
+        case ITEM_DELIVERY:
+            take_delivery(s, l, p);
+            break;
+        case ITEM_REQUEST:
+            engine_submit(s->engine, p);
+            break;
+        default:
+            take_completion(s, from, p);
+            break;
+        }
+    }
+    return true;
+}
+
+bool links_receive(struct shard *s)
+{
+    bool more = false;
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        more = link_receive(s, i) || more;
+    }
+    return more;
+}
+
+bool links_receive_own(struct shard *s)
+{
+    return link_receive(s, s->cfg.shard);
+}

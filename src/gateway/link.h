@@ -1,0 +1,95 @@
+/*
+ * Links between shards: one ring for each direction of each pair, also from a shard to itself, so
+ * that there is one way for everything. A ring carries, in one order,
+ *   - requests: commands for the owner of their conversation. Bounded by credits: without one,
+ *     link_request returns CONFAB_BUSY;
+ *   - completions: those commands on their way back. Each has its room reserved by the credit;
+ *   - deliveries: numbered, and the only thing that may find no room. The link is then marked
+ *     behind, and the conversations whose deliveries were dropped are remembered (bounded: above
+ * it, all). When there is room again their markers go first, and the receiver tells the sessions of
+ *     their members to pull (`resync`).
+ * Nothing waits on a full ring. The answer to a session and the live frames of others travel the
+ * same ring, so that both have the order of the conversation.
+ */
+#ifndef CONFAB_GATEWAY_LINK_H
+#define CONFAB_GATEWAY_LINK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/ring.h"
+#include "core/engine.h"
+#include "gateway/frame.h"
+
+struct shard;
+
+/* Who gets a command back; in command.context. Static, or embedded in what waits. */
+struct command_sink {
+    void (*on_done)(struct shard *s, struct command_sink *sink, struct command *cmd);
+};
+
+enum delivery_kind { DELIVERY_EVENT = 1, DELIVERY_RECEIPT, DELIVERY_BEHIND };
+
+struct delivery {
+    uint64_t number; /* in its link, from 1 */
+    uint8_t kind;
+    struct conv_id conv;
+    uint64_t origin;            /* connection id that gets the answer instead */
+    struct frame_bytes *bytes;  /* NULL for BEHIND */
+    struct member_set *members; /* BEHIND: NULL means everyone */
+};
+void delivery_free(struct delivery *d);
+
+struct link_behind {
+    struct list node;
+    struct conv_id conv;
+    struct member_set *members;
+};
+
+struct link_out {
+    struct ring *ring;
+    struct shard *peer;
+    uint32_t used;   /* credits: requests not yet back */
+    uint64_t number; /* of the last delivery */
+    bool pushed;     /* wake the peer at the end of the phase */
+    bool behind;
+    bool behind_all;
+    uint32_t nbehind;
+    struct list conversations; /* struct link_behind */
+};
+
+struct link_in {
+    struct ring *ring; /* the peer's link_out */
+    uint64_t number;
+};
+
+/* The rings and both ends, for all pairs. */
+CONFAB_NODISCARD enum confab_err links_connect(struct shard *const *shards, uint16_t n);
+/* Frees the rings this shard reads, with what is in them, and its own ends. */
+void links_deinit(struct shard *s);
+
+/*
+ * Sends a command to the owner of its conversation; context is its sink. On CONFAB_BUSY it stays
+ * the caller's.
+ */
+CONFAB_NODISCARD enum confab_err link_request(struct shard *s, struct command *cmd);
+/* To a shard, for commands that are not about one conversation. */
+CONFAB_NODISCARD enum confab_err link_request_to(struct shard *s, uint16_t to, struct command *cmd);
+/* A finished command on its way back to origin_shard. */
+void link_complete(struct shard *s, struct command *cmd);
+/*
+ * One delivery to each shard with live sessions; bytes NULL: there was no memory for the frame, so
+ * the members have to pull. Nothing is taken over.
+ */
+void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
+                  uint64_t origin, struct frame_bytes *bytes);
+
+/* Takes what has come, up to a bound; true when there is more. */
+bool links_receive(struct shard *s);
+/* The same for the link to itself only. */
+bool links_receive_own(struct shard *s);
+/* Sends markers where there is room again, wakes peers that got something. */
+void links_flush(struct shard *s);
+
+#endif

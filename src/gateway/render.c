@@ -1,0 +1,292 @@
+/* Events to frames and objects. */
+#include "gateway/render.h"
+
+static const char *type_text(uint64_t type)
+{
+    (void)type; /* enum message_type has one value so far */
+    return "text";
+}
+
+static struct wire_seq at_of(const struct render_about *about, const struct event *ev)
+{
+    return (struct wire_seq){
+        .conv = about->conv,
+        .seq = ev->seq,
+        .event_id = ev->id,
+        .sent_at_ms = event_time_ms(ev),
+        .from = ev->actor,
+    };
+}
+
+static uint32_t mentions_of(struct render *r, const struct event *ev)
+{
+    struct reader rd = reader_of(ev->mentions.p, ev->mentions.n);
+    uint32_t n = 0;
+    uint64_t user;
+    while (n < EVENT_MENTIONS_MAX && event_mentions_next(&rd, &user)) {
+        r->mentions[n++] = user;
+    }
+    return n;
+}
+
+static void render_new_message(struct render *r, struct buf *b, const struct render_about *about,
+                               const struct event *ev)
+{
+    struct wire_new_message m = {
+        .at = at_of(about, ev),
+        .content = ev->text,
+        .type = span_str(type_text(ev->type)),
+        .reply_to = ev->target_id,
+        .mentions = r->mentions,
+        .nmentions = mentions_of(r, ev),
+    };
+    if (about->reader != 0 && about->reader == ev->actor) {
+        m.client_msg_id = ev->cmid;
+    }
+    wire_put_new_message(b, &m);
+}
+
+void render_short(struct buf *b, const struct render_about *about, const struct event *ev)
+{
+    struct wire_new_message m = {
+        .at = at_of(about, ev),
+        .content = ev->text,
+        .type = span_str(type_text(ev->type)),
+    };
+    wire_put_short_message(b, &m);
+}
+
+static uint32_t members_of(struct render *r, struct span list)
+{
+    struct reader rd = reader_of(list.p, list.n);
+    uint32_t n = 0;
+    uint64_t user;
+    uint8_t role;
+    while (n < ARRAY_LEN(r->members) && event_members_next(&rd, &user, &role)) {
+        r->members[n++] = (struct wire_member){.user_id = user, .role = (enum wire_role)role};
+    }
+    return n;
+}
+
+static void render_membership(struct render *r, struct buf *b, const struct render_about *about,
+                              const struct event *ev)
+{
+    struct wire_membership m = {.at = at_of(about, ev), .members = r->members, .nmembers = 1};
+    switch (ev->kind) {
+    case EVENT_CREATE:
+    case EVENT_ADD:
+        m.action = ev->kind == EVENT_CREATE ? WIRE_MEMBERS_CREATE : WIRE_MEMBERS_ADD;
+        m.nmembers = members_of(r, ev->members);
+        m.kind = (enum wire_kind)about->conv_kind;
+        if (about->conv_kind == CONV_GROUP) {
+            m.name = about->name;
+        }
+        break;
+    case EVENT_REMOVE:
+        m.action = WIRE_MEMBERS_REMOVE;
+        r->members[0] = (struct wire_member){.user_id = ev->user};
+        break;
+    case EVENT_LEAVE:
+        m.action = WIRE_MEMBERS_LEAVE;
+        r->members[0] = (struct wire_member){.user_id = ev->actor};
+        break;
+    default:
+        m.action = WIRE_MEMBERS_ROLE;
+        r->members[0] =
+            (struct wire_member){.user_id = ev->user, .role = (enum wire_role)ev->value};
+        break;
+    }
+    wire_put_membership(b, &m);
+}
+
+static void render_self(struct buf *b, const struct render_about *about, const struct event *ev)
+{
+    struct wire_self m = {.at = at_of(about, ev), .target = ev->conv};
+    switch (ev->kind) {
+    case EVENT_JOINED:
+        m.action = WIRE_SELF_JOINED;
+        break;
+    case EVENT_LEFT:
+        m.action = WIRE_SELF_LEFT;
+        break;
+    case EVENT_MUTE:
+        m.action = WIRE_SELF_MUTE;
+        m.until_ms = ev->value;
+        break;
+    case EVENT_PIN:
+        m.action = WIRE_SELF_PIN;
+        m.on = ev->value != 0;
+        break;
+    case EVENT_BLOCK:
+        m.action = WIRE_SELF_BLOCK;
+        m.user_id = ev->user;
+        m.on = ev->value != 0;
+        break;
+    default:
+        m.action = WIRE_SELF_HIDE;
+        m.hidden_from = ev->range_from;
+        m.hidden_to = ev->range_to;
+        break;
+    }
+    wire_put_self(b, &m);
+}
+
+void render_event(struct render *r, struct buf *b, const struct render_about *about,
+                  const struct event *ev)
+{
+    struct wire_message_edited edited;
+    struct wire_message_deleted deleted;
+    struct wire_conversation_change change = {0};
+    switch (ev->kind) {
+    case EVENT_MESSAGE:
+        render_new_message(r, b, about, ev);
+        break;
+    case EVENT_EDIT:
+        edited = (struct wire_message_edited){
+            .at = at_of(about, ev),
+            .message_id = ev->target_id,
+            .target_seq = ev->target_seq,
+            .content = ev->text,
+            .edited_at_ms = event_time_ms(ev),
+        };
+        wire_put_message_edited(b, &edited);
+        break;
+    case EVENT_DELETE:
+        deleted = (struct wire_message_deleted){
+            .at = at_of(about, ev),
+            .message_id = ev->target_id,
+            .target_seq = ev->target_seq,
+        };
+        wire_put_message_deleted(b, &deleted);
+        break;
+    case EVENT_RENAME:
+    case EVENT_SETTINGS:
+        change.at = at_of(about, ev);
+        if (ev->kind == EVENT_RENAME) {
+            change.name = ev->text.p ? ev->text : span_str("");
+        } else {
+            change.has_settings = true;
+            change.settings = (uint32_t)ev->value;
+        }
+        wire_put_conversation(b, &change);
+        break;
+    case EVENT_CREATE:
+    case EVENT_ADD:
+    case EVENT_REMOVE:
+    case EVENT_LEAVE:
+    case EVENT_ROLE:
+        render_membership(r, b, about, ev);
+        break;
+    default:
+        render_self(b, about, ev);
+        break;
+    }
+}
+
+static struct wire_conv conv_of(const struct snapshot *s, uint64_t now_ms)
+{
+    struct wire_conv c = {
+        .conv = s->conv,
+        .kind = (enum wire_kind)s->conv_kind,
+        .left = !s->active,
+        .with = s->peer,
+        .role = (enum wire_role)s->role,
+        .members = s->members,
+        .head = s->head_seq,
+        .head_id = s->head_id,
+        .unread = s->unread,
+        .mentions = s->mentions,
+        .muted = s->entry.muted_until_ms > now_ms,
+        .pinned = s->entry.pinned,
+        .delivered = s->delivered_seq,
+        .read = s->read_seq,
+        .covered_from = s->covered_from,
+        .covered_to = s->covered_to,
+        .limited = s->limited,
+        .reset = s->reset,
+    };
+    if (s->conv_kind == CONV_GROUP) {
+        c.name = s->name.len > 0 ? span_of(s->name.data, s->name.len) : span_str("");
+    }
+    if (s->last_message_id != 0) {
+        c.last_message_ms = message_id_time_ms(s->last_message_id);
+        c.preview = (struct wire_preview){
+            .message_id = s->last_message_id,
+            .from = s->last_message_from,
+            .content = span_of(s->preview.data, s->preview.len),
+            .type = span_str(type_text(s->last_message_type)),
+            .sent_at_ms = c.last_message_ms,
+        };
+    }
+    return c;
+}
+
+void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
+                     const struct snapshot *snap, uint64_t reader, uint64_t now_ms)
+{
+    struct wire_conv c = conv_of(snap, now_ms);
+    struct render_about about = {
+        .conv = snap->conv,
+        .conv_kind = snap->conv_kind,
+        .name = span_of(snap->name.data, snap->name.len),
+        .reader = reader,
+    };
+    wire_page_conv(w, &c);
+    struct reader rd = reader_of(snap->events.data, snap->events.len);
+    struct event ev;
+    while (command_record_next(&rd, &ev)) {
+        wire_page_event(w);
+        render_event(r, b, &about, &ev);
+    }
+    wire_page_conv_end(w);
+}
+
+void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
+                    const struct event *ev, const struct snapshot *cursors)
+{
+    bool deleted = (ev->flags & EVENT_DELETED) != 0;
+    const char *status = "sent";
+    if (cursors && ev->seq <= cursors->read_seq) {
+        status = "read";
+    } else if (cursors && ev->seq <= cursors->delivered_seq) {
+        status = "delivered";
+    }
+    json_w_object(w);
+    json_w_kid(w, "message_id", ev->id);
+    json_w_kid(w, "messageId", ev->id);
+    json_w_kconv_id(w, "conversation_id", about->conv);
+    json_w_kconv_id(w, "chatId", about->conv);
+    json_w_ku64(w, "seq", ev->seq);
+    json_w_kid(w, "sender_id", ev->actor);
+    json_w_kid(w, "from", ev->actor);
+    json_w_kid(w, "fromUserId", ev->actor);
+    json_w_kstring(w, "content", ev->text);
+    json_w_kstring(w, "message", ev->text);
+    json_w_kstring(w, "text", ev->text);
+    json_w_kcstr(w, "type", type_text(ev->type));
+    json_w_kcstr(w, "messageType", type_text(ev->type));
+    json_w_kcstr(w, "message_type", type_text(ev->type));
+    json_w_ktime(w, "sent_at", event_time_ms(ev));
+    json_w_ktime(w, "timestamp", event_time_ms(ev));
+    json_w_kcstr(w, "status", status);
+    if (ev->cmid.n > 0 && ev->actor == about->reader) {
+        json_w_kstring(w, "client_msg_id", ev->cmid);
+    }
+    if (ev->edited_ms != 0) {
+        json_w_ktime(w, "edited_at", ev->edited_ms);
+    }
+    if (ev->target_id != 0) {
+        json_w_kid(w, "reply_to", ev->target_id);
+    }
+    uint32_t n = mentions_of(r, ev);
+    if (n > 0) {
+        json_w_key(w, "mentions");
+        json_w_array(w);
+        for (uint32_t i = 0; i < n; i++) {
+            json_w_id(w, r->mentions[i]);
+        }
+        json_w_array_end(w);
+    }
+    json_w_kbool(w, "deleted", deleted);
+    json_w_object_end(w);
+}

@@ -1,0 +1,34 @@
+/* Stored events as the frames and objects of the interfaces (docs/api). Pure functions of values.
+ */
+#ifndef CONFAB_GATEWAY_RENDER_H
+#define CONFAB_GATEWAY_RENDER_H
+
+#include "base/buf.h"
+#include "core/command.h"
+#include "proto/wire.h"
+
+/* Room for the longest lists of an event. */
+struct render {
+    struct wire_member members[EVENT_MEMBERS_MAX + 1];
+    uint64_t mentions[EVENT_MENTIONS_MAX];
+};
+
+struct render_about {
+    struct conv_id conv;
+    uint8_t conv_kind;
+    struct span name; /* of the conversation */
+    uint64_t reader;  /* gets to see the client_msg_id of their own; 0: nobody's */
+};
+/* Appends the event's frame: what docs/api/socket.md has for its kind. */
+void render_event(struct render *r, struct buf *b, const struct render_about *about,
+                  const struct event *ev);
+/* {"type":"message", …}: only for EVENT_MESSAGE. */
+void render_short(struct buf *b, const struct render_about *about, const struct event *ev);
+/* A page's entry, with its events. */
+void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
+                     const struct snapshot *snap, uint64_t reader, uint64_t now_ms);
+/* A message object of docs/api/rest.md, in a writer's array. `cursors` may be NULL. */
+void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
+                    const struct event *ev, const struct snapshot *cursors);
+
+#endif

@@ -1,0 +1,508 @@
+/*
+ * Resume. The order of the questions makes the token true. First the owner of the user's own log is
+ * asked what time it can close, and only then for the list: whatever joins the list later carries a
+ * later time. A conversation that the list learnt of after the client's token is new to the client,
+ * however old its events are, and is asked for without the token.
+ */
+#include "gateway/resume.h"
+
+#include <stdlib.h>
+
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+#define PAGE_BYTES   (128U * 1024U) /* at which a page ends early */
+#define EVENTS_BYTES (64U * 1024U)  /* of one conversation, newest first */
+#define HAVE_TOTAL   (256U * 1024U) /* entries held by all resumes of a shard */
+#define TOKEN_PREFIX "1-"
+
+enum resume_stage { RESUME_WAITING = 0, RESUME_LISTING, RESUME_ASKING, RESUME_SENDING };
+
+struct resume {
+    struct command_sink sink;
+    struct list node;
+    uint64_t conn; /* 0: nobody waits any more */
+    uint64_t user;
+    enum resume_stage stage;
+    enum confab_err err;
+    uint64_t since_ms;
+    uint64_t closed_ms;
+    struct wire_have *have; /* by conversation */
+    uint32_t nhave;
+    uint32_t pending;     /* commands under way */
+    struct command *list; /* the answered COMMAND_LIST */
+    struct list answers;  /* commands, answered: they hold the snapshots */
+    struct snapshot **order;
+    uint32_t norder;
+    uint32_t next; /* to be sent */
+    bool limited;
+};
+
+static void on_command(struct shard *s, struct command_sink *sink, struct command *cmd);
+static void resume_step(struct shard *s, struct resume *r);
+
+void resumes_init(struct shard *s)
+{
+    list_init(&s->resumes.running);
+    list_init(&s->resumes.waiting);
+}
+
+static void resume_free(struct shard *s, struct resume *r)
+{
+    struct list *n;
+    while ((n = list_pop_front(&r->answers)) != NULL) {
+        command_free(LIST_ENTRY(n, struct command, link));
+    }
+    command_free(r->list);
+    s->resumes.have_total -= r->nhave;
+    free(r->have);
+    free(r->order);
+    free(r);
+}
+
+void resumes_deinit(struct shard *s)
+{
+    struct list *n;
+    while (s->resumes.running.next && (n = list_pop_front(&s->resumes.running)) != NULL) {
+        resume_free(s, LIST_ENTRY(n, struct resume, node));
+    }
+    while (s->resumes.waiting.next && (n = list_pop_front(&s->resumes.waiting)) != NULL) {
+        resume_free(s, LIST_ENTRY(n, struct resume, node));
+    }
+}
+
+/* ---- Tokens ---- */
+
+size_t resume_token_write(uint64_t ms, char out[RESUME_TOKEN_BYTES])
+{
+    static const char digits[] = "0123456789abcdef";
+    char hex[16];
+    size_t n = 0;
+    do {
+        hex[n++] = digits[ms & 15];
+        ms >>= 4;
+    } while (ms != 0);
+    memcpy(out, TOKEN_PREFIX, 2);
+    for (size_t i = 0; i < n; i++) {
+        out[2 + i] = hex[n - 1 - i];
+    }
+    return n + 2;
+}
+
+bool resume_token_parse(struct span text, uint64_t *ret_ms)
+{
+    uint64_t ms = 0;
+    if (text.n < 3 || text.n > 15 || memcmp(text.p, TOKEN_PREFIX, 2) != 0) {
+        return false;
+    }
+    for (size_t i = 2; i < text.n; i++) {
+        uint8_t ch = text.p[i];
+        bool digit = ch >= '0' && ch <= '9';
+        if (!digit && (ch < 'a' || ch > 'f')) {
+            return false;
+        }
+        ms = ms << 4 | (uint64_t)(digit ? ch - '0' : ch - 'a' + 10);
+    }
+    *ret_ms = ms;
+    return true;
+}
+
+/* ---- Beginning ---- */
+
+static int have_cmp(const void *a, const void *b)
+{
+    return conv_id_cmp(((const struct wire_have *)a)->conv, ((const struct wire_have *)b)->conv);
+}
+
+static enum confab_err copy_have(struct resume *r, const struct wire_resume *m)
+{
+    struct json it;
+    struct wire_have h;
+    if (m->nhave == 0) {
+        return CONFAB_OK;
+    }
+    r->have = calloc(m->nhave, sizeof(*r->have));
+    if (!r->have) {
+        return CONFAB_NOMEM;
+    }
+    wire_list_begin(&it, m->have, NULL);
+    while (r->nhave < m->nhave && wire_have_next(&it, &h)) {
+        r->have[r->nhave++] = h;
+    }
+    qsort(r->have, r->nhave, sizeof(*r->have), have_cmp);
+    return CONFAB_OK;
+}
+
+/* The session of a resume that is still wanted. */
+static struct conn *resume_conn(struct shard *s, const struct resume *r)
+{
+    struct conn *c = r->conn != 0 ? conn_of_id(s, r->conn) : NULL;
+    return c && c->state == CONN_WS && (c->flags & CONN_RESUMING) ? c : NULL;
+}
+
+static void forget_earlier(struct list *head, uint64_t conn)
+{
+    LIST_EACH(head, n)
+    {
+        struct resume *r = LIST_ENTRY(n, struct resume, node);
+        if (r->conn == conn) {
+            r->conn = 0;
+        }
+    }
+}
+
+static void resumes_start(struct shard *s)
+{
+    while (s->resumes.nrunning < s->cfg.resumes_max && !list_is_empty(&s->resumes.waiting)) {
+        struct list *n = list_pop_front(&s->resumes.waiting);
+        s->resumes.nwaiting--;
+        list_push_back(&s->resumes.running, n);
+        s->resumes.nrunning++;
+        resume_step(s, LIST_ENTRY(n, struct resume, node));
+    }
+}
+
+enum confab_err resume_begin(struct shard *s, struct conn *c, const struct wire_resume *m)
+{
+    if (c->flags & CONN_RESUMING) {
+        return CONFAB_CONFLICT;
+    }
+    if (s->resumes.nwaiting >= s->cfg.resumes_waiting_max ||
+        s->resumes.have_total + m->nhave > HAVE_TOTAL) {
+        metrics_inc(s->metrics, METRIC_BOUND_PENDING);
+        return CONFAB_BUSY;
+    }
+    struct resume *r = calloc(1, sizeof(*r));
+    if (!r) {
+        return CONFAB_NOMEM;
+    }
+    r->sink.on_done = on_command;
+    r->conn = conn_id(s, c);
+    r->user = c->user;
+    list_init(&r->node);
+    list_init(&r->answers);
+    if (m->since.p && !resume_token_parse(m->since, &r->since_ms)) {
+        r->since_ms = 0;
+    }
+    enum confab_err err = copy_have(r, m);
+    s->resumes.have_total += r->nhave;
+    if (err) {
+        resume_free(s, r);
+        return err;
+    }
+    /* One that lost its frames half way may still wait for answers. */
+    forget_earlier(&s->resumes.running, r->conn);
+    forget_earlier(&s->resumes.waiting, r->conn);
+    c->flags |= CONN_RESUMING;
+    if (c->flags & CONN_SLOW) {
+        c->flags &= (uint16_t)~CONN_SLOW;
+        session_alive(s, c);
+    }
+    session_set_live(s, c, true);
+    list_push_back(&s->resumes.waiting, &r->node);
+    s->resumes.nwaiting++;
+    resumes_start(s);
+    return CONFAB_OK;
+}
+
+static void resume_end(struct shard *s, struct resume *r, enum metric outcome)
+{
+    struct conn *c = resume_conn(s, r);
+    if (c) {
+        c->flags &= (uint16_t)~CONN_RESUMING;
+    }
+    metrics_inc(s->metrics, outcome);
+    list_remove(&r->node);
+    s->resumes.nrunning--;
+    resume_free(s, r);
+}
+
+/* ---- Asking ---- */
+
+static enum confab_err ask(struct shard *s, struct resume *r, uint16_t to, struct command *cmd)
+{
+    if (!cmd) {
+        return CONFAB_NOMEM;
+    }
+    cmd->actor = r->user;
+    cmd->context = &r->sink;
+    enum confab_err err = link_request_to(s, to, cmd);
+    if (err) {
+        command_free(cmd);
+    } else {
+        r->pending++;
+    }
+    return err;
+}
+
+static uint16_t shard_of_conv(const struct shard *s, struct conv_id conv)
+{
+    return engine_shard_of(conv_id_partition(conv), s->cfg.shards);
+}
+
+static void ask_list(struct shard *s, struct resume *r)
+{
+    uint16_t to = shard_of_conv(s, conv_id_self(r->user));
+    r->closed_ms = atomic_load_explicit(&s->deps.engine_shared->log_clock_ms, memory_order_acquire);
+    struct command *close = command_new(COMMAND_RESUME);
+    if (close) {
+        close->closed_ms = r->closed_ms;
+        close->since_ms = r->since_ms;
+    }
+    r->err = ask(s, r, to, close);
+    if (!r->err) {
+        struct command *cmd = command_new(COMMAND_LIST);
+        if (cmd) {
+            cmd->conv = conv_id_self(r->user);
+        }
+        r->err = ask(s, r, to, cmd);
+    }
+}
+
+static void item_fill(const struct resume *r, struct resume_item *item, const struct list_entry *e)
+{
+    struct wire_have key = {.conv = e->conv};
+    const struct wire_have *h =
+        r->nhave > 0 ? bsearch(&key, r->have, r->nhave, sizeof(key), have_cmp) : NULL;
+    item->conv = e->conv;
+    item->entry = *e;
+    if (h) {
+        item->have_seq = h->seq;
+        item->have_id = h->event_id;
+    }
+}
+
+/* One command for a shard: what is new to the client, or the rest. `out` counts without `items`. */
+static uint32_t items_for(const struct shard *s, const struct resume *r, uint16_t to, bool fresh,
+                          struct resume_item *items)
+{
+    uint32_t n = 0;
+    struct list_entry self = {
+        .conv = conv_id_self(r->user), .conv_kind = CONV_SELF, .joined = true};
+    if (!fresh && shard_of_conv(s, self.conv) == to) {
+        if (items) {
+            item_fill(r, &items[n], &self);
+        }
+        n++;
+    }
+    for (uint32_t i = 0; i < r->list->nentries; i++) {
+        const struct list_entry *e = &r->list->entries[i];
+        bool is_fresh = r->since_ms != 0 && e->since_ms > r->since_ms;
+        if (shard_of_conv(s, e->conv) != to || is_fresh != fresh) {
+            continue;
+        }
+        if (items) {
+            item_fill(r, &items[n], e);
+        }
+        n++;
+    }
+    return n;
+}
+
+static enum confab_err ask_shard(struct shard *s, struct resume *r, uint16_t to, bool fresh)
+{
+    uint32_t n = items_for(s, r, to, fresh, NULL);
+    if (n == 0 && fresh) {
+        return CONFAB_OK; /* the other question closes the time */
+    }
+    struct command *cmd = command_new(COMMAND_RESUME);
+    if (cmd && n > 0) {
+        cmd->items = calloc(n, sizeof(*cmd->items));
+        if (!cmd->items) {
+            command_free(cmd);
+            cmd = NULL;
+        } else {
+            cmd->nitems = items_for(s, r, to, fresh, cmd->items);
+        }
+    }
+    if (cmd) {
+        cmd->since_ms = fresh ? 0 : r->since_ms;
+        cmd->closed_ms = r->closed_ms;
+        cmd->events_max = cmd->since_ms != 0 ? s->cfg.resume_events : s->cfg.resume_events_first;
+    }
+    return ask(s, r, to, cmd);
+}
+
+static void ask_all(struct shard *s, struct resume *r)
+{
+    for (uint16_t i = 0; i < s->cfg.shards && !r->err; i++) {
+        r->err = ask_shard(s, r, i, false);
+        if (!r->err) {
+            r->err = ask_shard(s, r, i, true);
+        }
+    }
+}
+
+/* ---- Answers ---- */
+
+static int snapshot_cmp(const void *a, const void *b)
+{
+    const struct snapshot *x = *(struct snapshot *const *)a;
+    const struct snapshot *y = *(struct snapshot *const *)b;
+    if (x->last_message_id != y->last_message_id) {
+        return x->last_message_id > y->last_message_id ? -1 : 1;
+    }
+    return conv_id_cmp(x->conv, y->conv);
+}
+
+/* Keeps the newest events up to a bound of bytes; `covered` says what is left. */
+static void trim_events(struct snapshot *snap)
+{
+    size_t drop = snap->events.len > EVENTS_BYTES ? snap->events.len - EVENTS_BYTES : 0;
+    struct reader rd = reader_of(snap->events.data, snap->events.len);
+    struct event ev;
+    size_t at = 0;
+    while (at < drop && command_record_next(&rd, &ev)) {
+        at = (size_t)(rd.p - snap->events.data);
+        snap->covered_from = ev.seq + 1;
+        snap->limited = true;
+    }
+    if (at > 0) {
+        buf_consume(&snap->events, at);
+    }
+}
+
+static enum confab_err order_answers(struct resume *r)
+{
+    uint32_t n = 0;
+    LIST_EACH(&r->answers, k)
+    {
+        n += LIST_ENTRY(k, struct command, link)->nsnaps;
+    }
+    r->order = calloc(MAX(n, 1U), sizeof(struct snapshot *));
+    if (!r->order) {
+        return CONFAB_NOMEM;
+    }
+    LIST_EACH(&r->answers, k)
+    {
+        struct command *cmd = LIST_ENTRY(k, struct command, link);
+        for (uint32_t i = 0; i < cmd->nsnaps; i++) {
+            trim_events(&cmd->snaps[i]);
+            r->limited = r->limited || cmd->snaps[i].limited;
+            r->order[r->norder++] = &cmd->snaps[i];
+        }
+    }
+    qsort(r->order, r->norder, sizeof(struct snapshot *), snapshot_cmp);
+    return CONFAB_OK;
+}
+
+static void on_command(struct shard *s, struct command_sink *sink, struct command *cmd)
+{
+    struct resume *r = CONTAINER_OF(sink, struct resume, sink);
+    r->pending--;
+    if (cmd->type == COMMAND_LIST && cmd->err == CONFAB_NOT_FOUND) {
+        cmd->err = CONFAB_OK; /* nothing has happened to this user yet */
+    }
+    if (cmd->err && !r->err) {
+        r->err = cmd->err;
+    }
+    if (cmd->err) {
+        command_free(cmd);
+    } else if (cmd->type == COMMAND_LIST) {
+        r->list = cmd;
+    } else {
+        r->closed_ms = MIN(r->closed_ms, cmd->closed_ms);
+        list_push_back(&r->answers, &cmd->link);
+    }
+    if (r->pending == 0) {
+        resume_step(s, r);
+        resumes_start(s);
+    }
+}
+
+/* All that was asked is answered: what comes next? May free r. */
+static void resume_step(struct shard *s, struct resume *r)
+{
+    struct conn *c = resume_conn(s, r);
+    if (!c) {
+        resume_end(s, r, METRIC_RESUMES_FAILED);
+        return;
+    }
+    if (!r->err) {
+        switch (r->stage) {
+        case RESUME_WAITING:
+            r->stage = RESUME_LISTING;
+            ask_list(s, r);
+            break;
+        case RESUME_LISTING:
+            r->stage = RESUME_ASKING;
+            ask_all(s, r);
+            break;
+        case RESUME_ASKING:
+        case RESUME_SENDING:
+            r->stage = RESUME_SENDING;
+            r->err = order_answers(r);
+            break;
+        }
+    }
+    if (r->err && r->pending == 0) {
+        session_send_error(s, c, r->err, NULL, NULL, span_str("resume"), span_of(NULL, 0));
+        resume_end(s, r, METRIC_RESUMES_FAILED);
+    }
+}
+
+/* ---- Pages ---- */
+
+static bool send_page(struct shard *s, struct conn *c, struct resume *r)
+{
+    struct buf *b = session_frame_begin(s);
+    struct json_writer w;
+    size_t start = b->len;
+    wire_page_begin(&w, b);
+    for (uint32_t i = 0; i < s->cfg.resume_page && r->next < r->norder; i++) {
+        render_snapshot(&s->render, &w, b, r->order[r->next++], r->user, s->wall_ms);
+        if (b->len - start > PAGE_BYTES) {
+            break;
+        }
+    }
+    wire_page_end(&w);
+    return session_frame_end(s, c);
+}
+
+static void send_caught_up(struct shard *s, struct conn *c, struct resume *r)
+{
+    char token[RESUME_TOKEN_BYTES];
+    size_t n = resume_token_write(r->closed_ms, token);
+    wire_put_caught_up(session_frame_begin(s), span_of(token, n), s->wall_ms);
+    session_frame_end(s, c);
+}
+
+/* Sends what the connection takes; true when the resume is over (and freed). */
+static bool resume_send(struct shard *s, struct resume *r)
+{
+    struct conn *c = resume_conn(s, r);
+    if (!c) {
+        resume_end(s, r, METRIC_RESUMES_FAILED);
+        return true;
+    }
+    while (r->next < r->norder) {
+        if (c->out_bytes > s->cfg.queue_bytes_max / 4) {
+            return false;
+        }
+        if (!send_page(s, c, r)) {
+            resume_end(s, r, METRIC_RESUMES_FAILED);
+            return true;
+        }
+    }
+    send_caught_up(s, c, r);
+    resume_end(s, r,
+               r->since_ms == 0 ? METRIC_RESUMES_FULL
+               : r->limited     ? METRIC_RESUMES_LIMITED
+                                : METRIC_RESUMES_CAUGHT_UP);
+    return true;
+}
+
+void resumes_run(struct shard *s)
+{
+    bool any = false;
+    LIST_EACH(&s->resumes.running, n)
+    {
+        struct resume *r = LIST_ENTRY(n, struct resume, node);
+        if (r->stage == RESUME_SENDING && r->pending == 0) {
+            any = resume_send(s, r) || any;
+        }
+    }
+    if (any) {
+        resumes_start(s);
+    }
+}

@@ -1,0 +1,47 @@
+/*
+ * Resume: what a session missed. The session is attached first (it gets live frames from then on),
+ * then its conversation list is read, every shard is asked about the conversations of its
+ * partitions, and the answers go out as `conversations` pages, newest first, as the connection
+ * takes them; at last `caught_up` with the new token.
+ *
+ *     waiting ─ a place is free ─→ listing ─→ asking ─→ sending ─→ caught_up
+ *        └── the session dies, or frames were dropped: it ends without caught_up ──┘
+ *
+ * A token is "1-" and a time in hexadecimal: everything before that time was sent. It is the log's
+ * clock at the start, lowered to the closed time of each shard's answer.
+ */
+#ifndef CONFAB_GATEWAY_RESUME_H
+#define CONFAB_GATEWAY_RESUME_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "gateway/conn.h"
+#include "proto/wire.h"
+
+struct resumes {
+    struct list running;
+    struct list waiting;
+    uint32_t nrunning;
+    uint32_t nwaiting;
+    uint32_t have_total; /* entries of `have` lists */
+};
+
+void resumes_init(struct shard *s);
+void resumes_deinit(struct shard *s);
+/*
+ * Starts or queues it. CONFAB_CONFLICT: one is under way for this session. CONFAB_BUSY,
+ * CONFAB_NOMEM. A token that does not parse is taken as none.
+ */
+CONFAB_NODISCARD enum confab_err resume_begin(struct shard *s, struct conn *c,
+                                              const struct wire_resume *r);
+/* Sends pages where connections have room. */
+void resumes_run(struct shard *s);
+
+/* Exposed for tests. */
+#define RESUME_TOKEN_BYTES 20U
+size_t resume_token_write(uint64_t ms, char out[RESUME_TOKEN_BYTES]);
+bool resume_token_parse(struct span text, uint64_t *ret_ms);
+
+#endif

@@ -1,0 +1,518 @@
+/*
+ * Sessions on WebSocket connections. A session is its connection: signed in when `user` is set, in
+ * the index of users from then to its end, live from its first resume until frames for it were
+ * lost.
+ */
+#include "gateway/session.h"
+
+#include "gateway/api.h"
+#include "gateway/http.h"
+#include "gateway/internal.h"
+
+#define PROTOCOL_NAME   "confab.v1"
+#define PROTOCOL_NUMBER 1U
+#define PROTOCOL_TOKEN  "token."
+#define RESUME_FACTOR   4U
+
+/* ---- Index ---- */
+
+struct conn *session_of_user(struct shard *s, uint64_t user)
+{
+    uint64_t at;
+    return u64map_get(&s->sessions, user, &at) ? conn_at(s, (uint32_t)at) : NULL;
+}
+
+struct conn *session_next(struct shard *s, const struct conn *c)
+{
+    return c->next_of_user == SLAB_NONE ? NULL : conn_at(s, c->next_of_user);
+}
+
+void session_set_live(struct shard *s, struct conn *c, bool live)
+{
+    if (live == ((c->flags & CONN_LIVE) != 0)) {
+        return;
+    }
+    c->flags ^= CONN_LIVE;
+    /* Only this thread writes it; peers read it to leave out shards without listeners. */
+    unsigned n = atomic_load_explicit(&s->nlive, memory_order_relaxed);
+    atomic_store_explicit(&s->nlive, live ? n + 1 : n - 1, memory_order_relaxed);
+}
+
+static void sessions_gauges(struct shard *s)
+{
+    metrics_gauge_set(s->metrics, METRIC_SESSIONS, (int64_t)s->nsessions);
+    metrics_gauge_set(s->metrics, METRIC_USERS_ONLINE, (int64_t)u64map_len(&s->sessions));
+}
+
+static bool session_index(struct shard *s, struct conn *c)
+{
+    uint64_t first;
+    c->next_of_user = SLAB_NONE;
+    if (u64map_get(&s->sessions, c->user, &first)) {
+        c->next_of_user = (uint32_t)first;
+    }
+    if (u64map_put(&s->sessions, c->user, c->index)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        return false;
+    }
+    s->nsessions++;
+    sessions_gauges(s);
+    return true;
+}
+
+void session_closed(struct shard *s, struct conn *c)
+{
+    uint64_t *first = u64map_find(&s->sessions, c->user);
+    CHECK(first);
+    session_set_live(s, c, false);
+    if (*first == c->index) {
+        if (c->next_of_user == SLAB_NONE) {
+            u64map_del(&s->sessions, c->user, NULL);
+        } else {
+            *first = c->next_of_user;
+        }
+    } else {
+        struct conn *k = slab_get(&s->conns, (uint32_t)*first);
+        while (k->next_of_user != c->index) {
+            k = slab_get(&s->conns, k->next_of_user);
+        }
+        k->next_of_user = c->next_of_user;
+    }
+    c->next_of_user = SLAB_NONE;
+    c->user = 0;
+    s->nsessions--;
+    sessions_gauges(s);
+}
+
+/* ---- Frames out ---- */
+
+struct buf *session_frame_begin(struct shard *s)
+{
+    buf_clear(&s->text);
+    s->text_mark = ws_frame_begin(&s->text, false);
+    return &s->text;
+}
+
+bool session_frame_end(struct shard *s, struct conn *c)
+{
+    ws_frame_end(&s->text, s->text_mark, WS_TEXT, NULL);
+    metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    if (!buf_ok(&s->text)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return false;
+    }
+    return conn_push_bytes(s, c, span_of(s->text.data, s->text.len));
+}
+
+void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                        const char *field, struct span ref, struct span cmid)
+{
+    struct wire_failure m = {
+        .code = span_str(err_wire(code)),
+        .message = span_str(message ? message : err_text(code)),
+        .field = span_str(field ? field : ""),
+        .ref = ref,
+        .client_msg_id = cmid,
+    };
+    if (code == CONFAB_BUSY || code == CONFAB_LIMIT || code == CONFAB_AGAIN) {
+        m.retry_after_ms = 1000;
+    }
+    metrics_inc(s->metrics, metrics_of_error(code));
+    wire_put_error(session_frame_begin(s), &m);
+    session_frame_end(s, c);
+}
+
+/* ---- Closing ---- */
+
+static void count_close(struct shard *s, uint16_t code)
+{
+    switch (code) {
+    case WS_CLOSE_PROTOCOL:
+    case WS_CLOSE_UNSUPPORTED:
+    case WS_CLOSE_NOT_UTF8:
+    case WS_CLOSE_TOO_BIG:
+    case WS_CLOSE_BAD_JSON:
+        metrics_inc(s->metrics, METRIC_WS_CLOSED_PROTOCOL);
+        break;
+    case WS_CLOSE_TRY_LATER:
+        metrics_inc(s->metrics, METRIC_WS_CLOSED_SLOW);
+        break;
+    case WS_CLOSE_GOING_AWAY:
+        metrics_inc(s->metrics, s->draining ? METRIC_WS_CLOSED_DRAIN : METRIC_WS_CLOSED_IDLE);
+        break;
+    default:
+        metrics_inc(s->metrics, METRIC_WS_CLOSED_POLICY);
+        break;
+    }
+}
+
+static bool push_close(struct shard *s, struct conn *c, uint16_t code, struct span why)
+{
+    buf_clear(&s->text);
+    ws_put_close(&s->text, code, why, NULL);
+    return buf_ok(&s->text) && conn_push_bytes(s, c, span_of(s->text.data, s->text.len));
+}
+
+void session_close(struct shard *s, struct conn *c, uint16_t code, const char *why)
+{
+    if (c->state != CONN_WS) {
+        return;
+    }
+    count_close(s, code);
+    if (c->user != 0) {
+        session_closed(s, c);
+    }
+    c->flags &= (uint16_t) ~(CONN_SLOW | CONN_RESUMING);
+    if (!push_close(s, c, code, span_str(why))) {
+        conn_kill(s, c);
+        return;
+    }
+    c->state = CONN_WS_CLOSING;
+    conn_release(s, c, UINT8_MAX);
+    conn_arm(s, c, s->cfg.write_timeout_ms);
+}
+
+/* The peer broke the protocol: nothing that follows can be read. */
+static void session_refuse(struct shard *s, struct conn *c, uint16_t code, const char *why)
+{
+    session_close(s, c, code, why);
+    conn_finish(s, c);
+}
+
+static void session_on_close(struct shard *s, struct conn *c, uint16_t code)
+{
+    if (c->state == CONN_WS && !push_close(s, c, code, span_of(NULL, 0))) {
+        conn_kill(s, c);
+        return;
+    }
+    c->flags |= CONN_PEER_DONE;
+    conn_finish(s, c);
+}
+
+/* ---- Opening ---- */
+
+void session_alive(struct shard *s, struct conn *c)
+{
+    uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
+    uint64_t limit = c->flags & CONN_PINGED ? s->cfg.dead_after_ms : s->cfg.ping_after_ms;
+    conn_arm(s, c, silent < limit ? (uint32_t)(limit - silent) : 0);
+}
+
+void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device)
+{
+    char id[SESSION_ID_TEXT];
+    c->user = user;
+    c->device = device;
+    if (!session_index(s, c)) {
+        c->user = 0;
+        conn_kill(s, c);
+        return;
+    }
+    if (c->io) {
+        c->io->http.expect_user = 0;
+    }
+    struct wire_hello m = {
+        .protocol = PROTOCOL_NUMBER,
+        .server_time_ms = s->wall_ms,
+        .session_id = span_of(id, session_id_text(conn_id(s, c), id)),
+        .user_id = user,
+        .device_id = device,
+        .text_bytes = WIRE_TEXT_MAX,
+        .frame_bytes = s->cfg.frame_bytes_max,
+        .inflight = s->cfg.inflight_max,
+        .heartbeat_ms = s->cfg.heartbeat_ms,
+    };
+    wire_put_hello(session_frame_begin(s), &m);
+    if (session_frame_end(s, c)) {
+        session_alive(s, c);
+    }
+}
+
+struct upgrade {
+    struct ws_upgrade ws;
+    struct span token;    /* p NULL: none */
+    struct span protocol; /* selected, may be empty */
+    uint64_t user;        /* ?userId=, 0: none */
+};
+
+/* False: answered. */
+static bool upgrade_read(struct shard *s, struct conn *c, const struct http_request *req,
+                         struct upgrade *u)
+{
+    struct span value;
+    struct span offered = u->ws.protocols;
+    struct span protocol;
+    enum confab_err err = http_query_get(req->query, "token", &s->scratch, &u->token);
+    if (err && err != CONFAB_NOT_FOUND) {
+        http_answer_error(s, c, CONFAB_INVALID, NULL, "token");
+        return false;
+    }
+    while (ws_protocol_next(&offered, &protocol)) {
+        size_t n = sizeof(PROTOCOL_TOKEN) - 1;
+        if (span_is(protocol, PROTOCOL_NAME)) {
+            u->protocol = protocol;
+        } else if (protocol.n > n && memcmp(protocol.p, PROTOCOL_TOKEN, n) == 0) {
+            if (u->token.p) {
+                http_answer_error(s, c, CONFAB_INVALID, "more than one token", "token");
+                return false;
+            }
+            u->token = span_of(protocol.p + n, protocol.n - n);
+        }
+    }
+    err = http_query_get(req->query, "userId", &s->scratch, &value);
+    if ((err && err != CONFAB_NOT_FOUND) || (!err && !id_parse(value, &u->user))) {
+        http_answer_error(s, c, CONFAB_INVALID, "a user id is expected", "userId");
+        return false;
+    }
+    return true;
+}
+
+/* Is it a handshake that can be accepted? False: answered. */
+static bool upgrade_check(struct shard *s, struct conn *c, const struct http_request *req,
+                          struct ws_upgrade *ret)
+{
+    const char *why = NULL;
+    struct buf extra = {0};
+    enum confab_err err = ws_upgrade_check(req, ret, &why);
+    if (!err && (req->content_length > 0 || req->chunked)) {
+        err = CONFAB_INVALID;
+        why = "a handshake has no body";
+    }
+    if (err == CONFAB_METHOD) {
+        http_put_header_str(&extra, "Allow", "GET");
+        http_answer_error_status(s, c, 405, err, why, NULL, span_of(extra.data, extra.len));
+    } else if (err == CONFAB_NOT_FOUND || err == CONFAB_VERSION) {
+        http_put_header_str(&extra, "Upgrade", "websocket");
+        http_put_header_str(&extra, "Sec-WebSocket-Version", "13");
+        http_answer_error_status(s, c, 426, CONFAB_INVALID, why, NULL,
+                                 span_of(extra.data, extra.len));
+    } else if (err) {
+        http_answer_error(s, c, CONFAB_INVALID, why, NULL);
+    } else if (s->draining) {
+        err = CONFAB_CLOSED;
+        http_answer_error(s, c, err, "the server is going away", NULL);
+    }
+    buf_deinit(&extra);
+    return !err;
+}
+
+void session_upgrade(struct shard *s, struct conn *c, const struct http_request *req)
+{
+    struct upgrade u = {0};
+    struct http_state *h = &c->io->http;
+    uint64_t user = 0;
+    uint64_t device = 0;
+    if (!upgrade_check(s, c, req, &u.ws) || !upgrade_read(s, c, req, &u)) {
+        return;
+    }
+    if (u.token.p) {
+        enum confab_err err = h->auth_err;
+        user = h->user;
+        device = h->device;
+        if (!h->auth_done) {
+            err = auth_token(s, u.token, conn_id(s, c), api_on_auth, &user, &device);
+        }
+        if (err == CONFAB_AGAIN) {
+            conn_hold(s, c, HOLD_AUTH);
+            return;
+        }
+        if (!err && u.user != 0 && u.user != user) {
+            err = CONFAB_UNAUTHENTICATED;
+        }
+        if (err) {
+            http_answer_error(s, c, err, NULL, NULL);
+            return;
+        }
+    }
+    buf_clear(&s->text);
+    ws_put_upgrade_reply(&s->text, u.ws.key, u.protocol);
+    if (!buf_ok(&s->text)) {
+        conn_kill(s, c);
+        return;
+    }
+    if (!conn_push_bytes(s, c, span_of(s->text.data, s->text.len))) {
+        return;
+    }
+    metrics_inc(s->metrics, METRIC_WS_UPGRADES);
+    c->state = CONN_WS;
+    ws_decoder_init(&c->ws, WS_SERVER, s->cfg.frame_bytes_max);
+    h->begun_ns = 0;
+    if (u.user != 0) {
+        c->flags |= CONN_SHORT;
+    }
+    if (user != 0) {
+        session_open(s, c, user, device);
+    } else {
+        h->expect_user = u.user;
+        conn_arm(s, c, s->cfg.auth_timeout_ms);
+    }
+}
+
+/* ---- Frames in ---- */
+
+static void session_data(struct shard *s, struct conn *c, const struct ws_frame *f)
+{
+    struct span text = span_of(f->payload, f->len);
+    if (f->opcode == WS_BINARY) {
+        session_refuse(s, c, WS_CLOSE_UNSUPPORTED, "text frames only");
+        return;
+    }
+    if (f->first && f->fin) {
+        session_message(s, c, text);
+        return;
+    }
+    struct conn_io *io = conn_io(s, c);
+    if (!io) {
+        return;
+    }
+    buf_put(&io->fragments, text.p, text.n);
+    if (!buf_ok(&io->fragments)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return;
+    }
+    if (f->fin) {
+        session_message(s, c, span_of(io->fragments.data, io->fragments.len));
+        buf_deinit(&io->fragments);
+    }
+}
+
+static void session_frame(struct shard *s, struct conn *c, const struct ws_frame *f)
+{
+    metrics_inc(s->metrics, METRIC_WS_FRAMES_IN);
+    switch (f->opcode) {
+    case WS_TEXT:
+    case WS_BINARY:
+        if (c->state == CONN_WS) {
+            session_data(s, c, f);
+        }
+        break;
+    case WS_PING:
+        if (c->state == CONN_WS) {
+            buf_clear(&s->text);
+            ws_put_frame(&s->text, WS_PONG, span_of(f->payload, f->len), NULL);
+            if (buf_ok(&s->text)) {
+                conn_push_bytes(s, c, span_of(s->text.data, s->text.len));
+            }
+        }
+        break;
+    case WS_CLOSE:
+        session_on_close(s, c, f->close_code);
+        break;
+    default:
+        break;
+    }
+}
+
+size_t session_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
+{
+    size_t used = 0;
+    while (used < n && ((c->state == CONN_WS && c->holds == 0) || c->state == CONN_WS_CLOSING)) {
+        struct ws_frame f;
+        enum ws_result r = ws_decode(&c->ws, p + used, n - used, &f);
+        if (r == WS_MORE) {
+            break;
+        }
+        if (r == WS_FRAME) {
+            used += f.consumed;
+            session_frame(s, c, &f);
+            continue;
+        }
+        if (r == WS_ERROR && c->state == CONN_WS) {
+            session_refuse(s, c, f.close_code, f.reason.p ? (const char *)f.reason.p : "");
+        } else {
+            conn_finish(s, c);
+        }
+        return n;
+    }
+    return used;
+}
+
+void session_timer(struct shard *s, struct conn *c)
+{
+    if (c->state == CONN_WS_CLOSING) {
+        conn_kill(s, c);
+        return;
+    }
+    if (c->user == 0) {
+        if (c->holds & HOLD_AUTH) {
+            conn_arm(s, c, s->cfg.auth_timeout_ms);
+            return;
+        }
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_TIMEOUT);
+        session_close(s, c, WS_CLOSE_AUTH_TIMEOUT, "not signed in in time");
+        return;
+    }
+    if (c->flags & CONN_SLOW) {
+        metrics_inc(s->metrics, METRIC_SLOW_CONSUMERS_CLOSED);
+        session_close(s, c, WS_CLOSE_TRY_LATER, "too slow");
+        return;
+    }
+    if (c->holds & (HOLD_AUTH | HOLD_LOOKUP | HOLD_INFLIGHT)) {
+        c->seen_s = (uint32_t)(s->now_ms / 1000); /* it is we who do not listen */
+    }
+    uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
+    if (silent >= s->cfg.dead_after_ms && (c->flags & CONN_PINGED)) {
+        session_close(s, c, WS_CLOSE_GOING_AWAY, "no sign of life");
+        return;
+    }
+    if (silent >= s->cfg.ping_after_ms && !(c->flags & CONN_PINGED)) {
+        c->flags |= CONN_PINGED;
+        buf_clear(&s->text);
+        ws_put_frame(&s->text, WS_PING, span_of(NULL, 0), NULL);
+        if (!buf_ok(&s->text) || !conn_push_bytes(s, c, span_of(s->text.data, s->text.len))) {
+            return;
+        }
+    }
+    session_alive(s, c);
+}
+
+/* ---- Live frames ---- */
+
+void session_mark_slow(struct shard *s, struct conn *c)
+{
+    if (!(c->flags & CONN_LIVE)) {
+        return;
+    }
+    session_set_live(s, c, false);
+    c->flags &= (uint16_t)~CONN_RESUMING;
+    c->flags |= CONN_SLOW;
+    metrics_inc(s->metrics, METRIC_SLOW_CONSUMERS);
+    conn_touch(s, c);
+    conn_arm(s, c, s->cfg.slow_timeout_ms);
+}
+
+void session_deliver(struct shard *s, struct conn *c, struct frame *f)
+{
+    /* The pages of a resume are in the queue as well: they must not cause the next one. */
+    uint32_t factor = c->flags & CONN_RESUMING ? RESUME_FACTOR : 1;
+    if (c->out_bytes + f->len > factor * s->cfg.queue_bytes_max ||
+        c->out_frames >= factor * s->cfg.queue_frames_max) {
+        metrics_inc(s->metrics, METRIC_BOUND_OUTPUT);
+        metrics_inc(s->metrics, METRIC_DELIVERIES_DROPPED);
+        session_mark_slow(s, c);
+        return;
+    }
+    metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    (void)conn_push(s, c, f);
+}
+
+void session_drained(struct shard *s, struct conn *c)
+{
+    if (!(c->flags & CONN_SLOW)) {
+        return;
+    }
+    c->flags &= (uint16_t)~CONN_SLOW;
+    metrics_inc(s->metrics, METRIC_RESYNCS);
+    wire_put_resync(session_frame_begin(s));
+    if (session_frame_end(s, c)) {
+        session_alive(s, c);
+    }
+}
+
+void session_reconnect(struct shard *s, struct conn *c, uint32_t delay_ms)
+{
+    wire_put_reconnect(session_frame_begin(s), delay_ms);
+    session_frame_end(s, c);
+}

@@ -1,0 +1,62 @@
+/*
+ * WebSocket sessions: handshake, signing in, frames in, and the live frames out. The events that a
+ * client sends are handled in session_events.c.
+ *
+ * Signing in: with the upgrade (query or subprotocol) or by the first frame, in time. Sends of a
+ * session keep their order: a frame that has to wait (an unknown name, a look-up of a token) holds
+ * everything behind it, and so does a session with too many unanswered sends.
+ */
+#ifndef CONFAB_GATEWAY_SESSION_H
+#define CONFAB_GATEWAY_SESSION_H
+
+#include <stdbool.h>
+
+#include "gateway/conn.h"
+#include "gateway/link.h"
+#include "proto/wire.h"
+
+/*
+ * The connection's request asks for /ws. Answers with 101 or an error, or starts the look-up of its
+ * token, after which the request comes again with the result in http_state.
+ */
+void session_upgrade(struct shard *s, struct conn *c, const struct http_request *req);
+
+/* Bytes from a WebSocket peer; returns how many are done with. */
+size_t session_input(struct shard *s, struct conn *c, uint8_t *p, size_t n);
+void session_timer(struct shard *s, struct conn *c);
+
+/* Signs the session in: index, hello. */
+void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device);
+/* Takes it out of the index, when it dies. */
+void session_closed(struct shard *s, struct conn *c);
+/* Sends a close frame; no further input is processed. */
+void session_close(struct shard *s, struct conn *c, uint16_t code, const char *why);
+
+/* First session of the user on this shard, NULL for none; and the next one. */
+struct conn *session_of_user(struct shard *s, uint64_t user);
+struct conn *session_next(struct shard *s, const struct conn *c);
+
+/* Sets its timer to watch for signs of life. */
+void session_alive(struct shard *s, struct conn *c);
+/* Whether live frames go to it. */
+void session_set_live(struct shard *s, struct conn *c, bool live);
+/* A live frame: queued, or, when the queue is full, dropped and the session marked slow. */
+void session_deliver(struct shard *s, struct conn *c, struct frame *f);
+/* Frames were lost on the way to it: no further live ones, `resync` once its queue is empty. */
+void session_mark_slow(struct shard *s, struct conn *c);
+/* Its output is written: sends `resync` if that is due. */
+void session_drained(struct shard *s, struct conn *c);
+
+/* Text frames to one session. Begin appends to the shard's buffer, end queues it. */
+struct buf *session_frame_begin(struct shard *s);
+bool session_frame_end(struct shard *s, struct conn *c);
+void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                        const char *field, struct span ref, struct span cmid);
+
+/* One whole text message (session_events.c). */
+void session_message(struct shard *s, struct conn *c, struct span text);
+
+/* Drain: tells it to come back elsewhere. */
+void session_reconnect(struct shard *s, struct conn *c, uint32_t delay_ms);
+
+#endif

@@ -1,0 +1,344 @@
+/*
+ * What clients send over the socket (docs/api/socket.md), and the answers. A send becomes a command
+ * to the owner of its conversation; the answer comes back in the order of that conversation's
+ * frames.
+ */
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+#define EVENT_SEND       "send_message"
+#define EVENT_SEND_GROUP "send_group_message"
+#define EVENT_ACK        "ack"
+#define EVENT_RESUME     "resume"
+
+static void on_send_done(struct shard *s, struct command_sink *sink, struct command *cmd);
+static void on_ack_done(struct shard *s, struct command_sink *sink, struct command *cmd);
+
+/* Which event a command answers is told by its sink; they hold nothing else. */
+static struct command_sink send_sink = {.on_done = on_send_done};
+static struct command_sink group_sink = {.on_done = on_send_done};
+static struct command_sink ack_sink = {.on_done = on_ack_done};
+
+static struct span sink_event(const struct command_sink *sink)
+{
+    return span_str(sink == &group_sink ? EVENT_SEND_GROUP
+                    : sink == &ack_sink ? EVENT_ACK
+                                        : EVENT_SEND);
+}
+
+/* ---- Commands of a session ---- */
+
+static void session_submit(struct shard *s, struct conn *c, struct command *cmd)
+{
+    struct command_sink *sink = cmd->context;
+    enum confab_err err = link_request(s, cmd);
+    if (err) {
+        session_send_error(s, c, err, NULL, NULL, sink_event(sink), cmd->in.cmid);
+        command_free(cmd);
+        return;
+    }
+    if (++c->inflight >= s->cfg.inflight_max) {
+        conn_hold(s, c, HOLD_INFLIGHT);
+    }
+}
+
+/* The session that waits for a command, NULL when it is gone or closing. */
+static struct conn *session_settle(struct shard *s, const struct command *cmd)
+{
+    struct conn *c = conn_of_id(s, cmd->origin);
+    if (!c || c->state != CONN_WS) {
+        return NULL;
+    }
+    c->inflight--;
+    if ((c->holds & HOLD_INFLIGHT) && c->inflight < s->cfg.inflight_max) {
+        conn_release(s, c, HOLD_INFLIGHT);
+    }
+    return c;
+}
+
+static void on_send_done(struct shard *s, struct command_sink *sink, struct command *cmd)
+{
+    struct conn *c = session_settle(s, cmd);
+    if (c && cmd->err) {
+        session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink), cmd->in.cmid);
+    } else if (c) {
+        struct wire_sent m = {
+            .client_msg_id = cmd->in.cmid,
+            .message_id = cmd->ret_id,
+            .conv = cmd->ret_conv,
+            .seq = cmd->ret_seq,
+            .sent_at_ms = message_id_time_ms(cmd->ret_id),
+            .duplicate = cmd->duplicate,
+        };
+        metrics_observe(s->metrics, METRIC_H_ACCEPT, s->now_ns - cmd->begun_ns);
+        wire_put_ack(session_frame_begin(s), &m);
+        session_frame_end(s, c);
+    }
+    command_free(cmd);
+}
+
+static void on_ack_done(struct shard *s, struct command_sink *sink, struct command *cmd)
+{
+    struct conn *c = session_settle(s, cmd);
+    if (c && cmd->err) {
+        session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink),
+                           span_of(NULL, 0));
+    }
+    command_free(cmd);
+}
+
+static struct command *session_command(struct shard *s, struct conn *c, enum command_type type,
+                                       struct command_sink *sink)
+{
+    struct command *cmd = command_new(type);
+    if (cmd) {
+        cmd->actor = c->user;
+        cmd->origin = conn_id(s, c);
+        cmd->context = sink;
+        cmd->begun_ns = s->now_ns;
+    }
+    return cmd;
+}
+
+/* ---- Sends ---- */
+
+static enum confab_err send_fill(struct shard *s, struct command *cmd, const struct wire_send *m)
+{
+    struct buf mentions = {0};
+    char made[32];
+    struct span cmid = m->client_msg_id;
+    if (cmid.n == 0) {
+        /* The short form has none; nobody can repeat this one. */
+        struct conv_id id = {random_u64(s->deps.random), random_u64(s->deps.random)};
+        conv_id_text(id, made);
+        cmid = span_of(made, sizeof(made));
+    }
+    for (uint32_t i = 0; i < m->nmentions; i++) {
+        buf_put_varint(&mentions, m->mentions[i]);
+    }
+    cmd->in.kind = EVENT_MESSAGE;
+    cmd->in.type = MESSAGE_TEXT;
+    cmd->in.target_id = m->reply_to;
+    cmd->conv = m->conv;
+    cmd->fresh = m->fresh;
+    enum confab_err err = command_set_span(cmd, &cmd->in.text, m->content);
+    if (!err) {
+        err = command_set_span(cmd, &cmd->in.cmid, cmid);
+    }
+    if (!err && mentions.len > 0) {
+        err = command_set_span(cmd, &cmd->in.mentions, span_of(mentions.data, mentions.len));
+    }
+    if (!buf_ok(&mentions)) {
+        err = CONFAB_NOMEM;
+    }
+    buf_deinit(&mentions);
+    return err;
+}
+
+static void on_to_found(struct shard *s, struct user_lookup *l)
+{
+    struct command *cmd = l->arg;
+    struct command_sink *sink = cmd->context;
+    struct conn *c = conn_of_id(s, l->conn);
+    if (!c || c->state != CONN_WS) {
+        command_free(cmd);
+        return;
+    }
+    if (l->err) {
+        session_send_error(s, c, l->err, l->err == CONFAB_NOT_FOUND ? "no such user" : NULL, "to",
+                           sink_event(sink), cmd->in.cmid);
+        command_free(cmd);
+    } else {
+        cmd->peer = l->ids[0];
+        session_submit(s, c, cmd);
+    }
+    conn_release(s, c, HOLD_LOOKUP);
+}
+
+static void on_to_dropped(struct shard *s, struct user_lookup *l)
+{
+    (void)s;
+    command_free(l->arg);
+}
+
+/* Everything of this session waits until the name is known: its sends keep their order. */
+static enum confab_err send_lookup(struct shard *s, struct conn *c, struct command *cmd,
+                                   struct span to)
+{
+    struct user_lookup *l = user_lookup_new(1);
+    enum confab_err err = l ? user_lookup_add(l, to) : CONFAB_NOMEM;
+    if (err) {
+        user_lookup_free(l);
+        return err;
+    }
+    l->arg = cmd;
+    l->conn = conn_id(s, c);
+    l->done = on_to_found;
+    l->drop = on_to_dropped;
+    conn_hold(s, c, HOLD_LOOKUP);
+    user_lookup_run(s, l);
+    return CONFAB_OK;
+}
+
+static void session_send(struct shard *s, struct conn *c, const struct wire_client_msg *msg)
+{
+    const struct wire_send *m = &msg->u.send;
+    struct command_sink *sink = m->group ? &group_sink : &send_sink;
+    struct span ref = sink_event(sink);
+    if (!span_is(m->type, "text")) {
+        session_send_error(s, c, CONFAB_INVALID, "unknown type", "type", ref, m->client_msg_id);
+        return;
+    }
+    struct command *cmd = session_command(s, c, COMMAND_EVENT, sink);
+    enum confab_err err = cmd ? send_fill(s, cmd, m) : CONFAB_NOMEM;
+    const char *field = NULL;
+    if (!err && m->to.n > 0) {
+        switch (users_find(s, m->to, &cmd->peer)) {
+        case USER_HERE:
+            break;
+        case USER_ABSENT:
+            err = CONFAB_NOT_FOUND;
+            field = "to";
+            break;
+        case USER_ASK:
+            err = send_lookup(s, c, cmd, m->to);
+            if (!err) {
+                return;
+            }
+            field = "to";
+            break;
+        }
+    }
+    if (err) {
+        session_send_error(s, c, err, field && err == CONFAB_NOT_FOUND ? "no such user" : NULL,
+                           field, ref, m->client_msg_id);
+        command_free(cmd);
+        return;
+    }
+    session_submit(s, c, cmd);
+}
+
+static void session_ack(struct shard *s, struct conn *c, const struct wire_ack *m)
+{
+    struct command *cmd = session_command(s, c, COMMAND_ACK, &ack_sink);
+    if (!cmd) {
+        session_send_error(s, c, CONFAB_NOMEM, NULL, NULL, span_str(EVENT_ACK), span_of(NULL, 0));
+        return;
+    }
+    cmd->in.target_id = m->message_id;
+    cmd->conv = m->conv;
+    cmd->to_seq = m->seq;
+    cmd->ack_read = m->status == WIRE_READ;
+    metrics_inc(s->metrics, METRIC_ACKS);
+    session_submit(s, c, cmd);
+}
+
+/* ---- Signing in by frame ---- */
+
+static void session_auth_result(struct shard *s, struct conn *c, enum confab_err err, uint64_t user,
+                                uint64_t device)
+{
+    uint64_t expect = c->io ? c->io->http.expect_user : 0;
+    if (!err && expect != 0 && expect != user) {
+        err = CONFAB_UNAUTHENTICATED;
+    }
+    if (err == CONFAB_UNAUTHENTICATED) {
+        session_close(s, c, WS_CLOSE_TOKEN, "the token was refused");
+    } else if (err) {
+        session_send_error(s, c, err, NULL, NULL, span_str("auth"), span_of(NULL, 0));
+        session_close(s, c, WS_CLOSE_TRY_LATER, "try again later");
+    } else {
+        session_open(s, c, user, device);
+    }
+}
+
+static void session_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t user,
+                            uint64_t device)
+{
+    struct conn *c = conn_of_id(s, id);
+    if (c && c->state == CONN_WS && c->user == 0) {
+        session_auth_result(s, c, err, user, device);
+        if (c->state != CONN_DEAD) {
+            conn_release(s, c, HOLD_AUTH);
+        }
+    }
+}
+
+static void session_auth(struct shard *s, struct conn *c, struct span token)
+{
+    uint64_t user = 0;
+    uint64_t device = 0;
+    enum confab_err err = auth_token(s, token, conn_id(s, c), session_on_auth, &user, &device);
+    if (err == CONFAB_AGAIN) {
+        conn_hold(s, c, HOLD_AUTH);
+    } else {
+        session_auth_result(s, c, err, user, device);
+    }
+}
+
+/* ---- Messages ---- */
+
+/* Counts towards the bound that closes the session. */
+static void bad_frame(struct shard *s, struct conn *c)
+{
+    if (c->state == CONN_WS && ++c->bad_frames >= s->cfg.bad_frames_max) {
+        session_close(s, c, WS_CLOSE_BAD_JSON, "too many bad frames");
+    }
+}
+
+static void message_before_auth(struct shard *s, struct conn *c, const struct wire_client_msg *msg)
+{
+    if (msg->event == WIRE_C_AUTH) {
+        session_auth(s, c, msg->u.token);
+        return;
+    }
+    session_send_error(s, c, CONFAB_UNAUTHENTICATED, NULL, NULL, msg->name, span_of(NULL, 0));
+    bad_frame(s, c);
+}
+
+void session_message(struct shard *s, struct conn *c, struct span text)
+{
+    struct wire_client_msg msg;
+    struct wire_error e;
+    scratch_reset(&s->scratch);
+    if (wire_parse_client(text, &s->scratch, &msg, &e)) {
+        metrics_inc(s->metrics, metrics_of_error(e.code));
+        wire_put_parse_error(session_frame_begin(s), &e);
+        if (session_frame_end(s, c) && (e.malformed || c->user == 0)) {
+            bad_frame(s, c);
+        }
+        return;
+    }
+    if (msg.short_form) {
+        c->flags |= CONN_SHORT;
+    }
+    if (c->user == 0) {
+        message_before_auth(s, c, &msg);
+        return;
+    }
+    enum confab_err err;
+    switch (msg.event) {
+    case WIRE_C_AUTH:
+        session_send_error(s, c, CONFAB_CONFLICT, "signed in already", NULL, span_str("auth"),
+                           span_of(NULL, 0));
+        break;
+    case WIRE_C_SEND:
+        session_send(s, c, &msg);
+        break;
+    case WIRE_C_ACK:
+        session_ack(s, c, &msg.u.ack);
+        break;
+    case WIRE_C_HEARTBEAT:
+        wire_put_heartbeat(session_frame_begin(s));
+        session_frame_end(s, c);
+        break;
+    case WIRE_C_RESUME:
+        err = resume_begin(s, c, &msg.u.resume);
+        if (err) {
+            session_send_error(s, c, err, NULL, NULL, span_str(EVENT_RESUME), span_of(NULL, 0));
+        }
+        break;
+    case WIRE_C_NONE:
+        break;
+    }
+}

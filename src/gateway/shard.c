@@ -1,0 +1,341 @@
+/* The shard's life and its turn. */
+#include "gateway/shard.h"
+
+#include <stdlib.h>
+
+#include "gateway/api.h"
+#include "gateway/http.h"
+#include "gateway/internal.h"
+#include "gateway/session.h"
+
+#define EVENTS_PER_TURN 512
+#define DRAIN_STEP_MS   50U
+
+enum drain_state { DRAIN_NO = 0, DRAIN_ASKED };
+
+void shard_config_defaults(struct shard_config *cfg)
+{
+    *cfg = (struct shard_config){
+        .shards = 1,
+        .connections_max = 1U << 20,
+        .request_bytes_max = 65536,
+        .response_bytes_max = 1U << 20,
+        .frame_bytes_max = WIRE_FRAME_MAX,
+        .queue_bytes_max = 256U * 1024U,
+        .queue_frames_max = 1024,
+        .inflight_max = 64,
+        .bad_frames_max = 8,
+        .header_timeout_ms = 10000,
+        .body_timeout_ms = 30000,
+        .idle_timeout_ms = 60000,
+        .auth_timeout_ms = 10000,
+        .write_timeout_ms = 10000,
+        .slow_timeout_ms = 30000,
+        .heartbeat_ms = 30000,
+        .ping_after_ms = 45000,
+        .dead_after_ms = 90000,
+        .users_cache = 65536,
+        .tokens_cache = 65536,
+        .devices_max = 100,
+        .password_jobs_max = 256,
+        .directory_calls_max = 4096,
+        .resumes_max = 16,
+        .resumes_waiting_max = 65536,
+        .resume_page = 50,
+        .resume_events = 100,
+        .resume_events_first = 20,
+        .link_credits = 4096,
+        .link_deliveries = 8192,
+        .link_behind_max = 256,
+        .fanout_chunk = 512,
+        .fanout_turn = 16384,
+        .fanouts_max = 1024,
+        .receipt_members_max = 100,
+        .drain_spread_ms = 5000,
+    };
+    engine_config_defaults(&cfg->engine);
+}
+
+static bool config_ok(const struct shard_config *c)
+{
+    return c->shards > 0 && c->shards <= SHARDS_MAX && c->shard < c->shards &&
+           c->connections_max > 0 && c->connections_max <= (1U << 24) && c->inflight_max > 0 &&
+           c->inflight_max <= UINT16_MAX / 2 && c->bad_frames_max > 0 &&
+           c->bad_frames_max <= UINT8_MAX && c->queue_frames_max > 0 &&
+           c->queue_frames_max <= UINT16_MAX / 8 && c->queue_bytes_max > 0 &&
+           c->queue_bytes_max <= (1U << 28) && c->resumes_max > 0 && c->resume_page > 0 &&
+           c->link_credits > 0 && c->link_deliveries > 0 && c->fanout_chunk > 0 &&
+           c->fanout_turn > 0 && c->fanouts_max > 0 && c->ping_after_ms < c->dead_after_ms &&
+           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26);
+}
+
+static void shard_read_time(struct shard *s)
+{
+    s->now_ns = clock_mono_ns(s->deps.clock);
+    s->now_ms = s->now_ns / 1000000;
+    s->wall_ms = clock_wall_ms(s->deps.clock);
+}
+
+enum confab_err shard_new(const struct shard_config *cfg, const struct shard_deps *deps,
+                          struct shard **ret)
+{
+    if (!config_ok(cfg)) {
+        return CONFAB_INVALID;
+    }
+    struct shard *s = calloc(1, sizeof(*s));
+    if (!s) {
+        return CONFAB_NOMEM;
+    }
+    s->cfg = *cfg;
+    s->deps = *deps;
+    s->cfg.engine.shard = cfg->shard;
+    s->cfg.engine.shards = cfg->shards;
+    s->metrics = deps->metrics;
+    s->host.ops = &shard_host_ops;
+    mpsc_init(&s->inbox);
+    list_init(&s->away);
+    list_init(&s->calls);
+    resumes_init(s);
+    shard_read_time(s);
+    u64map_init(&s->sessions, random_u64(deps->random));
+    users_init(s);
+    tokens_init(s);
+    enum confab_err err = conns_init(s);
+    if (!err) {
+        err = fanouts_init(s);
+    }
+    void *scratch = malloc(SCRATCH_BYTES);
+    scratch_init(&s->scratch, scratch, SCRATCH_BYTES);
+    if (!err && !scratch) {
+        err = CONFAB_NOMEM;
+    }
+    if (!err) {
+        err = engine_new(&s->cfg.engine, &s->host, deps->engine_shared, deps->log, deps->store,
+                         deps->directory, deps->clock, deps->metrics, &s->engine);
+    }
+    if (err) {
+        shard_free(s);
+        return err;
+    }
+    *ret = s;
+    return CONFAB_OK;
+}
+
+enum confab_err shard_connect(struct shard *const *shards, uint16_t n)
+{
+    return links_connect(shards, n);
+}
+
+void shard_free(struct shard *s)
+{
+    if (!s) {
+        return;
+    }
+    async_drop_all(s);
+    conns_deinit(s);
+    engine_free(s->engine);
+    links_deinit(s);
+    fanouts_deinit(s);
+    resumes_deinit(s);
+    api_calls_drop(s);
+    users_deinit(s);
+    tokens_deinit(s);
+    u64map_deinit(&s->sessions);
+    buf_deinit(&s->text);
+    free(s->scratch.p);
+    free(s);
+}
+
+struct engine *shard_engine(struct shard *s)
+{
+    return s->engine;
+}
+
+void shard_wake(struct shard *s)
+{
+    /* One system call for any number of wakes between two polls. */
+    if (!atomic_exchange_explicit(&s->woken, true, memory_order_acq_rel)) {
+        s->deps.net->ops->wake(s->deps.net);
+    }
+}
+
+size_t session_id_text(uint64_t id, char out[SESSION_ID_TEXT])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < 16; i++) {
+        out[i] = digits[(id >> (60 - 4 * i)) & 15];
+    }
+    return 16;
+}
+
+/* ---- Draining ---- */
+
+void shard_drain(struct shard *s, uint32_t grace_ms)
+{
+    atomic_store_explicit(&s->drain_grace_ms, grace_ms, memory_order_relaxed);
+    atomic_store_explicit(&s->drain, DRAIN_ASKED, memory_order_release);
+    shard_wake(s);
+}
+
+bool shard_is_drained(const struct shard *s)
+{
+    return atomic_load_explicit(&s->drained, memory_order_acquire);
+}
+
+static void drain_begin(struct shard *s)
+{
+    s->draining = true;
+    s->drain_until_ms = s->now_ms + atomic_load_explicit(&s->drain_grace_ms, memory_order_relaxed);
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        struct conn *c = conn_at(s, i);
+        if (!c) {
+            continue;
+        }
+        if (c->state == CONN_WS && c->user != 0) {
+            uint64_t spread = (uint64_t)s->cfg.drain_spread_ms + 1;
+            session_reconnect(s, c, (uint32_t)random_below(s->deps.random, spread));
+        } else if (c->state == CONN_HTTP && c->holds == 0 && (!c->io || !c->io->http.begun)) {
+            conn_finish(s, c); /* between requests */
+        }
+    }
+}
+
+static void drain_close(struct shard *s)
+{
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        struct conn *c = conn_at(s, i);
+        if (c && c->state == CONN_WS) {
+            session_close(s, c, WS_CLOSE_GOING_AWAY, "the server is going away");
+        } else if (c && c->state == CONN_HTTP && !(c->holds & HOLD_CALL)) {
+            conn_finish(s, c);
+        }
+    }
+}
+
+static void drain_turn(struct shard *s)
+{
+    if (!s->draining && atomic_load_explicit(&s->drain, memory_order_acquire) == DRAIN_ASKED) {
+        drain_begin(s);
+    }
+    if (!s->draining) {
+        return;
+    }
+    if (s->now_ms >= s->drain_until_ms) {
+        drain_close(s);
+    }
+    bool done = slab_count(&s->conns) == 0 && list_is_empty(&s->calls) && s->password_jobs == 0 &&
+                s->dir_calls == 0;
+    atomic_store_explicit(&s->drained, done, memory_order_release);
+}
+
+/* ---- The turn ---- */
+
+static void on_timer(void *arg, struct wheel_timer *timer)
+{
+    struct shard *s = arg;
+    struct conn *c = CONTAINER_OF(timer, struct conn, timer);
+    switch (c->state) {
+    case CONN_HTTP:
+        http_timer(s, c);
+        break;
+    case CONN_WS:
+    case CONN_WS_CLOSING:
+        session_timer(s, c);
+        break;
+    case CONN_LINGER:
+        conn_kill(s, c);
+        break;
+    default:
+        break;
+    }
+}
+
+/* How long the poll may wait. */
+static int poll_timeout(struct shard *s, int timeout_ms)
+{
+    uint64_t limit = timeout_ms < 0 ? INT32_MAX : (uint64_t)timeout_ms;
+    if (s->busy || !mpsc_is_empty(&s->inbox)) {
+        return 0;
+    }
+    uint64_t next = wheel_next_ms(&s->wheel);
+    if (next != UINT64_MAX) {
+        limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
+    }
+    limit = MIN(limit, s->engine_next_ms);
+    if (s->draining || s->accept_more) {
+        limit = MIN(limit, DRAIN_STEP_MS);
+    }
+    return timeout_ms < 0 && limit >= INT32_MAX ? -1 : (int)MIN(limit, INT32_MAX);
+}
+
+static void turn_read(struct shard *s, int timeout_ms)
+{
+    struct net_event events[EVENTS_PER_TURN];
+    int n =
+        s->deps.net->ops->poll(s->deps.net, events, EVENTS_PER_TURN, poll_timeout(s, timeout_ms));
+    atomic_store_explicit(&s->woken, false, memory_order_release);
+    shard_read_time(s);
+    s->busy = n == EVENTS_PER_TURN;
+    drain_turn(s);
+    if (s->accept_more) {
+        conn_accept_all(s);
+    }
+    for (int i = 0; i < n; i++) {
+        if (events[i].flags & NET_ACCEPT) {
+            conn_accept_all(s);
+        } else {
+            conn_on_event(s, events[i].handle, events[i].flags);
+        }
+    }
+    /* After the input, so that what came in time counts even when the turn is late. */
+    wheel_advance(&s->wheel, s->now_ms, on_timer, s);
+    async_drain(s);
+    conns_resume(s);
+}
+
+static void publish_health(struct shard *s)
+{
+    atomic_store_explicit(&s->recovered, engine_is_recovered(s->engine), memory_order_relaxed);
+    atomic_store_explicit(&s->health, engine_health(s->engine), memory_order_relaxed);
+}
+
+uint32_t shard_turn(struct shard *s, int timeout_ms)
+{
+    /* Read, and decide what was read. */
+    turn_read(s, timeout_ms);
+    bool more = s->busy;
+    more = links_receive(s) || more;
+    /* Submit; take durable, fold; effects. */
+    engine_seal(s->engine);
+    engine_poll(s->engine);
+    s->engine_next_ms = engine_tick(s->engine);
+    links_flush(s);
+    s->busy = false;
+    more = links_receive_own(s) || more;
+    more = fanouts_run(s) || more;
+    resumes_run(s);
+    more = conns_resume(s) || more;
+    /* Write. */
+    more = conns_write(s) || more;
+    /* Free. */
+    conns_free_dead(s);
+    links_flush(s);
+    publish_health(s);
+    metrics_inc(s->metrics, METRIC_LOOP_TURNS);
+    metrics_observe(s->metrics, METRIC_H_LOOP_TURN, clock_mono_ns(s->deps.clock) - s->now_ns);
+    s->busy = s->busy || more || s->ready != SLAB_NONE || s->dead != SLAB_NONE;
+    return (uint32_t)poll_timeout(s, -1);
+}
+
+void shard_stats(const struct shard *s, struct shard_stats *ret)
+{
+    *ret = (struct shard_stats){
+        .connections = slab_count(&s->conns),
+        .sessions = s->nsessions,
+        .users = u64map_len(&s->sessions),
+        .queued_bytes = s->queued_bytes,
+        .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
+        .resumes = s->resumes.nrunning + s->resumes.nwaiting,
+        .memory_bytes = conns_bytes(s),
+    };
+}
