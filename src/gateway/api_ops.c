@@ -32,7 +32,7 @@ static const char *not_ready(struct shard *s)
         return "the server is going away";
     }
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
-        const struct shard *p = s->peers[i];
+        const struct shard *p = s->out[i].peer;
         int health = atomic_load_explicit(&p->health, memory_order_relaxed);
         if (!atomic_load_explicit(&p->recovered, memory_order_relaxed)) {
             return "recovering";

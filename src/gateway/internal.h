@@ -66,8 +66,7 @@ struct shard {
     struct resumes resumes;
     struct fanouts fanouts;
 
-    struct shard *const *peers; /* all shards, this one too */
-    struct link_out *out;
+    struct link_out *out; /* by shard, this one too */
     struct link_in *in;
 
     /* Scratch of the turn: nothing of it is kept over a return to the turn. */

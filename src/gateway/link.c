@@ -38,7 +38,6 @@ enum confab_err links_connect(struct shard *const *shards, uint16_t n)
 {
     for (uint16_t i = 0; i < n; i++) {
         struct shard *s = shards[i];
-        s->peers = shards;
         s->out = calloc(n, sizeof(*s->out));
         s->in = calloc(n, sizeof(*s->in));
         if (!s->out || !s->in) {
