@@ -370,6 +370,29 @@ static void test_local_log__inspect(void **state)
     fixture_deinit(&f);
 }
 
+static void test_local_log__zeroes_segments_when_told(void **state)
+{
+    (void)state;
+    struct fixture f = {.tag = 1};
+    random_seeded_init(&f.ids, 3);
+    CHECK(disk_sim_new(&(struct disk_sim_config){0}, &f.sim) == CONFAB_OK);
+    struct local_log_config config = {
+        .segment_bytes = SEGMENT, .lanes = 1, .zero_segments = true, .random = &f.ids.base};
+    assert_int_equal(local_log_open(&config, disk_sim_disk(f.sim), clock_system(), &f.log),
+                     CONFAB_OK);
+    f.store = local_log_store(f.log);
+    /* three segments, each zeroed, and the first one's header and mark */
+    assert_int_equal(disk_sim_calls(f.sim, DISK_OP_PWRITE), 3 + 2);
+    for (int i = 0; i < 20; i++) { /* one made while serving is not */
+        uint64_t writes = disk_sim_calls(f.sim, DISK_OP_PWRITE);
+        assert_int_equal(append(&f, 3000), CONFAB_OK);
+        assert_true(disk_sim_calls(f.sim, DISK_OP_PWRITE) <= writes + 2);
+    }
+    reopen(&f);
+    assert_int_equal(count_records(&f), 20);
+    fixture_deinit(&f);
+}
+
 static void test_local_log__newer_version_is_refused(void **state)
 {
     (void)state;
@@ -651,6 +674,7 @@ int main(void)
         cmocka_unit_test(test_local_log__failed_trim_is_sticky),
         cmocka_unit_test(test_local_log__readonly_changes_nothing),
         cmocka_unit_test(test_local_log__inspect),
+        cmocka_unit_test(test_local_log__zeroes_segments_when_told),
         cmocka_unit_test(test_local_log__newer_version_is_refused),
         cmocka_unit_test(test_local_log__flipped_bits_after_close),
         cmocka_unit_test(test_local_log__flipped_bits_after_kill),

@@ -289,8 +289,11 @@ static enum confab_err recover(struct local_log *log, struct scan *scan)
          * and its old name to come back with a power failure, it would be a damaged segment. */
         err = disk_sync_dir(log->disk);
     }
+    if (!err && !old && scan->spares.count == 0) {
+        err = log_allocate_spare(log);
+    }
     if (!err) {
-        err = make_current(log, &scan->spares, old);
+        err = make_current(log, log->spares.count > 0 ? &log->spares : &scan->spares, old);
     }
     if (!err) {
         err = clean_up(log, scan, &scan->spares, replaced);
@@ -336,7 +339,9 @@ enum confab_err local_log_open(const struct local_log_config *config, struct dis
         err = CONFAB_CORRUPT;
     }
     if (!err) {
+        log->opening = true;
         err = recover(log, &scan);
+        log->opening = false;
     }
     scan_deinit(&scan);
     if (err) {

@@ -141,6 +141,7 @@ struct local_log {
     struct clock *clock;
     struct local_log_config config;
     bool readonly;
+    bool opening;
     struct local_log_damage damage;
 
     pthread_mutex_t files_mu;

@@ -270,6 +270,19 @@ static enum confab_err rotate(struct local_log *log)
     return err;
 }
 
+/* Only before serving: it would hold up the queue. */
+static enum confab_err zero_file(struct local_log *log, struct disk_file *file)
+{
+    size_t piece = MIN(log->batch_cap, (size_t)1 << 20);
+    memset(log->batch, 0, piece);
+    enum confab_err err = CONFAB_OK;
+    for (uint64_t off = 0; !err && off < log->config.segment_bytes; off += piece) {
+        err =
+            disk_pwrite(file, log->batch, (size_t)MIN(piece, log->config.segment_bytes - off), off);
+    }
+    return err ? err : disk_sync(file);
+}
+
 enum confab_err log_allocate_spare(struct local_log *log)
 {
     char name[LOG_NAME_MAX];
@@ -281,6 +294,9 @@ enum confab_err log_allocate_spare(struct local_log *log)
         disk_open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCL, &file);
     if (!err) {
         err = disk_preallocate(file, log->config.segment_bytes);
+        if (!err && log->opening && log->config.zero_segments) {
+            err = zero_file(log, file);
+        }
         disk_close(file);
         if (err && disk_unlink(log->disk, name) != CONFAB_OK) {
             diag_warn(DIAG_LOG, "a half made spare segment stays | name=%s", name);
