@@ -1,0 +1,114 @@
+/* register, login, logout, whoami. */
+#include <string.h>
+
+#include "cli.h"
+
+#define PASSWORD_SIZE 1024
+
+static void wipe(char *p, size_t n)
+{
+    volatile char *at = p;
+    while (n-- > 0) {
+        *at++ = '\0';
+    }
+}
+
+static int sign_in(struct cli *cli, const char *username, const char *password)
+{
+    struct confab_device d;
+    if (confab_login(cli->client, username, password, cli->opt[OPT_DEVICE], &d) != CONFAB_E_OK) {
+        return cli_failed(cli, username);
+    }
+    struct profile *p = &cli->profile;
+    const char *server = cli_server(cli);
+    char kept[sizeof(p->server)];
+    if (strlen(server) >= sizeof(kept) || strlen(username) >= sizeof(p->username)) {
+        print_error("the server's address or the user's name is too long");
+        return EXIT_FAILED;
+    }
+    memcpy(kept, server, strlen(server) + 1);
+    /* Another account has other messages and positions. */
+    if (cli->signed_in && (p->user_id != d.user_id || strcmp(p->server, kept) != 0) &&
+        !profile_remove(cli)) {
+        return EXIT_FAILED;
+    }
+    memcpy(p->server, kept, strlen(kept) + 1);
+    memcpy(p->token, d.token, strlen(d.token) + 1);
+    snprintf(p->username, sizeof(p->username), "%s", username);
+    p->user_id = d.user_id;
+    if (!profile_save(cli)) {
+        return EXIT_FAILED;
+    }
+    printf("signed in as ");
+    print_word(stdout, username);
+    printf("\n");
+    return EXIT_DONE;
+}
+
+int cmd_register(struct cli *cli)
+{
+    char password[PASSWORD_SIZE];
+    struct confab_user u;
+    const char *username = cli->argv[0];
+    if (!cli_open(cli, false)) {
+        return EXIT_FAILED;
+    }
+    if (!read_password(cli, true, password, sizeof(password))) {
+        return EXIT_FAILED;
+    }
+    int code = EXIT_DONE;
+    if (confab_register(cli->client, username, password, cli->opt[OPT_DISPLAY_NAME], &u) !=
+        CONFAB_E_OK) {
+        code = cli_failed(cli, username);
+    } else {
+        printf("registered ");
+        print_word(stdout, u.username);
+        printf(", user id %llu\n", (unsigned long long)u.user_id);
+        if (!cli->opt[OPT_NO_LOGIN]) {
+            code = sign_in(cli, u.username, password);
+        }
+    }
+    wipe(password, sizeof(password));
+    return code;
+}
+
+int cmd_login(struct cli *cli)
+{
+    char password[PASSWORD_SIZE];
+    if (!cli_open(cli, false) || !read_password(cli, false, password, sizeof(password))) {
+        return EXIT_FAILED;
+    }
+    int code = sign_in(cli, cli->argv[0], password);
+    wipe(password, sizeof(password));
+    return code;
+}
+
+int cmd_logout(struct cli *cli)
+{
+    return profile_remove(cli) ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_whoami(struct cli *cli)
+{
+    struct confab_user u;
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    if (confab_user_get(cli->client, "me", &u) != CONFAB_E_OK) {
+        return cli_failed(cli, cli->profile.username);
+    }
+    if (cli->opt[OPT_JSON]) {
+        out_begin("user");
+        out_id("user_id", u.user_id);
+        out_str("username", u.username);
+        out_str("display_name", u.display_name);
+        out_str("server", cli_server(cli));
+        out_str("profile", cli->profile_name);
+        out_end();
+        return EXIT_DONE;
+    }
+    print_word(stdout, u.username);
+    printf(", user id %llu, on %s (profile %s)\n", (unsigned long long)u.user_id, cli_server(cli),
+           cli->profile_name);
+    return EXIT_DONE;
+}

@@ -1,0 +1,225 @@
+/* Groups, their members, and one's own settings of conversations and users. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* Opens, and resolves the group of the first argument. */
+static int open_group(struct cli *cli, char conv[CONFAB_CONV_SIZE])
+{
+    return cli_open(cli, true) ? resolve_group(cli, cli->argv[0], conv) : EXIT_FAILED;
+}
+
+static int open_conv(struct cli *cli, char conv[CONFAB_CONV_SIZE])
+{
+    return cli_open(cli, true) ? resolve_conv(cli, cli->argv[0], conv) : EXIT_FAILED;
+}
+
+static int result(struct cli *cli, enum confab_error error)
+{
+    return error ? cli_failed(cli, cli->argv[0]) : EXIT_DONE;
+}
+
+static const char *user_arg(const char *text)
+{
+    return text[0] == '@' ? text + 1 : text;
+}
+
+int cmd_group_create(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    size_t n = (size_t)cli->argc - 1;
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    const char **users = calloc(n + 1, sizeof(*users));
+    if (!users) {
+        return EXIT_FAILED;
+    }
+    for (size_t i = 0; i < n; i++) {
+        users[i] = user_arg(cli->argv[i + 1]);
+    }
+    enum confab_error error = confab_group_create(cli->client, cli->argv[0], users, n, conv);
+    free(users);
+    if (!error) {
+        printf("%s\n", conv);
+    }
+    return result(cli, error);
+}
+
+int cmd_group_add(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_group(cli, conv);
+    size_t n = (size_t)cli->argc - 1;
+    uint64_t *ids = calloc(n, sizeof(*ids));
+    /* All of them are known before any of them is added. */
+    for (size_t i = 0; ids && i < n && code == EXIT_DONE; i++) {
+        code = resolve_user(cli, cli->argv[i + 1], &ids[i]);
+    }
+    if (code == EXIT_DONE) {
+        code = ids ? result(cli, confab_group_add(cli->client, conv, ids, n)) : EXIT_FAILED;
+    }
+    free(ids);
+    return code;
+}
+
+static int remove_user(struct cli *cli, const char *conv, uint64_t id)
+{
+    char text[32];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)id);
+    return result(cli, confab_group_remove(cli->client, conv, text));
+}
+
+int cmd_group_remove(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_group(cli, conv);
+    for (int i = 1; i < cli->argc && code == EXIT_DONE; i++) {
+        uint64_t id;
+        code = resolve_user(cli, cli->argv[i], &id);
+        if (code == EXIT_DONE) {
+            code = remove_user(cli, conv, id);
+        }
+    }
+    return code;
+}
+
+int cmd_group_leave(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_group(cli, conv);
+    return code == EXIT_DONE ? remove_user(cli, conv, cli->profile.user_id) : code;
+}
+
+int cmd_group_rename(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_group(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_group_rename(cli->client, conv, cli->argv[1]))
+                             : code;
+}
+
+int cmd_group_role(struct cli *cli)
+{
+    static const char *const names[] = {"", "member", "admin", "owner"};
+    char conv[CONFAB_CONV_SIZE];
+    char user[32];
+    uint64_t id;
+    enum confab_role role = CONFAB_ROLE_NONE;
+    for (int i = CONFAB_ROLE_MEMBER; i <= CONFAB_ROLE_OWNER; i++) {
+        role = strcmp(cli->argv[2], names[i]) == 0 ? (enum confab_role)i : role;
+    }
+    if (role == CONFAB_ROLE_NONE) {
+        print_error("%s is not a role: owner, admin or member", cli->argv[2]);
+        return EXIT_USAGE;
+    }
+    int code = open_group(cli, conv);
+    if (code == EXIT_DONE) {
+        code = resolve_user(cli, cli->argv[1], &id);
+    }
+    if (code == EXIT_DONE) {
+        snprintf(user, sizeof(user), "%llu", (unsigned long long)id);
+        code = result(cli, confab_group_role(cli->client, conv, user, role));
+    }
+    return code;
+}
+
+static void print_member(void *arg, const struct confab_member *m)
+{
+    static const char *const roles[] = {"", "member", "admin", "owner"};
+    struct cli *cli = arg;
+    const char *name = name_of(cli, m->user_id);
+    if (cli->opt[OPT_JSON]) {
+        out_begin("member");
+        out_id("user_id", m->user_id);
+        out_str("username", name);
+        out_str("role", roles[m->role]);
+        out_end();
+        return;
+    }
+    print_word(stdout, name);
+    printf("  %s\n", roles[m->role]);
+}
+
+int cmd_members(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_group(cli, conv);
+    return code == EXIT_DONE
+               ? result(cli, confab_group_members(cli->client, conv, print_member, cli))
+               : code;
+}
+
+/* ---- One's own settings ---- */
+
+/* 30s, 15m, 8h, 7d, 2w in milliseconds; false when it is none of these. */
+static bool duration(const char *text, uint64_t *ret_ms)
+{
+    static const char units[] = "smhdw";
+    static const uint64_t seconds[] = {1, 60, 3600, 86400, 604800};
+    uint64_t v = 0;
+    size_t n = strspn(text, "0123456789");
+    const char *unit = text[n] ? strchr(units, text[n]) : NULL;
+    if (n == 0 || n > 6 || !unit || text[n + 1] != '\0') {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        v = v * 10 + (uint64_t)(text[i] - '0');
+    }
+    *ret_ms = v * seconds[unit - units] * 1000;
+    return v > 0;
+}
+
+int cmd_mute(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    uint64_t until = UINT64_MAX;
+    if (cli->opt[OPT_UNTIL]) {
+        uint64_t ms;
+        if (!duration(cli->opt[OPT_UNTIL], &ms)) {
+            print_error("--for wants a time such as 30m, 8h or 7d, not %s", cli->opt[OPT_UNTIL]);
+            return EXIT_USAGE;
+        }
+        until = confab_now_ms() + ms;
+    }
+    int code = open_conv(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_mute(cli->client, conv, until)) : code;
+}
+
+int cmd_unmute(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_conv(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_mute(cli->client, conv, 0)) : code;
+}
+
+int cmd_pin(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_conv(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_pin(cli->client, conv, true)) : code;
+}
+
+int cmd_unpin(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    int code = open_conv(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_pin(cli->client, conv, false)) : code;
+}
+
+int cmd_block(struct cli *cli)
+{
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    return result(cli, confab_block(cli->client, user_arg(cli->argv[0]), true));
+}
+
+int cmd_unblock(struct cli *cli)
+{
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    return result(cli, confab_block(cli->client, user_arg(cli->argv[0]), false));
+}

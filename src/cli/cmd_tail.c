@@ -1,0 +1,263 @@
+/* tail and conversations: what comes over the socket. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+struct tail {
+    struct cli *cli;
+    struct state_file file;
+    char conv[CONFAB_CONV_SIZE]; /* empty: all */
+    bool json;
+    bool ids;
+    bool begun; /* what comes first is new: nothing before is to be shown */
+    bool told;
+    uint64_t left; /* messages until the end */
+    bool broken;   /* standard output is gone */
+};
+
+static bool wanted(const struct tail *t, const char *conv, enum confab_source source)
+{
+    if (t->conv[0] && strcmp(t->conv, conv) != 0) {
+        return false;
+    }
+    return t->left > 0 && (t->begun || source != CONFAB_FIRST);
+}
+
+static void printed(struct tail *t)
+{
+    /* Each line at once, and a reader that went away ends it. */
+    if (fflush(stdout) != 0) {
+        t->broken = true;
+    }
+}
+
+static void on_message(void *arg, const struct confab_message *m)
+{
+    struct tail *t = arg;
+    if (!wanted(t, m->conv, m->source)) {
+        return;
+    }
+    t->left--;
+    if (t->json) {
+        out_message(m);
+    } else {
+        print_message(t->cli, m, t->conv[0] == '\0', t->ids);
+    }
+    printed(t);
+}
+
+static void on_event(void *arg, const struct confab_event *e)
+{
+    struct tail *t = arg;
+    if (e->name.p) {
+        conv_note(t->cli, e->conv, e->conv_kind, e->name, 0);
+    }
+    if (e->conv_kind == CONFAB_CONV_DIRECT) {
+        for (size_t i = 0; i < e->nmembers; i++) {
+            if (e->members[i].user_id != t->cli->profile.user_id) {
+                conv_note(t->cli, e->conv, e->conv_kind, (struct confab_text){NULL, 0},
+                          e->members[i].user_id);
+            }
+        }
+    }
+    if (!wanted(t, e->conv, e->source)) {
+        return;
+    }
+    if (t->json) {
+        out_event(e);
+    } else {
+        print_event(t->cli, e, t->conv[0] == '\0');
+    }
+    printed(t);
+}
+
+static void on_conversation(void *arg, const struct confab_conversation *c)
+{
+    struct tail *t = arg;
+    if (!c->left) {
+        conv_note(t->cli, c->conv, c->kind, c->name, c->with);
+    }
+}
+
+static void on_gap(void *arg, const struct confab_gap *gap)
+{
+    (void)arg;
+    print_error("%s: %" PRIu64 " to %" PRIu64 " are not available", gap->conv, gap->from_seq,
+                gap->to_seq);
+}
+
+static void on_state(void *arg, const struct confab_status *status)
+{
+    struct tail *t = arg;
+    if (status->state == CONFAB_STATE_WAITING && status->error) {
+        print_error("%s; trying again", confab_error_text(status->error));
+        t->told = true;
+    } else if (status->state == CONFAB_STATE_LIVE && t->told) {
+        print_error("connected again");
+        t->told = false;
+    }
+}
+
+static void on_caught_up(void *arg)
+{
+    struct tail *t = arg;
+    if (!t->begun) {
+        fprintf(stderr, "confab: following\n");
+    }
+    t->begun = true;
+}
+
+static enum confab_error on_save(void *arg, const void *data, size_t n)
+{
+    struct tail *t = arg;
+    return state_save(&t->file, data, n);
+}
+
+static enum confab_error follow(struct tail *t, struct confab_options *o)
+{
+    struct confab_client *c;
+    enum confab_error error = confab_client_new(o, &c);
+    if (error) {
+        return error;
+    }
+    confab_client_start(c);
+    while (!error && t->left > 0 && !t->broken && !cli_interrupted()) {
+        error = confab_client_run(c, -1);
+    }
+    confab_client_stop(c);
+    (void)confab_client_run(c, 0);
+    confab_client_free(c);
+    return error;
+}
+
+int cmd_tail(struct cli *cli)
+{
+    uint64_t count = UINT64_MAX;
+    if (!args_number(cli, OPT_COUNT, 1, INT64_MAX, &count)) {
+        return EXIT_USAGE;
+    }
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    struct tail *t = calloc(1, sizeof(*t));
+    if (!t) {
+        return EXIT_FAILED;
+    }
+    t->cli = cli;
+    t->left = count;
+    t->json = cli->opt[OPT_JSON] != NULL;
+    t->ids = cli->opt[OPT_IDS] != NULL;
+    name_set(cli, cli->profile.user_id, cli->profile.username, strlen(cli->profile.username));
+    int code = cli->argc > 0 ? resolve_conv(cli, cli->argv[0], t->conv) : EXIT_DONE;
+    bool keep = cli->opt[OPT_CONTINUE] != NULL;
+    if (code == EXIT_DONE && keep && !state_open(cli, "tail", false, &t->file)) {
+        code = EXIT_FAILED;
+        keep = false;
+    }
+    if (code == EXIT_DONE) {
+        struct confab_options o;
+        cli_catch_signals();
+        cli_options_fill(cli, &o);
+        o.arg = t;
+        o.handlers = (struct confab_handlers){
+            .on_message = on_message,
+            .on_event = on_event,
+            .on_conversation = on_conversation,
+            .on_gap = on_gap,
+            .on_state = on_state,
+            .on_caught_up = on_caught_up,
+        };
+        if (keep) {
+            o.state = t->file.data;
+            o.state_len = t->file.len;
+            o.save = on_save;
+            t->begun = t->file.data != NULL;
+        }
+        enum confab_error error = follow(t, &o);
+        if (error) {
+            print_error("%s", confab_error_text(error));
+            code = cli_exit_code(error);
+        }
+    }
+    if (keep) {
+        state_close(&t->file);
+    }
+    free(t);
+    return code;
+}
+
+/* ---- conversations ---- */
+
+struct entry {
+    char conv[CONFAB_CONV_SIZE];
+    uint64_t unread;
+    uint64_t last_ms;
+    bool muted;
+    bool pinned;
+};
+struct listing {
+    struct cli *cli;
+    struct entry *list;
+    size_t n;
+    bool failed;
+};
+
+static void list_one(void *arg, const struct confab_conversation *c)
+{
+    struct listing *l = arg;
+    if (c->kind == CONFAB_CONV_SELF) {
+        return;
+    }
+    if (l->cli->opt[OPT_JSON]) {
+        out_conversation(c);
+        return;
+    }
+    struct entry *more = realloc(l->list, (l->n + 1) * sizeof(*more));
+    if (!more) {
+        l->failed = true;
+        return;
+    }
+    l->list = more;
+    struct entry *e = &more[l->n++];
+    memcpy(e->conv, c->conv, sizeof(e->conv));
+    e->unread = c->unread;
+    e->last_ms = c->last_message_ms;
+    e->muted = c->muted;
+    e->pinned = c->pinned;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const struct entry *x = a;
+    const struct entry *y = b;
+    if (x->pinned != y->pinned) {
+        return x->pinned ? -1 : 1;
+    }
+    return x->last_ms > y->last_ms ? -1 : x->last_ms < y->last_ms;
+}
+
+int cmd_conversations(struct cli *cli)
+{
+    struct listing l = {.cli = cli};
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    int code = cli_snapshot(cli, list_one, &l);
+    if (code == EXIT_DONE && l.n > 0) {
+        qsort(l.list, l.n, sizeof(*l.list), by_time);
+    }
+    for (size_t i = 0; i < l.n && code == EXIT_DONE; i++) {
+        const struct entry *e = &l.list[i];
+        char time[CONFAB_TIME_SIZE] = "-";
+        if (e->last_ms) {
+            confab_time_local(e->last_ms, time);
+        }
+        printf("%s  %-19s  %3" PRIu64 " unread  ", e->conv, time, e->unread);
+        print_word(stdout, conv_label(cli, e->conv));
+        printf("%s%s\n", e->pinned ? " (pinned)" : "", e->muted ? " (muted)" : "");
+    }
+    free(l.list);
+    return l.failed ? EXIT_FAILED : code;
+}

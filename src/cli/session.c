@@ -1,0 +1,163 @@
+/* Clients for the commands: from the options and the profile, and what their failures mean here. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define SNAPSHOT_MS 30000U
+
+static volatile sig_atomic_t interrupted;
+
+static void on_signal(int sig)
+{
+    (void)sig;
+    interrupted = 1;
+}
+
+bool cli_interrupted(void)
+{
+    return interrupted != 0;
+}
+
+void cli_catch_signals(void)
+{
+    struct sigaction sa;
+    memset(&sa, 0, sizeof(sa));
+    sa.sa_handler = on_signal; /* without SA_RESTART: waits end */
+    sigaction(SIGINT, &sa, NULL);
+    sigaction(SIGTERM, &sa, NULL);
+    sigaction(SIGHUP, &sa, NULL);
+}
+
+const char *cli_server(struct cli *cli)
+{
+    const char *env = getenv("CONFAB_SERVER");
+    if (cli->opt[OPT_SERVER]) {
+        return cli->opt[OPT_SERVER];
+    }
+    if (env && env[0]) {
+        return env;
+    }
+    return cli->profile.server[0] ? cli->profile.server : "http://127.0.0.1:8008";
+}
+
+void cli_options_fill(struct cli *cli, struct confab_options *o)
+{
+    confab_options_init(o);
+    o->server = cli_server(cli);
+    o->token = cli->signed_in ? cli->profile.token : NULL;
+    o->arg = cli;
+}
+
+bool cli_open(struct cli *cli, bool token)
+{
+    bool found = profile_load(cli);
+    if (token && !found) {
+        print_error("not signed in; `confab login USER` does that");
+        return false;
+    }
+    if (cli->client) {
+        return true;
+    }
+    struct confab_options o;
+    cli_options_fill(cli, &o);
+    o.token = token ? o.token : NULL;
+    enum confab_error error = confab_client_new(&o, &cli->client);
+    if (error == CONFAB_E_UNSUPPORTED || error == CONFAB_E_ARGUMENT) {
+        print_error("%s is not the address of a server; it looks like http://host:port", o.server);
+        return false;
+    }
+    if (error) {
+        print_error("%s", confab_error_text(error));
+        return false;
+    }
+    return true;
+}
+
+int cli_exit_code(enum confab_error error)
+{
+    switch (error) {
+    case CONFAB_E_OK:
+        return EXIT_DONE;
+    case CONFAB_E_NETWORK:
+    case CONFAB_E_TIMEOUT:
+        return EXIT_OFFLINE;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+int cli_failed(struct cli *cli, const char *what)
+{
+    struct confab_failure f;
+    confab_last_failure(cli->client, &f);
+    if (f.http_status == 0) {
+        print_error("%s: %s (%s)", what, f.message, cli_server(cli));
+    } else if (f.field[0]) {
+        print_error("%s: %s (%s)", what, f.message, f.field);
+    } else {
+        print_error("%s: %s", what, f.message);
+    }
+    if (f.error == CONFAB_E_UNAUTHENTICATED && cli->signed_in) {
+        fprintf(stderr, "`confab login` signs in again.\n");
+    }
+    return cli_exit_code(f.error);
+}
+
+/* ---- Snapshot ---- */
+
+struct snapshot {
+    struct cli *cli;
+    void (*on_conversation)(void *arg, const struct confab_conversation *c);
+    void *arg;
+    bool done;
+};
+
+static void on_conversation(void *arg, const struct confab_conversation *c)
+{
+    struct snapshot *s = arg;
+    if (c->left) {
+        return;
+    }
+    conv_note(s->cli, c->conv, c->kind, c->name, c->with);
+    if (s->on_conversation) {
+        s->on_conversation(s->arg, c);
+    }
+}
+
+static void on_caught_up(void *arg)
+{
+    ((struct snapshot *)arg)->done = true;
+}
+
+int cli_snapshot(struct cli *cli, void (*each)(void *arg, const struct confab_conversation *c),
+                 void *arg)
+{
+    struct snapshot s = {.cli = cli, .on_conversation = each, .arg = arg};
+    struct confab_options o;
+    struct confab_client *c;
+    cli_options_fill(cli, &o);
+    o.arg = &s;
+    o.flags = CONFAB_NO_DELIVERED;
+    o.handlers.on_conversation = on_conversation;
+    o.handlers.on_caught_up = on_caught_up;
+    enum confab_error error = confab_client_new(&o, &c);
+    if (!error) {
+        uint64_t end = confab_now_ms() + SNAPSHOT_MS;
+        confab_client_start(c);
+        while (!error && !s.done && !cli_interrupted() && confab_now_ms() < end) {
+            error = confab_client_run(c, 1000);
+        }
+        confab_client_stop(c);
+        if (!error) {
+            error = s.done ? confab_client_run(c, 0) : CONFAB_E_TIMEOUT;
+        }
+        confab_client_free(c);
+    }
+    if (error) {
+        print_error("the conversations cannot be had: %s (%s)", confab_error_text(error),
+                    cli_server(cli));
+    }
+    return cli_exit_code(error);
+}
