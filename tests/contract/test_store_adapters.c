@@ -234,6 +234,36 @@ static enum confab_err open_rocks(const char *dir, struct message_store **ret)
     return store_rocksdb_open(dir, SMALL, ex, ex, NULL, 0, ret);
 }
 
+/* One random range over both stores. */
+static void compare_range(struct random_source *r, struct message_store *a, struct message_store *b)
+{
+    uint8_t s1[8];
+    uint8_t s2[8];
+    struct store_request req[2];
+    req[0] = (struct store_request){
+        .op = STORE_RANGE,
+        .table = random_below(r, 3) == 0 ? STORE_MEMBER : STORE_CHUNK,
+        .key = conv_key((uint8_t)random_below(r, 9)), /* the last has no rows */
+        .from = random_below(r, 2) == 0 ? NONE : be64(random_below(r, 13), s1),
+        .to = random_below(r, 2) == 0 ? NONE : be64(random_below(r, 13), s2),
+        .limit = (uint32_t)(1 + random_below(r, 13)),
+        .bytes_max = (uint32_t)(1 + random_below(r, 2000)),
+        .reverse = random_below(r, 2) == 0};
+    req[1] = req[0];
+    bench_do(a, &req[0]);
+    bench_do(b, &req[1]);
+    assert_int_equal(req[0].ret_err, CONFAB_OK);
+    assert_int_equal(req[1].ret_err, CONFAB_OK);
+    assert_int_equal(req[0].ret_nrows, req[1].ret_nrows);
+    assert_int_equal(req[0].ret_more, req[1].ret_more);
+    for (uint32_t i = 0; i < req[0].ret_nrows; i++) {
+        assert_true(span_eq(req[0].ret_rows[i].sort, req[1].ret_rows[i].sort));
+        assert_true(span_eq(req[0].ret_rows[i].value, req[1].ret_rows[i].value));
+    }
+    store_request_deinit(&req[0]);
+    store_request_deinit(&req[1]);
+}
+
 static void test_store_rocksdb__agrees_with_the_memory_store(void **state)
 {
     (void)state;
@@ -241,10 +271,12 @@ static void test_store_rocksdb__agrees_with_the_memory_store(void **state)
     struct message_store *rocks;
     struct message_store *mem;
     struct random_seeded random;
+    struct random_seeded ranges;
     temp_dir_make(dir, sizeof(dir));
     assert_int_equal(open_rocks(dir, &rocks), CONFAB_OK);
     assert_int_equal(store_mem_open((struct store_mem_cfg){false}, ex, &mem), CONFAB_OK);
     random_seeded_init(&random, 42);
+    random_seeded_init(&ranges, 43);
     for (unsigned i = 0; i < 1500; i++) {
         struct random_seeded again = random;
         write_random(rocks, &random.base);
@@ -259,6 +291,8 @@ static void test_store_rocksdb__agrees_with_the_memory_store(void **state)
         if (i % 50 == 0) {
             assert_true(same_rows(rocks, mem));
         }
+        compare_range(&ranges.base, rocks, mem);
+        compare_range(&ranges.base, rocks, mem);
     }
     assert_true(same_rows(rocks, mem));
     store_rocksdb_close(rocks);

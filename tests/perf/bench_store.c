@@ -143,7 +143,7 @@ static void write_round(struct message_store *store, const struct settings *s, u
 }
 
 static void read_some(struct message_store *store, const struct settings *s, const char *what,
-                      enum store_op op, enum store_table table)
+                      enum store_op op, enum store_table table, uint32_t limit)
 {
     enum { N = 20000 };
     struct random_seeded random;
@@ -164,7 +164,7 @@ static void read_some(struct message_store *store, const struct settings *s, con
                                     .nkeys = 1,
                                     .table = table,
                                     .key = k,
-                                    .limit = 2,
+                                    .limit = limit,
                                     .bytes_max = 1 << 20,
                                     .reverse = true};
         must(store, &req);
@@ -202,9 +202,11 @@ int main(int argc, char **argv)
     for (uint64_t r = 0; r < s.rounds; r++) {
         write_round(store, &s, r);
     }
-    read_some(store, &s, "get header", STORE_GET, STORE_HEADER);
-    read_some(store, &s, "get chunk", STORE_GET, STORE_CHUNK);
-    read_some(store, &s, "last two chunks", STORE_RANGE, STORE_CHUNK);
+    read_some(store, &s, "get header", STORE_GET, STORE_HEADER, 1);
+    read_some(store, &s, "get chunk", STORE_GET, STORE_CHUNK, 1);
+    read_some(store, &s, "last chunk", STORE_RANGE, STORE_CHUNK, 1);
+    read_some(store, &s, "last two chunks", STORE_RANGE, STORE_CHUNK, 2);
+    read_some(store, &s, "members, none", STORE_RANGE, STORE_MEMBER, 1);
     start = now_us();
     store_rocksdb_close(store);
     printf("close: %" PRIu64 " us\n", now_us() - start);
@@ -212,7 +214,7 @@ int main(int argc, char **argv)
     CHECK(store_rocksdb_open(s.dir, (struct store_rocksdb_cfg){0}, ex, ex, NULL, 0, &store) ==
           CONFAB_OK);
     printf("open again: %" PRIu64 " us, rss %" PRIu64 " KiB\n", now_us() - start, rss_kib());
-    read_some(store, &s, "get header, cold", STORE_GET, STORE_HEADER);
+    read_some(store, &s, "get header, cold", STORE_GET, STORE_HEADER, 1);
     store_rocksdb_close(store);
     executor_inline_close(ex);
     return 0;

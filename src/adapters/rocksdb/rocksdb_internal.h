@@ -13,6 +13,10 @@ struct rocksdb_setup {
 void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg);
 void rocksdb_setup_deinit(struct rocksdb_setup *setup);
 
+/* The tables whose rows the filters also know by table and conversation, the key's first bytes. */
+#define ROCKSDB_PREFIX_LEN 17U
+bool rocksdb_prefixed(enum store_table table);
+
 /* Of an error text of the engine. */
 enum confab_err rocksdb_err(const char *text);
 

@@ -16,6 +16,53 @@ enum {
     INFO_LOGS_KEPT = 2,
 };
 
+static char *prefix_transform(void *state, const char *key, size_t n, size_t *ret_n)
+{
+    (void)state;
+    *ret_n = MIN(n, (size_t)ROCKSDB_PREFIX_LEN);
+    return (char *)(uintptr_t)key; /* the C API's signature; nobody writes there */
+}
+
+static unsigned char prefix_in_domain(void *state, const char *key, size_t n)
+{
+    (void)state;
+    return n >= ROCKSDB_PREFIX_LEN && rocksdb_prefixed((enum store_table)(unsigned char)key[0]);
+}
+
+static unsigned char prefix_in_range(void *state, const char *key, size_t n)
+{
+    (void)state;
+    (void)key;
+    return n == ROCKSDB_PREFIX_LEN;
+}
+
+static const char *prefix_name(void *state)
+{
+    (void)state;
+    return "confab.conversation.1";
+}
+
+static void prefix_destroy(void *state)
+{
+    (void)state;
+}
+
+bool rocksdb_prefixed(enum store_table table)
+{
+    return table == STORE_MEMBER || table == STORE_CHUNK || table == STORE_DEDUP;
+}
+
+/*
+ * The filters also hold table and conversation of the rows that a conversation has several of, so
+ * that a range asks only the files that have some: without that, the last chunk of one conversation
+ * among a million costs a look into every level.
+ */
+static rocksdb_slicetransform_t *conversation_prefix(void)
+{
+    return rocksdb_slicetransform_create(NULL, prefix_destroy, prefix_transform, prefix_in_domain,
+                                         prefix_in_range, prefix_name);
+}
+
 static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache)
 {
     rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
@@ -76,6 +123,7 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
 
     rocksdb_block_based_table_options_t *t = table_options(setup->cache);
     rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_options_set_prefix_extractor(o, conversation_prefix()); /* owned by `o` */
     rocksdb_block_based_options_destroy(t);
     setup->options = o;
 }

@@ -201,6 +201,19 @@ static enum confab_err walk_range(rocksdb_iterator_t *it, struct store_request *
     return take_err(text, "iterate");
 }
 
+/* The greatest row key of a range; it has the prefix of the range, as its upper bound may not. */
+static size_t last_key(const struct store_request *req, const struct store_bounds *b,
+                       uint8_t out[STORE_ROW_KEY_MAX])
+{
+    memcpy(out, b->first, b->prefix_len);
+    if (req->to.n > 0) {
+        memcpy(out + b->prefix_len, req->to.p, req->to.n);
+        return b->prefix_len + req->to.n;
+    }
+    memset(out + b->prefix_len, 0xff, STORE_SORT_MAX);
+    return b->prefix_len + STORE_SORT_MAX;
+}
+
 static enum confab_err do_range(struct store_rocksdb *s, struct store_request *req,
                                 struct store_answer *a)
 {
@@ -210,15 +223,21 @@ static enum confab_err do_range(struct store_rocksdb *s, struct store_request *r
     if (err != CONFAB_OK || store_bounds_empty(&b)) {
         return err;
     }
-    /* With both bounds set the iterator never walks over another key's rows or tombstones. */
+    /*
+     * With both bounds set the iterator never walks over another key's rows or tombstones, and a
+     * seek by prefix, which may skip files without the prefix, cannot leave it.
+     */
     rocksdb_readoptions_t *ro = rocksdb_readoptions_create();
     rocksdb_readoptions_set_iterate_lower_bound(ro, (const char *)b.first, b.first_len);
     rocksdb_readoptions_set_iterate_upper_bound(ro, (const char *)b.past, b.past_len);
+    rocksdb_readoptions_set_total_order_seek(ro, !rocksdb_prefixed(req->table));
     rocksdb_iterator_t *it = rocksdb_create_iterator(s->db, ro);
     if (req->reverse) {
-        rocksdb_iter_seek_to_last(it);
+        uint8_t last[STORE_ROW_KEY_MAX];
+        size_t n = last_key(req, &b, last);
+        rocksdb_iter_seek_for_prev(it, (const char *)last, n);
     } else {
-        rocksdb_iter_seek_to_first(it);
+        rocksdb_iter_seek(it, (const char *)b.first, b.first_len);
     }
     err = walk_range(it, req, &b, a);
     rocksdb_iter_destroy(it);
