@@ -107,23 +107,24 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     ev->seq = r->next_seq;
     ev->ord = r->next_ord + ((k->flags & KIND_COUNTS) ? 1 : 0);
     ev->id = stamp_id(e, p);
-    struct buf rec = {0};
+    struct buf *rec = &e->rec;
     uint8_t raw[16];
     conv_id_write(r->c.id, raw);
-    buf_put(&rec, raw, sizeof(raw));
-    event_encode(&rec, ev);
+    buf_clear(rec);
+    buf_put(rec, raw, sizeof(raw));
+    event_encode(rec, ev);
     struct inflight *in = inflight_new(LOGREC_EVENT, p, r, cmd, event_time_ms(ev));
-    enum confab_err err = in && buf_ok(&rec) ? CONFAB_OK : CONFAB_NOMEM;
-    if (!err && rec.len > EVENT_BYTES_MAX) {
+    enum confab_err err = in && buf_ok(rec) ? CONFAB_OK : CONFAB_NOMEM;
+    if (!err && rec->len > EVENT_BYTES_MAX) {
         err = CONFAB_TOO_LARGE;
     }
     if (!err) {
-        size_t n = rec.len - sizeof(raw);
+        size_t n = rec->len - sizeof(raw);
         in->event.bytes = malloc(n);
         in->event.len = (uint32_t)n;
         err = in->event.bytes ? CONFAB_OK : CONFAB_NOMEM;
         if (!err) {
-            memcpy(in->event.bytes, rec.data + sizeof(raw), n);
+            memcpy(in->event.bytes, rec->data + sizeof(raw), n);
         }
     }
     uint64_t dedup = 0;
@@ -133,12 +134,11 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     }
     if (!err) {
         err = log_submission_add(&e->turn->sub, p->number, LOGREC_EVENT, LOGREC_VERSION,
-                                 span_of(rec.data, rec.len), &in->offset);
+                                 span_of(rec->data, rec->len), &in->offset);
         if (err && dedup) {
             u64map_del(&r->dedup, dedup, NULL);
         }
     }
-    buf_deinit(&rec);
     if (err) {
         if (in) {
             inflight_free(in);

@@ -169,6 +169,7 @@ void engine_free(struct engine *e)
         free(p->feed);
         free(p->project);
     }
+    buf_deinit(&e->rec);
     free(e->parts);
     idmap_deinit(&e->residents);
     free(e);

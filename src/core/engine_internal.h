@@ -212,6 +212,7 @@ struct engine {
     uint64_t followups_pending;
     size_t cache_bytes;
     uint64_t dirty_bytes;
+    struct buf rec;    /* the record being encoded */
     struct turn *turn; /* being filled */
     struct list turns; /* submitted */
     uint64_t inflight;
