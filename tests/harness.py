@@ -368,6 +368,10 @@ class Cli:
         env.update(HOME=str(home), CONFAB_SERVER=self.server.url)
         return env
 
+    def spawn(self, *arguments, user="nobody"):
+        """Starts it and does not wait: a context manager that kills what is left of it."""
+        return _Spawned([str(BUILD / "confab"), *map(str, arguments)], self.environment(user))
+
     def __call__(self, *arguments, user="nobody", stdin="", code=0, timeout=DEADLINE_S):
         """Returns its standard output; the exit code must be `code` (None: any)."""
         done = subprocess.run([str(BUILD / "confab"), *map(str, arguments)], input=stdin,
@@ -377,3 +381,14 @@ class Cli:
             f"confab {' '.join(map(str, arguments))} ended with {done.returncode}, not {code}\n"
             f"{done.stdout}\n{done.stderr}")
         return done.stdout if code == 0 else done.stdout + done.stderr
+
+
+class _Spawned(subprocess.Popen):
+    def __init__(self, command, env):
+        super().__init__(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True)
+
+    def __exit__(self, *exception):
+        if self.poll() is None:
+            self.kill()
+        super().__exit__(*exception)

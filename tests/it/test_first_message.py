@@ -37,15 +37,30 @@ def test_login_with_a_wrong_password_is_refused(confab):
 def test_group(confab):
     sign_up(confab, "alice", "bob", "carol")
     created = confab("group", "create", "Friends", "bob", user="alice")
-    group = re.search(r"\b\d{6,}\b", created).group(0)
+    group = re.search(r"\b[0-9a-f]{32}\b", created).group(0)
     confab("group", "add", group, "carol", user="alice")
     confab("send", group, "hello, both", user="alice")
     for name in ("bob", "carol"):
         assert "hello, both" in confab("history", group, user=name)
+        assert "hello, both" in confab("history", "Friends", user=name)
 
 
-def test_messages_survive_a_restart(confab, server):
+def test_two_profiles_on_one_machine(confab):
+    """The README's lines: both people in one home."""
+    for name in ("alice", "bob"):
+        confab("--profile", name, "register", name, stdin=harness.PASSWORD + "\n")
+    confab("--profile", "alice", "send", "bob", "Hello")
+    assert "Hello" in confab("--profile", "bob", "history", "alice")
+
+
+def test_tail_prints_what_comes(confab):
     sign_up(confab, "alice", "bob")
-    confab("send", "bob", "still here?", user="alice")
-    server.restart()
-    assert "still here?" in confab("history", "alice", user="bob")
+    confab("send", "bob", "zero", user="alice")
+    with confab.spawn("tail", "alice", "--count", "2", user="bob") as tail:
+        assert "following" in tail.stdout.readline()
+        confab("send", "bob", "one", user="alice")
+        confab("send", "bob", "two", user="alice")
+        lines = tail.stdout.read().splitlines()
+        assert tail.wait(harness.DEADLINE_S) == 0
+    assert len(lines) == 2
+    assert lines[0].endswith("alice: one") and lines[1].endswith("alice: two")
