@@ -64,3 +64,10 @@ def test_tail_prints_what_comes(confab):
         assert tail.wait(harness.DEADLINE_S) == 0
     assert len(lines) == 2
     assert lines[0].endswith("alice: one") and lines[1].endswith("alice: two")
+
+
+def test_messages_survive_a_restart(confab, server):
+    sign_up(confab, "alice", "bob")
+    confab("send", "bob", "still here?", user="alice")
+    server.restart()
+    assert "still here?" in confab("history", "alice", user="bob")
