@@ -69,6 +69,7 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
     struct confab_options o;
     cli_catch_signals();
     x->cli = cli;
+    x->file.lock = -1;
     if (!state_open(cli, "outbox", true, &x->file)) {
         return EXIT_FAILED;
     }
@@ -89,42 +90,61 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
     return EXIT_DONE;
 }
 
-/* Until this message, or for flush all of them, are settled. */
-static int run_outbox(struct cli *cli, struct sending *x, struct confab_client *c,
-                      uint64_t timeout_s)
+static uint64_t time_left(uint64_t end)
 {
-    enum confab_error error = confab_client_start(c);
-    uint64_t end = confab_now_ms() + timeout_s * 1000;
-    while (!error && !x->done && confab_outbox_len(c) > 0 && !cli_interrupted()) {
-        uint64_t now = confab_now_ms();
-        if (now >= end) {
-            break;
+    uint64_t now = confab_now_ms();
+    return now < end ? end - now : 0;
+}
+
+/* Until connected; false when that took too long. */
+static bool wait_live(struct confab_client *c, uint64_t end, enum confab_error *ret_error)
+{
+    struct confab_status status;
+    *ret_error = confab_client_start(c);
+    for (;;) {
+        confab_client_status(c, &status);
+        uint64_t left = time_left(end);
+        if (status.state == CONFAB_STATE_LIVE || *ret_error || left == 0 || cli_interrupted()) {
+            return status.state == CONFAB_STATE_LIVE;
         }
-        error = confab_client_run(c, (int)(end - now));
+        *ret_error = confab_client_run(c, (int)left);
+    }
+}
+
+/* Until this message, or for flush all of them, are settled. */
+static int run_outbox(struct cli *cli, struct sending *x, struct confab_client *c, uint64_t end)
+{
+    enum confab_error error = CONFAB_E_OK;
+    while (!error && !x->done && confab_outbox_len(c) > 0 && !cli_interrupted() &&
+           time_left(end) > 0) {
+        error = confab_client_run(c, (int)time_left(end));
     }
     size_t waiting = confab_outbox_len(c);
     confab_client_stop(c);
     (void)confab_client_run(c, 0);
-    if (error) {
-        print_error("%s: %s", cli_server(cli), confab_error_text(error));
-    }
     if (x->cmid[0] ? x->done : waiting == 0) {
         return x->failed > 0 && (x->cmid[0] == '\0' || x->error) ? EXIT_FAILED : EXIT_DONE;
     }
-    if (!error) {
-        print_error("%s (%s)", confab_error_text(x->last ? x->last : CONFAB_E_TIMEOUT),
-                    cli_server(cli));
-    }
+    error = error ? error : x->last ? x->last : CONFAB_E_TIMEOUT;
+    print_error("%s (%s)", confab_error_text(error), cli_server(cli));
     fprintf(stderr, "%zu in the outbox; `confab flush` sends %s.\n", waiting,
             waiting == 1 ? "it" : "them");
     return EXIT_QUEUED;
 }
 
-/* Whom to send to. Without the server, a name is taken to be a user's: it will say if not. */
-static int resolve_target(struct cli *cli, char *text, struct confab_outgoing *m,
+static bool looks_like_user(const char *text)
+{
+    return strlen(text) <= 50 &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
+                        "[]\\^{|}`") == strlen(text);
+}
+
+/* Whom to send to. Without the server a name is taken to be a user's: it will say if not. */
+static int resolve_target(struct cli *cli, const char *text, bool live, struct confab_outgoing *m,
                           char conv[CONFAB_CONV_SIZE])
 {
     struct confab_user u;
+    enum confab_error error = CONFAB_E_NETWORK;
     if (is_conv_id(text)) {
         m->conv = text;
         return EXIT_DONE;
@@ -134,24 +154,61 @@ static int resolve_target(struct cli *cli, char *text, struct confab_outgoing *m
         return EXIT_DONE;
     }
     if (text[0] != '#') {
-        enum confab_error error = confab_user_get(cli->client, text, &u);
-        if (error == CONFAB_E_OK || cli_exit_code(error) == EXIT_OFFLINE ||
-            error == CONFAB_E_BUSY || error == CONFAB_E_LIMIT) {
+        if (live) {
+            error = confab_user_get(cli->client, text, &u);
+        }
+        if (error == CONFAB_E_OK || (!live && looks_like_user(text))) {
             m->to = text;
             return EXIT_DONE;
         }
-        if (error != CONFAB_E_NOT_FOUND && error != CONFAB_E_INVALID) {
+        if (live && error != CONFAB_E_NOT_FOUND && error != CONFAB_E_INVALID) {
             return cli_failed(cli, text);
         }
+    }
+    if (!live) {
+        print_error("%s: only the server knows that group, and it cannot be reached (%s)", text,
+                    cli_server(cli));
+        return EXIT_OFFLINE;
     }
     m->conv = conv;
     return resolve_group(cli, text, conv);
 }
 
+static int send_text(struct cli *cli, struct sending *x, struct confab_outgoing *m,
+                     uint64_t timeout_s)
+{
+    char conv[CONFAB_CONV_SIZE];
+    struct confab_client *c = NULL;
+    int code = open_outbox(cli, x, &c);
+    if (code != EXIT_DONE) {
+        return code;
+    }
+    enum confab_error error;
+    uint64_t end = confab_now_ms() + timeout_s * 1000;
+    bool live = wait_live(c, end, &error);
+    if (error) {
+        print_error("%s (%s)", confab_error_text(error), cli_server(cli));
+        code = cli_exit_code(error);
+    } else {
+        code = resolve_target(cli, cli->argv[0], live, m, conv);
+    }
+    if (code == EXIT_DONE) {
+        error = confab_send(c, m, x->cmid);
+        if (error == CONFAB_E_ARGUMENT) {
+            print_error("a message is text in UTF-8, not empty and without zero bytes");
+        } else if (error) {
+            print_error("the message was not taken: %s", confab_error_text(error));
+        }
+        code = error ? EXIT_FAILED : run_outbox(cli, x, c, end);
+    }
+    confab_client_free(c);
+    state_close(&x->file);
+    return code;
+}
+
 int cmd_send(struct cli *cli)
 {
     struct confab_outgoing m = {0};
-    char conv[CONFAB_CONV_SIZE];
     uint64_t timeout_s = 30;
     if (!args_number(cli, OPT_TIMEOUT, 0, 86400, &timeout_s)) {
         return EXIT_USAGE;
@@ -165,29 +222,11 @@ int cmd_send(struct cli *cli)
     }
     size_t n = 0;
     char *text = read_content(cli, 1, &n);
-    if (!text) {
-        return EXIT_FAILED;
-    }
-    m.content = (struct confab_text){text, n};
-    int code = resolve_target(cli, cli->argv[0], &m, conv);
     struct sending *x = calloc(1, sizeof(*x));
-    struct confab_client *c = NULL;
-    if (code == EXIT_DONE && x) {
-        code = open_outbox(cli, x, &c);
-    }
-    if (code == EXIT_DONE && c) {
-        enum confab_error error = confab_send(c, &m, x->cmid);
-        if (error == CONFAB_E_ARGUMENT) {
-            print_error("a message is text in UTF-8, not empty and without zero bytes");
-            code = EXIT_FAILED;
-        } else if (error) {
-            print_error("the message was not taken: %s", confab_error_text(error));
-            code = EXIT_FAILED;
-        } else {
-            code = run_outbox(cli, x, c, timeout_s);
-        }
-        confab_client_free(c);
-        state_close(&x->file);
+    int code = EXIT_FAILED;
+    if (text && x) {
+        m.content = (struct confab_text){text, n};
+        code = send_text(cli, x, &m, timeout_s);
     }
     free(x);
     free(text);
@@ -207,7 +246,8 @@ int cmd_flush(struct cli *cli)
     struct confab_client *c = NULL;
     int code = x ? open_outbox(cli, x, &c) : EXIT_FAILED;
     if (code == EXIT_DONE) {
-        code = run_outbox(cli, x, c, timeout_s);
+        enum confab_error error = confab_client_start(c);
+        code = error ? EXIT_FAILED : run_outbox(cli, x, c, confab_now_ms() + timeout_s * 1000);
         confab_client_free(c);
         state_close(&x->file);
     }

@@ -165,7 +165,7 @@ int resolve_group(struct cli *cli, const char *text, char ret_conv[CONFAB_CONV_S
         found = c;
     }
     if (!found) {
-        print_error("there is no group called %s here", name);
+        print_error(text[0] == '#' ? "%s: no such group" : "%s: no such user or group", name);
         return EXIT_FAILED;
     }
     memcpy(ret_conv, found->conv, CONFAB_CONV_SIZE);
