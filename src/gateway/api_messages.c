@@ -4,6 +4,7 @@
 #include "gateway/api.h"
 #include "gateway/api_util.h"
 #include "gateway/internal.h"
+#include "gateway/message.h"
 
 #define READ_IDS_MAX 256U
 
@@ -180,28 +181,17 @@ static void on_recipient(struct shard *s, struct api_call *call, const struct us
 static struct command *send_command(struct api_request *r, const struct send_body *b)
 {
     struct command *cmd = api_event_command(r, EVENT_MESSAGE);
-    char made[ID_CONV_TEXT];
-    struct span cmid = b->cmid;
+    struct message_input in = {
+        .content = b->content,
+        .client_msg_id = b->cmid,
+        .mentions = span_of(b->mentions.data, b->mentions.len),
+        .reply_to = b->reply_to,
+    };
     if (!cmd) {
         return NULL;
     }
-    if (cmid.n == 0) {
-        struct conv_id id = {random_u64(r->s->deps.random), random_u64(r->s->deps.random)};
-        conv_id_text(id, made);
-        cmid = span_of(made, sizeof(made));
-        cmd->fresh = true;
-    }
-    cmd->in.type = MESSAGE_TEXT;
-    cmd->in.target_id = b->reply_to;
-    enum confab_err err = command_set_span(cmd, &cmd->in.text, b->content);
-    if (!err) {
-        err = command_set_span(cmd, &cmd->in.cmid, cmid);
-    }
-    if (!err && b->mentions.len > 0) {
-        err = buf_ok(&b->mentions) ? command_set_span(cmd, &cmd->in.mentions,
-                                                      span_of(b->mentions.data, b->mentions.len))
-                                   : CONFAB_NOMEM;
-    }
+    enum confab_err err =
+        buf_ok(&b->mentions) ? message_fill(cmd, &in, r->s->deps.random) : CONFAB_NOMEM;
     if (err) {
         command_free(cmd);
         api_fail(r, err, NULL, NULL);

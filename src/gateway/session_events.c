@@ -4,6 +4,7 @@
  * frames.
  */
 #include "gateway/internal.h"
+#include "gateway/message.h"
 #include "gateway/session.h"
 
 #define EVENT_SEND       "send_message"
@@ -105,32 +106,18 @@ static struct command *session_command(struct shard *s, struct conn *c, enum com
 static enum confab_err send_fill(struct shard *s, struct command *cmd, const struct wire_send *m)
 {
     struct buf mentions = {0};
-    char made[32];
-    struct span cmid = m->client_msg_id;
-    if (cmid.n == 0) {
-        /* The short form has none; nobody can repeat this one. */
-        struct conv_id id = {random_u64(s->deps.random), random_u64(s->deps.random)};
-        conv_id_text(id, made);
-        cmid = span_of(made, sizeof(made));
-    }
     for (uint32_t i = 0; i < m->nmentions; i++) {
         buf_put_varint(&mentions, m->mentions[i]);
     }
-    cmd->in.kind = EVENT_MESSAGE;
-    cmd->in.type = MESSAGE_TEXT;
-    cmd->in.target_id = m->reply_to;
+    struct message_input in = {
+        .content = m->content,
+        .client_msg_id = m->client_msg_id,
+        .mentions = span_of(mentions.data, mentions.len),
+        .reply_to = m->reply_to,
+    };
     cmd->conv = m->conv;
     cmd->fresh = m->fresh;
-    enum confab_err err = command_set_span(cmd, &cmd->in.text, m->content);
-    if (!err) {
-        err = command_set_span(cmd, &cmd->in.cmid, cmid);
-    }
-    if (!err && mentions.len > 0) {
-        err = command_set_span(cmd, &cmd->in.mentions, span_of(mentions.data, mentions.len));
-    }
-    if (!buf_ok(&mentions)) {
-        err = CONFAB_NOMEM;
-    }
+    enum confab_err err = buf_ok(&mentions) ? message_fill(cmd, &in, s->deps.random) : CONFAB_NOMEM;
     buf_deinit(&mentions);
     return err;
 }
