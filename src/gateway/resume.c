@@ -14,6 +14,7 @@
 #define PAGE_BYTES   (128U * 1024U) /* at which a page ends early */
 #define EVENTS_BYTES (64U * 1024U)  /* of one conversation, newest first */
 #define HAVE_TOTAL   (256U * 1024U) /* entries held by all resumes of a shard */
+#define SINCE_ALWAYS 1U /* before every event, and yet a token: as many events as with one */
 #define TOKEN_PREFIX "1-"
 
 enum resume_stage { RESUME_WAITING = 0, RESUME_LISTING, RESUME_ASKING, RESUME_SENDING };
@@ -316,7 +317,7 @@ static enum confab_err ask_shard(struct shard *s, struct resume *r, uint16_t to,
         }
     }
     if (cmd) {
-        cmd->since_ms = fresh ? 0 : r->since_ms;
+        cmd->since_ms = fresh ? SINCE_ALWAYS : r->since_ms;
         cmd->closed_ms = r->closed_ms;
         cmd->events_max = cmd->since_ms != 0 ? s->cfg.resume_events : s->cfg.resume_events_first;
     }

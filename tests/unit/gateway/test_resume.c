@@ -1,0 +1,378 @@
+/* Resume: pages, tokens, what was missed, and what happens meanwhile. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "rig.h"
+
+static struct rig *rig;
+static struct account ann;
+static struct account bob;
+
+static int setup_shards(uint16_t n)
+{
+    rig = rig_new(n, NULL);
+    account_make(rig, "ann", &ann);
+    account_make(rig, "bob", &bob);
+    return 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return setup_shards(1);
+}
+
+static int setup_four(void **state)
+{
+    (void)state;
+    return setup_shards(4);
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    rig_free(rig);
+    return 0;
+}
+
+/* Sends `n` messages from a session; *ret_conv gets the conversation. */
+static void send_some(struct client *c, const char *to, int from, int n, char ret_conv[40])
+{
+    for (int i = from; i < from + n; i++) {
+        char json[200];
+        snprintf(json, sizeof(json),
+                 "{\"event\":\"send_message\",\"to\":\"%s\",\"content\":\"m%d\","
+                 "\"client_msg_id\":\"%s%d\"}",
+                 to, i, to, i);
+        ws_send(c, json);
+        const char *f = ws_expect(c, "ack");
+        if (ret_conv) {
+            snprintf(ret_conv, 40, "%s", json_text(f, "conversation_id"));
+        }
+    }
+}
+
+/* Everything up to caught_up, one frame a line; *ret_since gets the token. Free it. */
+static char *resume(struct client *c, const char *json, char ret_since[64])
+{
+    struct buf all = {0};
+    const char *f;
+    ws_send(c, json);
+    while ((f = ws_next(c)) != NULL) {
+        buf_put_str(&all, f);
+        buf_put_str(&all, "\n");
+        if (strncmp(f, "{\"event\":\"caught_up\"", 20) == 0) {
+            snprintf(ret_since, 64, "%s", json_text(f, "since"));
+            buf_put_u8(&all, 0);
+            return (char *)all.data;
+        }
+    }
+    fail_msg("no caught_up came");
+    return NULL;
+}
+
+static char *resume_since(struct client *c, const char *since, char ret_since[64])
+{
+    char json[160];
+    snprintf(json, sizeof(json), "{\"event\":\"resume\",\"since\":\"%s\"}", since);
+    return resume(c, json, ret_since);
+}
+
+static int count(const char *text, const char *what)
+{
+    int n = 0;
+    for (const char *at = text; (at = strstr(at, what)) != NULL; at++) {
+        n++;
+    }
+    return n;
+}
+
+static void test_resume__first_has_everything(void **state)
+{
+    (void)state;
+    char since[64];
+    char conv[40];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    send_some(a, "bob", 0, 5, conv);
+    struct client *b = ws_open(rig, 0, bob.token);
+    char *all = resume(b, "{\"event\":\"resume\"}", since);
+    assert_int_equal(count(all, "\"event\":\"new_message\""), 5);
+    assert_non_null(strstr(all, conv));
+    assert_non_null(strstr(all, "\"unread\":5"));
+    assert_non_null(strstr(all, "\"content\":\"m4\""));
+    assert_non_null(strstr(all, "\"type\":\"direct\""));
+    assert_non_null(strstr(all, "\"type\":\"self\""));
+    free(all);
+    client_drop(a);
+    client_drop(b);
+}
+
+static void test_resume__brings_only_what_was_missed(void **state)
+{
+    (void)state;
+    char since[64];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    send_some(a, "bob", 0, 3, NULL);
+    rig_pass(rig, 100);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    client_drop(b);
+    rig_pass(rig, 100);
+    send_some(a, "bob", 3, 4, NULL);
+    b = ws_open(rig, 0, bob.token);
+    char *all = resume_since(b, since, since);
+    assert_int_equal(count(all, "\"event\":\"new_message\""), 4);
+    assert_null(strstr(all, "\"content\":\"m2\""));
+    assert_int_equal(count(all, "\"conversation_id\":\"") >= 5, 1);
+    free(all);
+    /* And again: nothing. */
+    rig_pass(rig, 100);
+    client_drop(b);
+    b = ws_open(rig, 0, bob.token);
+    all = resume_since(b, since, since);
+    assert_int_equal(count(all, "new_message"), 0);
+    assert_int_equal(count(all, "conversations"), 0);
+    free(all);
+    client_drop(a);
+    client_drop(b);
+}
+
+static void test_resume__bad_token_is_none(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"x", "1-", "1-xyz", "2-1a", "1-fffffffffffffffff", "1-1A"};
+    char since[64];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    send_some(a, "bob", 0, 2, NULL);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct client *b = ws_open(rig, 0, bob.token);
+        char *all = resume_since(b, bad[i], since);
+        assert_int_equal(count(all, "\"event\":\"new_message\""), 2);
+        free(all);
+        client_drop(b);
+    }
+    client_drop(a);
+}
+
+static void test_resume__token_text(void **state)
+{
+    (void)state;
+    static const uint64_t times[] = {0, 1, 15, 16, 1800000000000ULL, (1ULL << 52) - 1};
+    for (size_t i = 0; i < ARRAY_LEN(times); i++) {
+        char text[RESUME_TOKEN_BYTES];
+        uint64_t ms = 77;
+        size_t n = resume_token_write(times[i], text);
+        assert_true(resume_token_parse(span_of(text, n), &ms));
+        assert_int_equal(ms, times[i]);
+    }
+}
+
+static void test_resume__have_beyond_the_token(void **state)
+{
+    (void)state;
+    char since[64];
+    char conv[40];
+    char json[300];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    send_some(a, "bob", 0, 3, conv);
+    uint64_t seq = 0;
+    char id[32] = "";
+    for (int i = 0; i < 2; i++) {
+        const char *f = ws_expect(b, "new_message");
+        seq = json_number_of(f, "seq");
+        snprintf(id, sizeof(id), "%s", json_text(f, "event_id"));
+    }
+    client_drop(b);
+    b = ws_open(rig, 0, bob.token);
+    snprintf(json, sizeof(json),
+             "{\"event\":\"resume\",\"since\":\"%s\",\"have\":[{\"conversation_id\":\"%s\",\"seq\":"
+             "%d,\"event_id\":\"%s\"}]}",
+             since, conv, (int)seq, id);
+    char *all = resume(b, json, since);
+    assert_int_equal(count(all, "\"event\":\"new_message\""), 1);
+    assert_non_null(strstr(all, "\"content\":\"m2\""));
+    free(all);
+    client_drop(a);
+    client_drop(b);
+}
+
+static void test_resume__limited_when_much_is_missing(void **state)
+{
+    (void)state;
+    char since[64];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    client_drop(b);
+    rig_pass(rig, 10);
+    send_some(a, "bob", 0, 130, NULL);
+    b = ws_open(rig, 0, bob.token);
+    char *all = resume_since(b, since, since);
+    assert_int_equal(count(all, "\"event\":\"new_message\""), 100);
+    assert_non_null(strstr(all, "\"limited\":true"));
+    assert_non_null(strstr(all, "\"content\":\"m129\""));
+    assert_null(strstr(all, "\"content\":\"m29\""));
+    free(all);
+    client_drop(a);
+    client_drop(b);
+}
+
+static void test_resume__large_events_are_trimmed(void **state)
+{
+    (void)state;
+    char since[64];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct buf b = {0};
+    for (int i = 0; i < 10; i++) {
+        buf_clear(&b);
+        buf_printf(&b,
+                   "{\"event\":\"send_message\",\"to\":\"bob\",\"client_msg_id\":\"%d\","
+                   "\"content\":\"%d%016000d\"}",
+                   i, i, 0);
+        ws_send_frame(a, 0x81, b.data, b.len);
+        ws_expect(a, "ack");
+    }
+    buf_deinit(&b);
+    struct client *c = ws_open(rig, 0, bob.token);
+    char *all = resume(c, "{\"event\":\"resume\"}", since);
+    int n = count(all, "\"event\":\"new_message\"");
+    assert_true(n >= 3 && n <= 5);
+    assert_non_null(strstr(all, "\"content\":\"9000"));
+    assert_non_null(strstr(all, "\"limited\":true"));
+    free(all);
+    client_drop(a);
+    client_drop(c);
+}
+
+static void test_resume__pages_newest_first(void **state)
+{
+    (void)state;
+    char since[64];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    for (int i = 0; i < 60; i++) {
+        struct account who;
+        char name[20];
+        snprintf(name, sizeof(name), "u%d", i);
+        account_make(rig, name, &who);
+        send_some(a, name, i, 1, NULL);
+        rig_pass(rig, 5);
+    }
+    struct client *other = ws_open(rig, 0, ann.token);
+    char *all = resume(other, "{\"event\":\"resume\"}", since);
+    assert_int_equal(count(all, "{\"event\":\"conversations\""), 2);
+    const char *last = all;
+    for (int i = 59; i >= 0; i--) {
+        char want[32];
+        snprintf(want, sizeof(want), "\"content\":\"m%d\"", i);
+        const char *at = strstr(all, want);
+        assert_non_null(at);
+        assert_true(at > last);
+        last = at;
+    }
+    free(all);
+    client_drop(other);
+    client_drop(a);
+}
+
+static void test_resume__twice_at_once(void **state)
+{
+    (void)state;
+    struct client *c = ws_open(rig, 0, ann.token);
+    struct buf b = {0};
+    static const uint8_t zero[4];
+    ws_put_frame(&b, WS_TEXT, span_str("{\"event\":\"resume\"}"), zero);
+    ws_put_frame(&b, WS_TEXT, span_str("{\"event\":\"resume\"}"), zero);
+    client_send(c, b.data, b.len);
+    buf_deinit(&b);
+    assert_string_equal(json_text(ws_expect(c, "error"), "code"), "conflict");
+    ws_expect(c, "caught_up");
+    ws_send(c, "{\"event\":\"resume\"}");
+    ws_expect(c, "caught_up");
+    client_drop(c);
+}
+
+static void test_resume__added_to_a_group_after_the_token(void **state)
+{
+    (void)state;
+    char since[64];
+    char group[64];
+    char path[160];
+    char *body = NULL;
+    struct client *h = client_new(rig, 0);
+    assert_int_equal(http(h, "POST", "/api/v1/groups", ann.token, "{\"name\":\"g\"}", &body), 201);
+    snprintf(group, sizeof(group), "%s", json_text(body, "group_id"));
+    free(body);
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof(path),
+                 "{\"groupId\":\"%s\",\"content\":\"old%d\",\"client_msg_id\":\"%d\"}", group, i,
+                 i);
+        assert_int_equal(http(h, "POST", "/api/v1/messages", ann.token, path, NULL), 201);
+    }
+    rig_pass(rig, 100);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    client_drop(b);
+    rig_pass(rig, 100);
+    char json[80];
+    snprintf(path, sizeof(path), "/api/v1/groups/%s/members", group);
+    snprintf(json, sizeof(json), "{\"user_id\":\"%s\"}", bob.user);
+    assert_int_equal(http(h, "POST", path, ann.token, json, NULL), 200);
+    rig_pass(rig, 3000);
+    b = ws_open(rig, 0, bob.token);
+    char *all = resume_since(b, since, since);
+    assert_non_null(strstr(all, group));
+    assert_int_equal(count(all, "\"event\":\"new_message\""), 3);
+    assert_non_null(strstr(all, "\"action\":\"add\""));
+    free(all);
+    client_drop(b);
+    client_drop(h);
+}
+
+static void test_resume__session_gone_meanwhile(void **state)
+{
+    (void)state;
+    struct shard_stats st;
+    struct client *c = ws_open(rig, 0, ann.token);
+    static const uint8_t zero[4];
+    struct buf b = {0};
+    size_t n;
+    ws_put_frame(&b, WS_TEXT, span_str("{\"event\":\"resume\"}"), zero);
+    assert_int_equal(net_sim_send(c->conn, b.data, b.len, &n), CONFAB_OK);
+    net_sim_reset(c->conn);
+    buf_deinit(&b);
+    client_drop(c);
+    shard_stats(rig->shards[0], &st);
+    assert_int_equal(st.resumes, 0);
+    assert_int_equal(st.sessions, 0);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(test_resume__##name, setup, teardown)
+#define T4(name)                                                                                   \
+    {                                                                                              \
+        "test_resume__" #name "_four_shards", test_resume__##name, setup_four, teardown, NULL      \
+    }
+    const struct CMUnitTest tests[] = {
+        T(first_has_everything),
+        T4(first_has_everything),
+        T(brings_only_what_was_missed),
+        T4(brings_only_what_was_missed),
+        T(bad_token_is_none),
+        T(token_text),
+        T(have_beyond_the_token),
+        T(limited_when_much_is_missing),
+        T(large_events_are_trimmed),
+        T(pages_newest_first),
+        T4(pages_newest_first),
+        T(twice_at_once),
+        T(added_to_a_group_after_the_token),
+        T4(added_to_a_group_after_the_token),
+        T(session_gone_meanwhile),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
