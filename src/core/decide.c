@@ -197,7 +197,7 @@ static void probe_done(struct engine *e, struct engine_job *job)
 
 static enum confab_err probe(struct engine *e, struct resident *r, struct command *cmd)
 {
-    uint32_t days = e->cfg.dedup_days;
+    uint32_t days = e->cfg.dedup_days + 1; /* today is not over, nor was that day */
     struct engine_job *job = engine_job_new(e, r, cmd, probe_done);
     if (!job) {
         return CONFAB_NOMEM;

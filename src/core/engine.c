@@ -22,7 +22,7 @@ void engine_config_defaults(struct engine_config *cfg)
         .flush_after_ms = 20000,
         .cursor_delay_ms = 1000,
         .recent_max = 64,
-        .dedup_days = 8,
+        .dedup_days = 7,
     };
 }
 

@@ -469,7 +469,7 @@ static void put_dedup(struct flush *f, struct resident *r, struct flush_conv *fc
     if (today == 0) {
         return;
     }
-    uint32_t keep = f->e->cfg.dedup_days;
+    uint32_t keep = f->e->cfg.dedup_days + 1;
     if (r->row.dedup_day == 0) {
         r->row.dedup_day = today;
     } else if (r->row.dedup_day + keep < today) {
