@@ -182,8 +182,8 @@ enum confab_err resume_begin(struct shard *s, struct conn *c, const struct wire_
     r->user = c->user;
     list_init(&r->node);
     list_init(&r->answers);
-    if (m->since.p && !resume_token_parse(m->since, &r->since_ms)) {
-        r->since_ms = 0;
+    if (m->since.p && resume_token_parse(m->since, &r->since_ms)) {
+        r->since_ms = MAX(r->since_ms, SINCE_ALWAYS); /* an empty server's clock is at 0 */
     }
     enum confab_err err = copy_have(r, m);
     s->resumes.have_total += r->nhave;
