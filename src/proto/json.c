@@ -84,7 +84,7 @@ enum json_type json_peek(struct json *j)
 /* ---- Strings ---- */
 
 /* First byte from p on that is a quote, a backslash or a control character; `end` when none. */
-static const uint8_t *find_stop(const uint8_t *p, const uint8_t *end, bool *io_high)
+static inline const uint8_t *find_stop(const uint8_t *p, const uint8_t *end, bool *io_high)
 {
 #if defined(__SSE2__)
     const __m128i quote = _mm_set1_epi8('"');
@@ -209,28 +209,23 @@ static bool append(struct json *j, size_t *io_n, const uint8_t *p, size_t n)
     return true;
 }
 
-/* Takes the string whose quote is next. Without `ret`, it is only checked. */
-static bool take_string(struct json *j, struct span *ret)
+/* The rest of take_string once something else than the closing quote was found at p. */
+static bool take_escaped(struct json *j, const uint8_t *start, const uint8_t *p, bool high,
+                         struct span *ret)
 {
-    const uint8_t *start = j->p + 1;
     const uint8_t *run = start; /* not yet copied */
-    const uint8_t *p = start;
-    bool high = false;
-    bool escaped = false;
     size_t n = 0;
     for (;;) {
-        p = find_stop(p, j->end, &high);
         if (p == j->end) {
             return syntax(j, "string without an end");
         }
         if (*p < 0x20) {
             return syntax(j, "control character in a string");
         }
-        bool end = *p == '"';
-        if (ret && (escaped || !end) && !append(j, &n, run, (size_t)(p - run))) {
+        if (ret && !append(j, &n, run, (size_t)(p - run))) {
             return false;
         }
-        if (end) {
+        if (*p == '"') {
             break;
         }
         uint8_t c[4];
@@ -242,18 +237,36 @@ static bool take_string(struct json *j, struct span *ret)
         if (ret && !append(j, &n, c, nc)) {
             return false;
         }
-        escaped = true;
         run = p;
+        p = find_stop(p, j->end, &high);
     }
     if (high && !utf8_valid(start, (size_t)(p - start))) {
         return syntax(j, "text is not UTF-8");
     }
     j->p = p + 1;
-    if (ret && escaped) {
+    if (ret) {
         *ret = span_of(j->scratch->p + j->scratch->len, n);
         j->scratch->len += n;
-    } else if (ret) {
-        *ret = span_of(start, (size_t)(p - start));
+    }
+    return true;
+}
+
+/* Takes the string whose quote is next. Without `ret`, it is only checked. */
+static bool take_string(struct json *j, struct span *ret)
+{
+    const uint8_t *start = j->p + 1;
+    bool high = false;
+    const uint8_t *p = find_stop(start, j->end, &high);
+    if (UNLIKELY(p == j->end || *p != '"')) {
+        return take_escaped(j, start, p, high, ret);
+    }
+    size_t n = (size_t)(p - start);
+    if (high && !utf8_valid(start, n)) {
+        return syntax(j, "text is not UTF-8");
+    }
+    j->p = p + 1;
+    if (ret) {
+        *ret = span_of(start, n);
     }
     return true;
 }
