@@ -26,6 +26,20 @@
 
 enum { SEEDS = 250, CYCLES = 12, LANES = 2, SUBS_MAX = 4096 };
 
+/* A millisecond passes with each look at it. */
+static uint64_t ticks;
+static uint64_t tick_ms(struct clock *c)
+{
+    (void)c;
+    return ++ticks;
+}
+static uint64_t tick_ns(struct clock *c)
+{
+    return tick_ms(c) * 1000000;
+}
+static const struct clock_ops TICKS = {.name = "ticks", .wall_ms = tick_ms, .mono_ns = tick_ns};
+static struct clock tick_clock = {&TICKS};
+
 struct model_sub {
     struct log_submission *sub; /* NULL once it came back */
     uint64_t tag;
@@ -72,7 +86,7 @@ static enum confab_err world_open(struct world *w)
         .batch_bytes_max = 6000,
         .random = &w->ids.base,
     };
-    enum confab_err err = local_log_open(&config, disk_sim_disk(w->sim), clock_system(), &w->log);
+    enum confab_err err = local_log_open(&config, disk_sim_disk(w->sim), &tick_clock, &w->log);
     if (!err) {
         w->store = local_log_store(w->log);
     }
@@ -161,7 +175,8 @@ static void work(struct world *w)
             };
             s->sub = sub_new((uint16_t)below(w, LANES), 5, s->count, s->size, s->tag);
             enum confab_err err = log_store_submit(w->store, s->sub);
-            EXPECT(w, err == CONFAB_OK || err == CONFAB_BUSY || err == CONFAB_IO);
+            EXPECT(w, err == CONFAB_OK || err == CONFAB_BUSY || err == CONFAB_IO ||
+                          err == CONFAB_NO_SPACE);
             if (err) {
                 sub_free(s->sub);
                 s->sub = NULL;
@@ -345,12 +360,60 @@ static void test_log_crash__killed_then_crashed(void **state)
     free(w);
 }
 
+/* Every call of every kind fails once, in recovery or at work; then the power fails too. */
+static void test_log_crash__each_failing_call(void **state)
+{
+    (void)state;
+    struct world *w = calloc(1, sizeof(*w));
+    struct world *copy = calloc(1, sizeof(*copy));
+    CHECK(w && copy);
+    w->tag_next = 1;
+    random_seeded_init(&w->random, 21);
+    random_seeded_init(&w->ids, 22);
+    CHECK(disk_sim_new(&(struct disk_sim_config){0}, &w->sim) == CONFAB_OK);
+    recover(w);
+    disk_sim_halt_after(w->sim, 100);
+    work(w);
+    crash(w);
+    unsigned failures = 0;
+    for (enum disk_op op = 0; op < DISK_OP_COUNT; op++) {
+        bool reached = true;
+        for (uint64_t nth = 1; reached && nth < 60; nth++) {
+            *copy = *w;
+            copy->seed = op * 1000 + nth;
+            CHECK(disk_sim_clone(w->sim, &copy->sim) == CONFAB_OK);
+            disk_sim_fail(copy->sim, op, nth, 1, nth % 3 ? CONFAB_IO : CONFAB_NO_SPACE);
+            enum confab_err err = world_open(copy);
+            if (!err) {
+                disk_sim_halt_after(copy->sim, 120);
+                work(copy);
+            }
+            reached = disk_sim_calls(copy->sim, op) >= nth;
+            failures += reached;
+            local_log_close(err ? NULL : copy->log);
+            copy->log = NULL;
+            forget_under_way(copy);
+            disk_sim_crash(copy->sim, nth);
+            EXPECT(copy, world_open(copy) == CONFAB_OK);
+            verify(copy);
+            local_log_close(copy->log);
+            disk_sim_free(copy->sim);
+        }
+    }
+    print_message("%u failing calls\n", failures);
+    assert_true(failures > 100);
+    disk_sim_free(w->sim);
+    free(copy);
+    free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_log_crash__acknowledged_is_kept),
         cmocka_unit_test(test_log_crash__each_operation_of_recovery),
         cmocka_unit_test(test_log_crash__killed_then_crashed),
+        cmocka_unit_test(test_log_crash__each_failing_call),
     };
     diag_set_level_all(getenv("CONFAB_VERBOSE") ? DIAG_DEBUG : DIAG_OFF);
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -197,6 +197,13 @@ struct disk *disk_fault_disk(struct disk_fault *f)
 static void add_plan(struct disk_fault *f, struct plan p, uint64_t nth, uint64_t n)
 {
     pthread_mutex_lock(&f->mu);
+    size_t kept = 0;
+    for (size_t i = 0; i < f->plan_count; i++) { /* those that are over make room */
+        if (f->calls[f->plans[i].op] < f->plans[i].to) {
+            f->plans[kept++] = f->plans[i];
+        }
+    }
+    f->plan_count = kept;
     CHECK(f->plan_count < PLANS_MAX && nth > 0 && n > 0);
     p.from = f->calls[p.op] + nth;
     p.to = n > UINT64_MAX - p.from ? UINT64_MAX : p.from + n - 1;

@@ -219,6 +219,13 @@ void log_fault_plan(struct log_fault *f, enum log_fault_kind kind, uint64_t nth,
                     enum confab_err err)
 {
     pthread_mutex_lock(&f->mu);
+    size_t kept = 0;
+    for (size_t i = 0; i < f->plan_count; i++) { /* those that are over make room */
+        if (f->calls[f->plans[i].kind] < f->plans[i].to) {
+            f->plans[kept++] = f->plans[i];
+        }
+    }
+    f->plan_count = kept;
     CHECK(f->plan_count < PLANS_MAX && nth > 0 && n > 0);
     uint64_t from = f->calls[kind] + nth;
     f->plans[f->plan_count++] = (struct plan){

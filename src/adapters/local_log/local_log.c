@@ -298,13 +298,14 @@ static enum confab_err recover(struct local_log *log, struct scan *scan)
     if (!err) {
         err = clean_up(log, scan, &scan->spares, replaced);
     }
+    if (err) {
+        return err;
+    }
     while (!err && log->spares.count < log->config.segments_spare) {
         err = log_allocate_spare(log);
     }
-    if (err == CONFAB_NO_SPACE && log->segments.count > 0 && log->file) {
-        err = CONFAB_OK; /* log->state says it; reads are served and sends refused */
-    }
-    return err;
+    /* Only here: log->state says it; reads are served and sends refused. */
+    return err == CONFAB_NO_SPACE ? CONFAB_OK : err;
 }
 
 static void fill_stats(struct local_log *log)

@@ -721,6 +721,13 @@ void disk_sim_fail(struct disk_sim *sim, enum disk_op op, uint64_t nth, uint64_t
                    enum confab_err err)
 {
     pthread_mutex_lock(&sim->mu);
+    size_t kept = 0;
+    for (size_t i = 0; i < sim->fault_count; i++) { /* those that are over make room */
+        if (sim->calls[sim->faults[i].op] < sim->faults[i].to) {
+            sim->faults[kept++] = sim->faults[i];
+        }
+    }
+    sim->fault_count = kept;
     CHECK(sim->fault_count < FAULTS_MAX && nth > 0 && count > 0);
     uint64_t from = sim->calls[op] + nth;
     sim->faults[sim->fault_count++] = (struct fault){
