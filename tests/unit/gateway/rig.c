@@ -97,6 +97,9 @@ void rig_settle(struct rig *rig)
         bool more = !rig->hold_log && log_mem_step(rig->log, SIZE_MAX) > 0;
         assert_true(i < 100000);
         for (uint16_t k = 0; k < rig->n; k++) {
+            if (rig->stalled[k]) {
+                continue;
+            }
             bool ready = net_sim_is_ready(rig->net, k);
             more = shard_turn(rig->shards[k], 0) == 0 || ready || more;
         }

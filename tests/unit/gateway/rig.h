@@ -32,7 +32,8 @@ struct rig {
     struct metrics metrics[RIG_SHARDS_MAX];
     struct shard *shards[RIG_SHARDS_MAX];
     uint16_t n;
-    bool hold_log; /* nothing becomes durable */
+    bool hold_log;                /* nothing becomes durable */
+    bool stalled[RIG_SHARDS_MAX]; /* gets no turns */
 };
 
 struct client {
