@@ -123,8 +123,10 @@ static void print_membership(struct cli *cli, const struct confab_event *e)
 
 void print_event(struct cli *cli, const struct confab_event *e, bool with_conv)
 {
-    if (e->kind == CONFAB_EVENT_SELF) {
-        return; /* one's own settings: in --json only */
+    /* One's own settings, and that a direct conversation exists: in --json only. */
+    if (e->kind == CONFAB_EVENT_SELF ||
+        (e->kind == CONFAB_EVENT_MEMBERSHIP && e->conv_kind == CONFAB_CONV_DIRECT)) {
+        return;
     }
     print_start(cli, e->conv, e->sent_at_ms, with_conv);
     fputs("* ", stdout);
@@ -164,23 +166,49 @@ static void out_key(const char *key)
     printf(",\"%s\":", key);
 }
 
+/* A character beyond ASCII, escaped where the terminal might obey or hide it. Returns its length.
+ */
+static size_t out_wide(struct confab_text rest)
+{
+    char safe[16];
+    size_t n = 1;
+    while (n < rest.n && n < 4 && ((unsigned char)rest.p[n] & 0xc0) == 0x80) {
+        n++;
+    }
+    confab_escape(safe, sizeof(safe), (struct confab_text){rest.p, n});
+    if (safe[0] != '\\') {
+        fputs(safe, stdout);
+        return n;
+    }
+    /* "\u{hex}", or "\x.." for what is not UTF-8 and therefore not from the server. */
+    unsigned long code = safe[1] == 'u' ? strtoul(safe + 3, NULL, 16) : 0xfffd;
+    if (code > 0xffff) {
+        printf("\\u%04lx", 0xd800 + ((code - 0x10000) >> 10));
+        code = 0xdc00 + ((code - 0x10000) & 0x3ff);
+    }
+    printf("\\u%04lx", code);
+    return n;
+}
+
 static void out_quoted(struct confab_text text)
 {
     putchar('"');
-    for (size_t i = 0; i < text.n; i++) {
+    for (size_t i = 0; i < text.n;) {
         unsigned char c = (unsigned char)text.p[i];
+        if (c >= 0x80) {
+            i += out_wide((struct confab_text){text.p + i, text.n - i});
+            continue;
+        }
         if (c == '"' || c == '\\') {
             printf("\\%c", c);
         } else if (c == '\n') {
             fputs("\\n", stdout);
         } else if (c < 0x20 || c == 0x7f) {
             printf("\\u%04x", c);
-        } else if (c == 0xc2 && i + 1 < text.n && (unsigned char)text.p[i + 1] < 0xa0) {
-            /* C1 controls: a terminal may obey them. */
-            printf("\\u%04x", (unsigned)(unsigned char)text.p[++i]);
         } else {
             putchar(c);
         }
+        i++;
     }
     putchar('"');
 }
