@@ -30,7 +30,6 @@
 #define WIRE_TOKEN_MAX    1024U
 #define WIRE_SINCE_MAX    1024U
 #define WIRE_MENTIONS_MAX 100U
-#define WIRE_HAVE_MAX     1024U
 
 enum wire_role {
     WIRE_ROLE_NONE = 0,

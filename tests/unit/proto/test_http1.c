@@ -57,6 +57,8 @@ static const struct row requests[] = {
     {"space_first", 400, BYTES(" " GET HOST END)},
     {"lf_hides_field", 400, BYTES(POST HOST "X: a\nTransfer-Encoding: chunked\r\n" END)},
     {"lf_cr", 400, BYTES(GET HOST "X: a\n\r\r\n" END)},
+    {"garbage_at_once", 400, BYTES("@")},
+    {"space_at_once", 400, BYTES(" ")},
     /* Request line */
     {"two_spaces", 400, BYTES("GET  / HTTP/1.1\r\n" HOST END)},
     {"two_spaces_before_version", 400, BYTES("GET /  HTTP/1.1\r\n" HOST END)},
@@ -92,6 +94,8 @@ static const struct row requests[] = {
     {"absolute_no_host", 400, BYTES("GET http:/// HTTP/1.1\r\n" HOST END)},
     {"absolute_user", 400, BYTES("GET http://u@a/ HTTP/1.1\r\n" HOST END)},
     {"absolute_differs_from_host", 400, BYTES("GET http://b/ HTTP/1.1\r\n" HOST END)},
+    {"absolute_longer_than_host", 400, BYTES("GET http://ab/ HTTP/1.1\r\n" HOST END)},
+    {"absolute_shorter_than_host", 400, BYTES("GET http://a/ HTTP/1.1\r\nHost: ab\r\n" END)},
     /* Fields */
     {"space_before_colon", 400, BYTES(GET HOST "X : a\r\n" END)},
     {"tab_before_colon", 400, BYTES(GET HOST "X\t: a\r\n" END)},
@@ -380,6 +384,7 @@ static const struct row answers[] = {
     {"no_space_after_status", 400, BYTES("HTTP/1.1 200\r\n\r\n")},
     {"status_4_digits", 400, BYTES("HTTP/1.1 2000 OK\r\n\r\n")},
     {"status_letters", 400, BYTES("HTTP/1.1 2x0 OK\r\n\r\n")},
+    {"status_colon", 400, BYTES("HTTP/1.1 20: OK\r\n\r\n")},
     {"status_099", 400, BYTES("HTTP/1.1 099 Low\r\n\r\n")},
     {"status_600", 400, BYTES("HTTP/1.1 600 High\r\n\r\n")},
     {"two_spaces", 400, BYTES("HTTP/1.1  200 OK\r\n\r\n")},

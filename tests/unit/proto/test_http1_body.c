@@ -46,6 +46,7 @@ static const struct row chunked[] = {
     {"size_letter", 400, NULL, BYTES("5g\r\nhello"), 0},
     {"size_bare_lf", 400, NULL, BYTES("5\nhello\r\n0\r\n\r\n"), 0},
     {"size_bare_cr", 400, NULL, BYTES("5\rhello\r\n0\r\n\r\n"), 0},
+    {"size_cr_other", 400, NULL, BYTES("5\rXhello\r\n0\r\n\r\n"), 0},
     {"extension_bare_lf", 400, NULL, BYTES("5;a\nhello\r\n0\r\n\r\n"), 0},
     {"extension_bare_cr", 400, NULL, BYTES("5;a\rb\r\nhello\r\n0\r\n\r\n"), 0},
     {"extension_zero", 400, NULL, BYTES("5;\x00\r\nhello\r\n0\r\n\r\n"), 0},
@@ -127,7 +128,11 @@ static void test_length(void **state)
         buf_deinit(&out);
     }
     struct buf out = {0};
-    size_t used = 0;
+    size_t used = 9;
+    const struct http_request none = {.content_length = 0};
+    assert_int_equal(feed(&none, 4, span_str(""), 1, &out, &used), 0);
+    assert_int_equal(feed(&none, 4, span_str("GET"), 1, &out, &used), 0);
+    assert_int_equal(used, 0);
     assert_int_equal(feed(&req, 4, span_str("hello"), 1, &out, &used), 413);
     assert_int_equal(feed(&req, 4, span_str(""), 1, &out, &used), 413);
     assert_int_equal(out.len, 0);
@@ -284,6 +289,10 @@ static void test_query(void **state)
     proto_assert_span(v, "");
     assert_int_equal(http_query_get(q, "e", &s, &v), CONFAB_OK);
     proto_assert_span(v, "");
+    assert_int_equal(http_query_get(span_str("a+%62=3"), "a b", &s, &v), CONFAB_OK);
+    proto_assert_span(v, "3");
+    assert_int_equal(http_query_get(span_str("a%zz=3&%6=4"), "a\xff", &s, &v), CONFAB_NOT_FOUND);
+    assert_int_equal(http_query_get(q, "abc", &s, &v), CONFAB_NOT_FOUND);
     assert_int_equal(http_query_get(q, "bad", &s, &v), CONFAB_INVALID);
     assert_int_equal(http_query_get(q, "dup", &s, &v), CONFAB_INVALID);
     assert_int_equal(http_query_get(q, "none", &s, &v), CONFAB_NOT_FOUND);
@@ -300,6 +309,9 @@ static void test_encode_round_trip(void **state)
     }
     buf_put_str(&text, "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
     struct buf enc = {0};
+    http_put_encoded(&enc, span_str("aZ09-._~/ "));
+    assert_string_equal(proto_text(&enc), "aZ09-._~%2F%20");
+    buf_clear(&enc);
     http_put_encoded(&enc, span_of(text.data, text.len));
     for (size_t i = 0; i < enc.len; i++) {
         assert_true(enc.data[i] > 0x20 && enc.data[i] < 0x7f && !strchr("/?#&=+", enc.data[i]));

@@ -45,6 +45,7 @@ static const struct row texts[] = {
     {"object_two_commas", false, BYTES("{\"a\":1,,\"b\":2}")},
     {"object_no_comma", false, BYTES("{\"a\":1 \"b\":2}")},
     {"object_key_bare", false, BYTES("{a:1}")},
+    {"object_key_no_first_quote", false, BYTES("{xa\":1}")},
     {"object_key_number", false, BYTES("{1:1}")},
     {"object_key_single_quotes", false, BYTES("{'a':1}")},
     {"object_equals", false, BYTES("{\"a\"=1}")},
@@ -367,6 +368,23 @@ static void test_raw(void **state)
     assert_true(!json_array_next(&j) && json_end(&j));
 }
 
+/* Calls out of place fail and do not go astray. */
+static void test_misuse(void **state)
+{
+    (void)state;
+    struct span key;
+    uint64_t v;
+    struct json j = reader("}", NULL);
+    assert_false(json_object_next(&j, &key) || json_ok(&j));
+    j = reader("]", NULL);
+    assert_false(json_array_next(&j) || json_ok(&j));
+    j = reader("[1", NULL);
+    json_array_begin(&j);
+    assert_true(json_array_next(&j) && json_u64(&j, &v));
+    assert_false(json_end(&j));
+    assert_int_equal(j.err, CONFAB_INVALID);
+}
+
 static void test_depth(void **state)
 {
     (void)state;
@@ -520,6 +538,7 @@ int main(void)
     proto_case(&cases, "json", "typed", test_typed, NULL);
     proto_case(&cases, "json", "error_is_sticky", test_error_is_sticky, NULL);
     proto_case(&cases, "json", "raw", test_raw, NULL);
+    proto_case(&cases, "json", "misuse", test_misuse, NULL);
     proto_case(&cases, "json", "depth", test_depth, NULL);
     proto_case(&cases, "json", "many_keys", test_many_keys, NULL);
     proto_case(&cases, "json", "write", test_write, NULL);

@@ -117,6 +117,8 @@ static const struct row rows[] = {
     {"send_content_u0000", SEND "\"to\":\"ann\",\"content\":\"a\\u0000b\"}", CONFAB_INVALID,
      "content"},
     {"send_two_contents", SEND TO_AND_TEXT ",\"text\":\"ho\"}", CONFAB_INVALID, "content"},
+    {"send_two_types_of_content", SEND "\"to\":\"ann\",\"text\":5,\"content\":\"5\"}",
+     CONFAB_INVALID, "content"},
     {"send_two_kinds_of_content", SEND TO_AND_TEXT ",\"text\":5}", CONFAB_INVALID, "content"},
     {"send_no_client_msg_id", "{\"event\":\"send_message\"," TO_AND_TEXT "}", CONFAB_INVALID,
      "client_msg_id"},
@@ -435,6 +437,7 @@ static void test_many_have(void **state)
     struct wire_client_msg msg;
     struct wire_error err;
     assert_int_equal(parse(span_of(b.data, b.len), &msg, &err), CONFAB_OK);
+    proto_assert_span(msg.u.resume.since, "since");
     struct json it;
     struct wire_have h;
     wire_list_begin(&it, msg.u.resume.have, NULL);
@@ -476,6 +479,7 @@ static void test_round_trip(void **state)
                 m.u.send.reply_to == 5);
     assert_true(m.u.send.nmentions == 2 && m.u.send.mentions[0] == 8 && m.u.send.mentions[1] == 9);
     proto_assert_span(m.name, "send_group_message");
+    proto_assert_span(m.u.send.type, "image");
     buf_clear(&b);
     s.group = false;
     wire_put_send(&b, &s);

@@ -458,6 +458,14 @@ static const struct row refused[] = {
      "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
      "\",\"user_id\":\"1\",\"limits\":{\"inflight\":-1}}",
      "limits"},
+    {"hello_limit_too_large",
+     "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
+     "\",\"user_id\":\"1\",\"limits\":{\"inflight\":4294967296}}",
+     "limits"},
+    {"hello_limits_string",
+     "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
+     "\",\"user_id\":\"1\",\"limits\":\"{}\"}",
+     "limits"},
     {"hello_limits_list",
      "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
      "\",\"user_id\":\"1\",\"limits\":[]}",
@@ -502,6 +510,28 @@ static void test_bad_entries(void **state)
     }
 }
 
+/* What may be left out, or be null. */
+static void test_optional(void **state)
+{
+    (void)state;
+    struct json it;
+    struct wire_conv c;
+    wire_list_begin(&it,
+                    span_str("[{\"conversation_id\":\"" C1
+                             "\",\"name\":null,\"with\":null,\"preview\":null,\"x\":{}}]"),
+                    NULL);
+    assert_true(wire_conv_next(&it, &c));
+    assert_true(!c.name.p && c.with == 0 && c.events.n == 0 && c.covered_to < c.covered_from);
+    assert_false(wire_conv_next(&it, &c));
+    assert_true(json_end(&it));
+    struct buf b = {0};
+    buf_put_str(&b, "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
+                    "\",\"user_id\":\"1\"}");
+    struct wire_server_msg m = parsed(&b);
+    assert_true(m.event == WIRE_S_HELLO && m.u.hello.inflight == 0 && m.u.hello.device_id == 0);
+    buf_deinit(&b);
+}
+
 static void test_names(void **state)
 {
     (void)state;
@@ -534,6 +564,7 @@ int main(void)
         proto_case(&cases, "wire_server_refused", refused[i].name, run_refused, &refused[i]);
     }
     proto_case(&cases, "wire_server", "bad_entries", test_bad_entries, NULL);
+    proto_case(&cases, "wire_server", "optional", test_optional, NULL);
     proto_case(&cases, "wire_server", "names", test_names, NULL);
     return proto_run("wire_server", &cases);
 }

@@ -492,6 +492,21 @@ static void test_round_trip(void **state)
     }
 }
 
+/* A frame whose text could not be appended leaves nothing behind. */
+static void test_failed_frame(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    buf_put_str(&b, "before");
+    size_t mark = ws_frame_begin(&b, false);
+    buf_put_str(&b, "half of a text");
+    b.failed = true;
+    ws_frame_end(&b, mark, WS_TEXT, NULL);
+    assert_int_equal(b.len, 6);
+    assert_false(buf_ok(&b));
+    buf_deinit(&b);
+}
+
 static void test_put_close(void **state)
 {
     (void)state;
@@ -576,6 +591,7 @@ int main(void)
     proto_case(&cases, "ws", "idle_size", test_idle_size, NULL);
     proto_case(&cases, "ws", "mask", test_mask, NULL);
     proto_case(&cases, "ws", "round_trip", test_round_trip, NULL);
+    proto_case(&cases, "ws", "failed_frame", test_failed_frame, NULL);
     proto_case(&cases, "ws", "put_close", test_put_close, NULL);
     proto_case(&cases, "ws", "random_chunks", test_random_chunks, NULL);
     return proto_run("ws", &cases);

@@ -117,6 +117,7 @@ static void test_both_ends(void **state)
     parse(proto_text(&b), &req);
     proto_assert_span(req.host, "h:80");
     assert_int_equal(ws_upgrade_check(&req, &up, &why), CONFAB_OK);
+    proto_assert_span(up.protocols, "confab.v1, token.x");
     struct buf reply = {0};
     ws_put_upgrade_reply(&reply, up.key, span_str("confab.v1"));
     struct span chosen;
