@@ -1,7 +1,7 @@
 /*
  * Framing of log records: the part of the log port that every adapter and every writer shares. A
- * record is u32 payload size, u16 partition, u8 kind, u8 version, all little endian, then the payload.
- * Checksums are the adapter's: they cover whole batches of records.
+ * record is u32 payload size, u16 partition, u8 kind, u8 version, all little endian, then the
+ * payload. Checksums are the adapter's: they cover whole batches of records.
  */
 #include "ports/log.h"
 
