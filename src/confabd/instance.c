@@ -1,0 +1,346 @@
+#include "confabd/instance.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "adapters/local_log/local_log.h"
+#include "adapters/os/disk_os.h"
+#include "adapters/os/executor_pool.h"
+#include "adapters/os/net_epoll.h"
+#include "adapters/rocksdb/store_rocksdb.h"
+#include "adapters/sqlite/directory_sqlite.h"
+#include "base/diag.h"
+#include "confabd/password_cost.h"
+#include "confabd/port_owner.h"
+#include "core/checkpoint.h"
+
+#define DETAIL_MAX      512
+#define QUEUE_MAX       65536U
+#define DIRECTORY_QUEUE 4096U
+#define DISK_QUEUE      64U
+#define SHARDS_DEFAULT  64
+#define PORTS_TRIED     100
+
+struct instance {
+    struct net *nets[SHARDS_MAX];
+    struct server_loop loops[SHARDS_MAX];
+    uint16_t shards;
+    uint16_t port;
+    struct disk *root;     /* the data directory: CHECKPOINT */
+    struct disk *log_disk; /* its log/ */
+    struct executor *store_readers;
+    struct executor *store_writer;
+    struct executor *directory_executor;
+    struct executor *password_executor;
+    struct executor *disk_executor;
+    struct message_store *store;
+    struct directory *directory;
+    struct local_log *log;
+    struct server *server;
+};
+
+static enum confab_err failed(char *detail, enum confab_err err, const char *what)
+{
+    (void)snprintf(detail, DETAIL_MAX, "%s: %s", what, err_text(err));
+    return err;
+}
+
+static uint16_t shard_count(const struct config *cfg)
+{
+    if (cfg->shards > 0) {
+        return (uint16_t)cfg->shards;
+    }
+    cpu_set_t cpus;
+    int n = sched_getaffinity(0, sizeof(cpus), &cpus) == 0 ? CPU_COUNT(&cpus) : 1;
+    return (uint16_t)MAX(1, MIN(n, SHARDS_DEFAULT));
+}
+
+/* ---- The port ---- */
+
+/* The next port above that nobody has; 0 when there is none nearby. */
+static uint16_t port_free_above(const char *address, uint16_t port)
+{
+    for (uint32_t p = (uint32_t)port + 1; p <= (uint32_t)port + PORTS_TRIED && p <= 65535; p++) {
+        struct net *probe;
+        if (net_epoll_open(&probe) != CONFAB_OK) {
+            return 0;
+        }
+        int handle;
+        uint16_t bound;
+        const struct net_epoll_listen cfg = {
+            .address = address, .port = (uint16_t)p, .first = true};
+        enum confab_err err = net_epoll_listen(probe, &cfg, &handle, &bound);
+        net_epoll_close(probe);
+        if (err == CONFAB_OK) {
+            return (uint16_t)p;
+        }
+    }
+    return 0;
+}
+
+static void explain_taken(const struct config *cfg, char *detail)
+{
+    struct port_owner owner;
+    char by[128] = "another program";
+    if (port_owner_find((uint16_t)cfg->port, &owner)) {
+        (void)snprintf(by, sizeof(by), "%s (pid %ld)", owner.name, owner.pid);
+    }
+    uint16_t next = port_free_above(cfg->listen, (uint16_t)cfg->port);
+    int n = snprintf(detail, DETAIL_MAX, "port %" PRIu64 " is taken by %s", cfg->port, by);
+    if (next != 0) {
+        (void)snprintf(detail + n, DETAIL_MAX - (size_t)n, "; %u is free: add --port %u", next,
+                       next);
+    }
+}
+
+static enum confab_err listen_all(struct instance *in, const struct config *cfg, char *detail)
+{
+    in->port = (uint16_t)cfg->port;
+    for (uint16_t i = 0; i < in->shards; i++) {
+        enum confab_err err = net_epoll_open(&in->nets[i]);
+        if (err != CONFAB_OK) {
+            return failed(detail, err, "the event loop cannot be made");
+        }
+        const struct net_epoll_listen listen = {
+            .address = cfg->listen, .port = in->port, .first = i == 0};
+        err = net_epoll_listen(in->nets[i], &listen, &in->loops[i].listener, &in->port);
+        if (err == CONFAB_EXISTS) {
+            explain_taken(cfg, detail);
+            return err;
+        }
+        if (err != CONFAB_OK) {
+            (void)snprintf(
+                detail, DETAIL_MAX, "cannot listen on %s port %u: %s", cfg->listen, in->port,
+                err == CONFAB_INVALID ? "not an address of this machine" : err_text(err));
+            return err;
+        }
+        in->loops[i].net = in->nets[i];
+        in->loops[i].random = random_system();
+    }
+    return CONFAB_OK;
+}
+
+/* ---- Engines ---- */
+
+static enum confab_err open_executors(struct instance *in, const struct config *cfg)
+{
+    enum confab_err err = executor_pool_open((unsigned)cfg->store_readers, QUEUE_MAX, "store-read",
+                                             &in->store_readers);
+    if (err == CONFAB_OK) {
+        /* Two: a flush takes one of them for a while. */
+        err = executor_pool_open(2, QUEUE_MAX, "store-write", &in->store_writer);
+    }
+    if (err == CONFAB_OK) {
+        err = executor_pool_open(1, DIRECTORY_QUEUE, "directory", &in->directory_executor);
+    }
+    if (err == CONFAB_OK) {
+        err = executor_pool_open((unsigned)cfg->password_threads, QUEUE_MAX, "password",
+                                 &in->password_executor);
+    }
+    if (err == CONFAB_OK) {
+        err = executor_pool_open(1, DISK_QUEUE, "disk", &in->disk_executor);
+    }
+    return err;
+}
+
+static enum confab_err open_store(struct instance *in, const struct config *cfg,
+                                  const struct datadir *dir, char *detail)
+{
+    char path[PATH_MAX];
+    char text[256] = "";
+    enum confab_err err = datadir_subdir(dir, "store", path);
+    if (err == CONFAB_OK) {
+        const struct store_rocksdb_cfg store = {
+            .block_cache_bytes = cfg->store_cache_bytes,
+            .memtable_bytes = cfg->store_memtable_bytes,
+        };
+        err = store_rocksdb_open(path, store, in->store_readers, in->store_writer, text,
+                                 sizeof(text), &in->store);
+    }
+    if (err != CONFAB_OK) {
+        (void)snprintf(detail, DETAIL_MAX, "the message store cannot be opened: %s %s",
+                       err_text(err), text);
+    }
+    return err;
+}
+
+static enum confab_err open_log(struct instance *in, const struct config *cfg,
+                                const struct datadir *dir, char *detail)
+{
+    char path[PATH_MAX];
+    enum confab_err err = datadir_subdir(dir, "log", path);
+    if (err == CONFAB_OK) {
+        err = disk_os_open(path, &in->log_disk);
+    }
+    if (err == CONFAB_OK) {
+        err = disk_os_open(dir->path, &in->root);
+    }
+    uint64_t checkpoint = 0;
+    if (err == CONFAB_OK) {
+        err = checkpoint_load(in->root, &checkpoint);
+    }
+    if (err == CONFAB_OK) {
+        const struct local_log_config log = {
+            .segment_bytes = cfg->log_segment_bytes,
+            .queue_bytes_max = cfg->log_queue_bytes,
+            .lanes = in->shards,
+            .verify_from = checkpoint,
+        };
+        err = local_log_open(&log, in->log_disk, clock_system(), &in->log);
+    }
+    if (err == CONFAB_CORRUPT) {
+        (void)snprintf(detail, DETAIL_MAX,
+                       "the log is damaged; `confabd log inspect --data %.300s` shows where",
+                       dir->path);
+    } else if (err != CONFAB_OK) {
+        return failed(detail, err, "the log cannot be opened");
+    }
+    return err;
+}
+
+static void configure_shard(struct shard_config *shard, const struct config *cfg, uint16_t shards)
+{
+    shard->engine.cache_bytes_max = cfg->cache_bytes / shards;
+    shard->engine.dirty_bytes_max = cfg->dirty_bytes / shards;
+    shard->engine.flush_after_ms = (uint32_t)cfg->flush_after_ms;
+    shard->engine.dedup_days = (uint32_t)cfg->dedup_days;
+    shard->connections_max = (uint32_t)cfg->connections_max;
+    shard->devices_max = (uint32_t)cfg->devices_max;
+    shard->inflight_max = (uint32_t)cfg->inflight_max;
+    shard->queue_bytes_max = (uint32_t)cfg->queue_bytes;
+    shard->request_bytes_max = (uint32_t)cfg->request_bytes;
+    shard->heartbeat_ms = (uint32_t)cfg->heartbeat_ms;
+    shard->dead_after_ms = (uint32_t)cfg->dead_after_ms;
+    shard->ping_after_ms = MIN(shard->ping_after_ms, shard->dead_after_ms / 2);
+    shard->metrics_public = cfg->metrics_public;
+}
+
+static enum confab_err make_server(struct instance *in, const struct config *cfg, char *detail)
+{
+    struct server_config server;
+    server_config_defaults(&server);
+    server.shards = in->shards;
+    server.checkpoint_ms = (uint32_t)cfg->checkpoint_ms;
+    configure_shard(&server.shard, cfg, in->shards);
+    const struct server_deps deps = {
+        .clock = clock_system(),
+        .log = local_log_store(in->log),
+        .store = in->store,
+        .directory = in->directory,
+        .password_executor = in->password_executor,
+        .password = password_cost_ops(cfg->password_cost),
+        .disk = in->root,
+        .disk_executor = in->disk_executor,
+        .loops = in->loops,
+    };
+    if (!deps.password) {
+        return failed(detail, CONFAB_UNSUPPORTED, "libsodium cannot be set up");
+    }
+    enum confab_err err = server_new(&server, &deps, &in->server);
+    if (err != CONFAB_OK) {
+        return failed(detail, err, "the server cannot be made");
+    }
+    err = local_log_start_thread(in->log);
+    if (err != CONFAB_OK) {
+        return failed(detail, err, "the log's thread cannot be started");
+    }
+    err = server_recover(in->server);
+    if (err != CONFAB_OK) {
+        return failed(detail, err, "recovery failed; the lines above say where");
+    }
+    return CONFAB_OK;
+}
+
+enum confab_err instance_open(const struct config *cfg, const struct datadir *dir, char *detail,
+                              struct instance **ret)
+{
+    struct instance *in = calloc(1, sizeof(*in));
+    if (!in) {
+        return failed(detail, CONFAB_NOMEM, "start");
+    }
+    in->shards = shard_count(cfg);
+    enum confab_err err = listen_all(in, cfg, detail);
+    if (err != CONFAB_OK) {
+        goto out;
+    }
+    err = open_executors(in, cfg);
+    if (err != CONFAB_OK) {
+        (void)failed(detail, err, "the worker threads cannot be started");
+        goto out;
+    }
+    err = open_store(in, cfg, dir, detail);
+    if (err != CONFAB_OK) {
+        goto out;
+    }
+    char path[PATH_MAX];
+    datadir_file(dir, "directory.db", path);
+    err = directory_sqlite_open(path, (struct directory_sqlite_cfg){0}, in->directory_executor,
+                                &in->directory);
+    if (err != CONFAB_OK) {
+        (void)failed(detail, err, "the directory of accounts cannot be opened");
+        goto out;
+    }
+    err = open_log(in, cfg, dir, detail);
+    if (err == CONFAB_OK) {
+        err = make_server(in, cfg, detail);
+    }
+out:
+    if (err != CONFAB_OK) {
+        instance_close(in);
+        return err;
+    }
+    *ret = in;
+    return CONFAB_OK;
+}
+
+enum confab_err instance_start(struct instance *in)
+{
+    return server_start(in->server);
+}
+
+void instance_stop(struct instance *in, uint32_t grace_ms)
+{
+    server_stop(in->server, grace_ms);
+}
+
+/*
+ * First those that call back, then those who are called: after the executors and the log's thread
+ * have ended nothing reaches the server any more.
+ */
+void instance_close(struct instance *in)
+{
+    if (!in) {
+        return;
+    }
+    if (in->log) {
+        local_log_stop(in->log);
+    }
+    executor_pool_close(in->password_executor);
+    executor_pool_close(in->directory_executor);
+    executor_pool_close(in->store_readers);
+    executor_pool_close(in->store_writer);
+    executor_pool_close(in->disk_executor);
+    server_free(in->server);
+    directory_sqlite_close(in->directory);
+    store_rocksdb_close(in->store);
+    local_log_close(in->log);
+    disk_os_close(in->log_disk);
+    disk_os_close(in->root);
+    for (uint16_t i = 0; i < in->shards; i++) {
+        net_epoll_close(in->nets[i]);
+    }
+    free(in);
+}
+
+uint16_t instance_port(const struct instance *in)
+{
+    return in->port;
+}
+
+struct server *instance_server(struct instance *in)
+{
+    return in->server;
+}

@@ -1,0 +1,33 @@
+/*
+ * A server with its engines: opens the adapters that the configuration asks for in the order in
+ * which they need each other, and closes them in the other. The only code that names concrete
+ * adapters.
+ */
+#ifndef CONFAB_CONFABD_INSTANCE_H
+#define CONFAB_CONFABD_INSTANCE_H
+
+#include <stdint.h>
+
+#include "confabd/config.h"
+#include "confabd/datadir.h"
+#include "gateway/server.h"
+
+struct instance;
+
+/*
+ * Listens, opens everything and recovers; `ret` then serves as soon as it is started. What went
+ * wrong is in `detail` (at least 512 bytes), one or two lines for people. CONFAB_EXISTS: the port
+ * is taken. The directory must be open and stay so.
+ */
+CONFAB_NODISCARD enum confab_err instance_open(const struct config *cfg, const struct datadir *dir,
+                                               char *detail, struct instance **ret);
+CONFAB_NODISCARD enum confab_err instance_start(struct instance *in);
+/* Drains and stops the threads; grace_ms as for server_stop. */
+void instance_stop(struct instance *in, uint32_t grace_ms);
+/* Closes all; NULL is fine. */
+void instance_close(struct instance *in);
+
+uint16_t instance_port(const struct instance *in);
+struct server *instance_server(struct instance *in);
+
+#endif

@@ -1,0 +1,282 @@
+/*
+ * confabd: the server program. Without a command it serves until SIGINT or SIGTERM.
+ *
+ * Exit codes: 0 ended as asked; 1 could not start, or the check found something; 2 wrong usage.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/diag.h"
+#include "confabd/config.h"
+#include "confabd/datadir.h"
+#include "confabd/instance.h"
+#include "confabd/log_tool.h"
+
+#ifndef CONFABD_VERSION
+#define CONFABD_VERSION "0"
+#endif
+#define DETAIL_MAX 512
+
+extern char **environ;
+
+static const char USAGE[] =
+    "usage: confabd [option...]                 serves until SIGINT or SIGTERM\n"
+    "       confabd check [option...]           checks options and data directory, starts nothing\n"
+    "       confabd log inspect [--data DIR]    shows what the event log holds\n"
+    "       confabd log replay [--data DIR]     folds the event log again and shows the outcome\n"
+    "       confabd log repair [--data DIR]     cuts damage out of the log and names what is lost\n"
+    "       confabd --help | --version\n"
+    "\n"
+    "Options may stand in a file too (--config FILE: lines of name = value) and in the "
+    "environment\n"
+    "(CONFAB_CACHE_BYTES for --cache-bytes). Flags win over the environment, that over the file.\n"
+    "\n";
+
+static int print_help(void)
+{
+    struct buf out;
+    buf_init(&out);
+    config_put_help(&out);
+    (void)fputs(USAGE, stdout);
+    if (buf_ok(&out)) {
+        (void)fwrite(out.data, 1, out.len, stdout);
+    }
+    buf_deinit(&out);
+    return 0;
+}
+
+static int refuse(int code, const char *text)
+{
+    (void)fprintf(stderr, "confabd: %s\n", text);
+    return code;
+}
+
+/* Reads the options and opens the data directory for `path`; prints what is wrong. 0 or exit code.
+ */
+static int read_options(struct config *cfg, int argc, char **argv, char path[PATH_MAX])
+{
+    struct config_problem why;
+    config_defaults(cfg);
+    if (config_read(cfg, argc, argv, environ, &why) != CONFAB_OK) {
+        return refuse(2, why.text);
+    }
+    if (diag_configure(cfg->log_level) != CONFAB_OK) {
+        return refuse(2, "log-level: not a level, or not a category; see --help");
+    }
+    if (datadir_choose(cfg->data, path) != CONFAB_OK) {
+        return refuse(2, "neither HOME nor XDG_DATA_HOME is set: say where the data goes with "
+                         "--data DIR");
+    }
+    return 0;
+}
+
+static int open_data(const char *path, struct datadir *dir)
+{
+    char detail[DETAIL_MAX] = "";
+    struct datadir_owner owner = {0};
+    enum confab_err err = datadir_open(path, dir, &owner, detail);
+    if (err == CONFAB_OK) {
+        return 0;
+    }
+    if (err == CONFAB_LOCKED && owner.url[0] != '\0') {
+        (void)fprintf(stderr, "confabd: %s\nIt serves at %s\n", detail, owner.url);
+        return 1;
+    }
+    return refuse(1, detail);
+}
+
+static int command_check(int argc, char **argv)
+{
+    struct config cfg;
+    char path[PATH_MAX];
+    struct datadir dir;
+    int code = read_options(&cfg, argc, argv, path);
+    if (code != 0) {
+        return code;
+    }
+    code = open_data(path, &dir);
+    if (code != 0) {
+        return code;
+    }
+    datadir_close(&dir);
+    struct buf out;
+    buf_init(&out);
+    config_put(&out, &cfg);
+    if (buf_ok(&out)) {
+        (void)fwrite(out.data, 1, out.len, stdout);
+    }
+    buf_deinit(&out);
+    (void)printf("# ok; the data directory is %s\n", path);
+    return 0;
+}
+
+/* As many connections as the machine allows, not as few as shells set by default. */
+static void raise_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+/* Where the CLI is, as a person would type it. */
+static void cli_path(const char *program, char *out, size_t size)
+{
+    const char *slash = strrchr(program, '/');
+    int folder = slash ? (int)(slash + 1 - program) : 0;
+    (void)snprintf(out, size, "%.*sconfab", folder, program);
+    if (!slash || access(out, X_OK) != 0) {
+        (void)snprintf(out, size, "confab");
+    }
+}
+
+static void greet(const char *program, const char *url, const char *path, double start_ms)
+{
+    char cli[PATH_MAX];
+    cli_path(program, cli, sizeof(cli));
+    (void)printf("Confab %s serves at %s (started in %.0f ms)\n"
+                 "Data: %s\n"
+                 "\n"
+                 "Send the first message, from another terminal:\n"
+                 "    %s register alice\n"
+                 "    %s send alice \"Hello\"\n"
+                 "    %s history alice\n"
+                 "\n"
+                 "Ctrl-C stops it.\n",
+                 CONFABD_VERSION, url, start_ms, path, cli, cli, cli);
+    (void)fflush(stdout);
+}
+
+/* Blocked in every thread: they are taken by serve_until_signal. */
+static void block_signals(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, set, NULL);
+    /* Writes to a closed socket or pipe are answered by their error. */
+    (void)signal(SIGPIPE, SIG_IGN);
+}
+
+static void serve_until_signal(const sigset_t *set)
+{
+    for (;;) {
+        const struct timespec second = {.tv_sec = 1};
+        int sig = sigtimedwait(set, NULL, &second);
+        if (sig > 0) {
+            diag_info(DIAG_SERVER, "stopping | signal=%d", sig);
+            return;
+        }
+        diag_flush();
+    }
+}
+
+/* A second signal while draining ends the process at once: what is acknowledged is durable. */
+static void *second_signal(void *arg)
+{
+    int sig;
+    if (sigwait(arg, &sig) == 0) {
+        (void)fputs("confabd: stopped at once\n", stderr);
+        _exit(1);
+    }
+    return NULL;
+}
+
+static void stop(struct instance *in, const struct config *cfg, sigset_t *set)
+{
+    pthread_t watcher;
+    bool watched = pthread_create(&watcher, NULL, second_signal, set) == 0;
+    instance_stop(in, (uint32_t)cfg->drain_ms);
+    instance_close(in);
+    if (watched) {
+        (void)pthread_cancel(watcher);
+        (void)pthread_join(watcher, NULL);
+    }
+}
+
+static bool is_ipv6(const char *address)
+{
+    return strchr(address, ':') != NULL;
+}
+
+static int serve(const char *program, const struct config *cfg, const struct datadir *dir)
+{
+    char detail[DETAIL_MAX] = "";
+    char url[128];
+    sigset_t set;
+    uint64_t began = clock_mono_ns(clock_system());
+    block_signals(&set);
+    raise_descriptors();
+    struct instance *in;
+    if (instance_open(cfg, dir, detail, &in) != CONFAB_OK) {
+        return refuse(1, detail);
+    }
+    const char *host = cfg->listen;
+    if (strcmp(host, "0.0.0.0") == 0) {
+        host = "127.0.0.1";
+    } else if (strcmp(host, "::") == 0) {
+        host = "::1";
+    }
+    (void)snprintf(url, sizeof(url), is_ipv6(host) ? "http://[%s]:%u/" : "http://%s:%u/", host,
+                   instance_port(in));
+    enum confab_err err = instance_start(in);
+    if (err != CONFAB_OK) {
+        instance_close(in);
+        return refuse(1, "the threads cannot be started");
+    }
+    err = datadir_announce(dir, url, CONFABD_VERSION);
+    if (err != CONFAB_OK) {
+        diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
+    }
+    greet(program, url, dir->path, (double)(clock_mono_ns(clock_system()) - began) / 1e6);
+    serve_until_signal(&set);
+    stop(in, cfg, &set);
+    diag_flush();
+    return 0;
+}
+
+static int command_serve(int argc, char **argv)
+{
+    struct config cfg;
+    char path[PATH_MAX];
+    struct datadir dir;
+    int code = read_options(&cfg, argc - 1, argv + 1, path);
+    if (code == 0) {
+        code = open_data(path, &dir);
+    }
+    if (code != 0) {
+        return code;
+    }
+    code = serve(argv[0], &cfg, &dir);
+    datadir_close(&dir);
+    return code;
+}
+
+int main(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return print_help();
+        }
+    }
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
+        (void)printf("confabd %s\n", CONFABD_VERSION);
+        return 0;
+    }
+    if (argc > 1 && strcmp(argv[1], "check") == 0) {
+        return command_check(argc - 2, argv + 2);
+    }
+    if (argc > 1 && strcmp(argv[1], "log") == 0) {
+        return log_tool(argc - 2, argv + 2);
+    }
+    return command_serve(argc, argv);
+}
