@@ -2,6 +2,16 @@
 
 #include "base/utf8.h"
 
+enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user)
+{
+    for (uint32_t i = 0; i < c->nmembers; i++) {
+        if (c->members[i].blocks) {
+            return c->members[i].user == user ? CONFAB_FORBIDDEN : CONFAB_BLOCKED;
+        }
+    }
+    return CONFAB_OK;
+}
+
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,
                                 enum followup_type type)
 {

@@ -23,6 +23,12 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
         }
         out->text = cmd->in.text;
     }
+    /* Blocks may be there before the conversation is: it must not appear in the other's list then.
+     */
+    enum confab_err err = kinds_check_blocks(c, cmd->actor);
+    if (err) {
+        return err;
+    }
     /* Sorted by the sender of the command, so that doubles are neighbours. */
     event_members_add(scratch, cmd->actor, ROLE_OWNER);
     struct reader r = reader_of(cmd->in.members.p, cmd->in.members.n);

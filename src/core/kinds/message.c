@@ -10,14 +10,7 @@ static enum confab_err may_send(const struct conv *c, const struct member *me)
     if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
         return CONFAB_FORBIDDEN;
     }
-    if (c->kind == CONV_DIRECT) {
-        for (uint32_t i = 0; i < c->nmembers; i++) {
-            if (c->members[i].blocks) {
-                return c->members[i].user == me->user ? CONFAB_FORBIDDEN : CONFAB_BLOCKED;
-            }
-        }
-    }
-    return CONFAB_OK;
+    return c->kind == CONV_DIRECT ? kinds_check_blocks(c, me->user) : CONFAB_OK;
 }
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,

@@ -337,6 +337,12 @@ static void test_engine__block_and_hide_follow_up(void **state)
     c = world_do(w, world_message(2, none, 1, "a", "hello?"));
     assert_int_equal(c->err, CONFAB_BLOCKED);
     command_free(c);
+    world_run(w, 100);
+    c = command_new(COMMAND_LIST);
+    c->actor = 1;
+    c = world_do(w, c);
+    assert_int_equal(c->nentries, 0); /* it does not even appear in the list */
+    command_free(c);
     world_flush(w);
     world_kill(w, true, 3);
     c = world_do(w, world_message(2, none, 1, "a", "hello?"));
