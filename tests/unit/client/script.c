@@ -12,6 +12,15 @@
 
 #include "proto/http1.h"
 
+void (*script_under_test)(bool on);
+
+static void under_test(bool on)
+{
+    if (script_under_test) {
+        script_under_test(on);
+    }
+}
+
 static const char *source_name(enum confab_source source)
 {
     static const char *const names[] = {"live", "missed", "filled", "first", "page"};
@@ -20,6 +29,7 @@ static const char *source_name(enum confab_source source)
 
 static void on_message(void *arg, const struct confab_message *m)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "m %c%" PRIu64 " %.*s %s%s%s\n", m->conv[0], m->seq, (int)m->content.n,
                m->content.p ? m->content.p : "", source_name(m->source), m->own ? " own" : "",
@@ -27,33 +37,43 @@ static void on_message(void *arg, const struct confab_message *m)
     if (h->mark_read) {
         struct conv_id conv;
         assert_true(conv_id_parse(span_str(m->conv), &conv));
+        under_test(true);
         (void)csession_mark_read(h->session, conv, m->seq, h->now);
+        under_test(false);
     }
+    under_test(true);
 }
 
 static void on_event(void *arg, const struct confab_event *e)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "e %c%" PRIu64 " %d %s\n", e->conv[0], e->seq, (int)e->kind,
                source_name(e->source));
+    under_test(true);
 }
 
 static void on_conversation(void *arg, const struct confab_conversation *c)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "c %c head=%" PRIu64 "%s%s\n", c->conv[0], c->head,
                c->known ? "" : " first", c->left ? " left" : "");
+    under_test(true);
 }
 
 static void on_receipt(void *arg, const struct confab_receipt *r)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "r %c%" PRIu64 " user %" PRIu64 " %s\n", r->conv[0], r->seq, r->user_id,
                r->read ? "read" : "delivered");
+    under_test(true);
 }
 
 static void on_sent(void *arg, const struct confab_sent *s)
 {
+    under_test(false);
     struct script *h = arg;
     if (s->error) {
         buf_printf(&h->log, "s %s %s\n", s->client_msg_id, confab_error_name(s->error));
@@ -61,10 +81,12 @@ static void on_sent(void *arg, const struct confab_sent *s)
         buf_printf(&h->log, "s %s %c%" PRIu64 "%s\n", s->client_msg_id, s->conv[0], s->seq,
                    s->duplicate ? " duplicate" : "");
     }
+    under_test(true);
 }
 
 static void on_state(void *arg, const struct confab_status *status)
 {
+    under_test(false);
     static const char *const names[] = {"stopped", "waiting", "connecting",
                                         "syncing", "live",    "refused"};
     struct script *h = arg;
@@ -72,32 +94,41 @@ static void on_state(void *arg, const struct confab_status *status)
         buf_printf(&h->log, "state %s%s%s\n", names[status->state], status->error ? " " : "",
                    status->error ? confab_error_name(status->error) : "");
     }
+    under_test(true);
 }
 
 static void on_reset(void *arg, const char *conv)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "reset %c\n", conv[0]);
+    under_test(true);
 }
 
 static void on_gap(void *arg, const struct confab_gap *gap)
 {
+    under_test(false);
     struct script *h = arg;
     buf_printf(&h->log, "gap %c %" PRIu64 "-%" PRIu64 "\n", gap->conv[0], gap->from_seq,
                gap->to_seq);
+    under_test(true);
 }
 
 static void on_caught_up(void *arg)
 {
+    under_test(false);
     struct script *h = arg;
     buf_put_str(&h->log, "caught up\n");
+    under_test(true);
 }
 
 static void on_error(void *arg, enum confab_error error, const char *text)
 {
+    under_test(false);
     struct script *h = arg;
     assert_non_null(text);
     buf_printf(&h->log, "error %s\n", confab_error_name(error));
+    under_test(true);
 }
 
 static enum confab_error on_save(void *arg, const void *data, size_t n)
@@ -108,8 +139,10 @@ static enum confab_error on_save(void *arg, const void *data, size_t n)
         return CONFAB_E_SERVER;
     }
     h->saves++;
+    under_test(false);
     buf_clear(&h->state);
     buf_put(&h->state, data, n);
+    under_test(true);
     return buf_ok(&h->state) ? CONFAB_E_OK : CONFAB_E_NOMEM;
 }
 
@@ -148,7 +181,10 @@ enum confab_err script_open(struct script *h)
         .target = span_str("/ws"),
         .token = span_str("secret-token"),
     };
-    return csession_new(&cfg, &h->session);
+    under_test(true);
+    enum confab_err err = csession_new(&cfg, &h->session);
+    under_test(false);
+    return err;
 }
 
 void script_close(struct script *h)
@@ -168,11 +204,13 @@ void script_restart(struct script *h)
     assert_int_equal(script_open(h), CONFAB_OK);
 }
 
-static void collect(struct script *h)
+void script_collect(struct script *h)
 {
     struct span out = csession_output(h->session);
     buf_put(&h->from_it, out.p, out.n);
+    under_test(true);
     csession_output_sent(h->session, out.n, h->now);
+    under_test(false);
 }
 
 void script_bytes(struct script *h, const void *p, size_t n)
@@ -184,7 +222,9 @@ void script_bytes(struct script *h, const void *p, size_t n)
         uint8_t *copy = malloc(piece);
         assert_non_null(copy);
         memcpy(copy, at, piece);
+        under_test(true);
         csession_input(h->session, copy, piece, h->now);
+        under_test(false);
         free(copy);
         at += piece;
         n -= piece;
@@ -202,8 +242,10 @@ void script_upgrade(struct script *h, char ret_accept[WS_ACCEPT_TEXT])
     assert_true(csession_wants_link(h->session));
     buf_clear(&h->from_it);
     ws_decoder_init(&h->ws, WS_SERVER, 65536);
+    under_test(true);
     csession_link_up(h->session, h->now);
-    collect(h);
+    under_test(false);
+    script_collect(h);
     struct http_scan scan = {0};
     struct http_request req;
     struct http_error bad;
@@ -260,7 +302,9 @@ void script_live(struct script *h)
 
 void script_drop(struct script *h)
 {
+    under_test(true);
     csession_link_down(h->session, h->now);
+    under_test(false);
     buf_clear(&h->from_it);
 }
 
@@ -324,7 +368,7 @@ void script_page(struct script *h, char conv, unsigned head, unsigned from, unsi
 
 const char *script_take(struct script *h)
 {
-    collect(h);
+    script_collect(h);
     for (;;) {
         struct ws_frame f;
         enum ws_result r = ws_decode(&h->ws, h->from_it.data, h->from_it.len, &f);

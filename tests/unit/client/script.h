@@ -20,6 +20,13 @@
 #define CONV_B "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
 #define CONV_S "dddddddddddddddddddddddddddddddd"
 
+/*
+ * Called with true before the code under test runs and with false when the script's own code does,
+ * also inside handlers: so that a test can let allocations fail in the one and not in the other.
+ * NULL: not.
+ */
+extern void (*script_under_test)(bool on);
+
 struct script {
     struct csession *session;
     struct random_seeded random;
@@ -53,6 +60,8 @@ void script_reply_upgrade(struct script *h, const char accept[WS_ACCEPT_TEXT]);
 /* connect, then resume with an empty answer. */
 void script_live(struct script *h);
 void script_drop(struct script *h);
+/* Moves the session's bytes to from_it. */
+void script_collect(struct script *h);
 
 void script_bytes(struct script *h, const void *p, size_t n);
 /* One text frame. */
