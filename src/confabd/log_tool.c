@@ -246,13 +246,17 @@ static enum confab_err fold_all(struct tool *t, struct engine *e)
     if (err == CONFAB_OK) {
         err = engine_recover_end(e);
     }
-    /* The inline executor answers at once: every poll gets further until all is loaded. */
+    /* The inline executor answers at once: every turn gets further until all is folded. */
     while (err == CONFAB_OK && !engine_is_recovered(e)) {
         engine_poll(e);
-        err = engine_health(e);
-        err = err == CONFAB_OK || engine_is_recovered(e) ? CONFAB_OK : err;
+        (void)engine_tick(e);
+        /* That the log takes no writes is no news here. */
+        enum confab_err health = engine_health(e);
+        if (health == CONFAB_CORRUPT || health == CONFAB_VERSION) {
+            err = health;
+        }
     }
-    return err == CONFAB_OK ? engine_health(e) : err;
+    return err;
 }
 
 static int print_state(struct tool *t, struct engine *e)
