@@ -24,7 +24,8 @@
 #ifndef CONFABD_VERSION
 #define CONFABD_VERSION "0"
 #endif
-#define DETAIL_MAX 512
+#define DETAIL_MAX      512
+#define CLI_DEFAULT_URL "http://127.0.0.1:8008/"
 
 extern char **environ;
 
@@ -143,17 +144,22 @@ static void cli_path(const char *program, char *out, size_t size)
 static void greet(const char *program, const char *url, const char *path, double start_ms)
 {
     char cli[PATH_MAX];
+    char server[160] = "";
     cli_path(program, cli, sizeof(cli));
+    if (strcmp(url, CLI_DEFAULT_URL) != 0) {
+        (void)snprintf(server, sizeof(server), " --server %s", url);
+    }
     (void)printf("Confab %s serves at %s (started in %.0f ms)\n"
                  "Data: %s\n"
                  "\n"
-                 "Send the first message, from another terminal:\n"
-                 "    %s register alice\n"
-                 "    %s send alice \"Hello\"\n"
-                 "    %s history alice\n"
+                 "Send the first message, from another terminal; a password is asked for:\n"
+                 "    %s register alice --profile alice%s\n"
+                 "    %s register bob --profile bob%s\n"
+                 "    %s send bob \"Hello, Bob\" --profile alice\n"
+                 "    %s history alice --profile bob\n"
                  "\n"
                  "Ctrl-C stops it.\n",
-                 CONFABD_VERSION, url, start_ms, path, cli, cli, cli);
+                 CONFABD_VERSION, url, start_ms, path, cli, server, cli, server, cli, cli);
     (void)fflush(stdout);
 }
 

@@ -36,7 +36,8 @@ struct server {
     struct server_loop *loops;
     struct engine_shared engine_shared;
     struct checkpointer *checkpointer;
-    struct metrics checkpoint_metrics; /* its own: checkpoints end on the disk executor's thread */
+    struct engine *engines[SHARDS_MAX]; /* the checkpointer's view of them */
+    struct metrics checkpoint_metrics;  /* its own: checkpoints end on the disk executor's thread */
     struct server_recovery recovery;
     atomic_int phase;
     atomic_uint_fast64_t deadline_ns; /* of the phase */
@@ -94,7 +95,6 @@ enum confab_err server_new(const struct server_config *cfg, const struct server_
     s->deps = *deps;
     s->deps.loops = NULL;
     atomic_init(&s->engine_shared.log_clock_ms, 0);
-    struct engine *engines[SHARDS_MAX];
     struct shard *shards[SHARDS_MAX];
     enum confab_err err = CONFAB_OK;
     s->loops = calloc(cfg->shards, sizeof(*s->loops));
@@ -107,7 +107,7 @@ enum confab_err server_new(const struct server_config *cfg, const struct server_
         err = slot_init(s, i);
         if (err == CONFAB_OK) {
             shards[i] = s->slots[i].shard;
-            engines[i] = shard_engine(shards[i]);
+            s->engines[i] = shard_engine(shards[i]);
         }
     }
     if (err == CONFAB_OK) {
@@ -115,7 +115,7 @@ enum confab_err server_new(const struct server_config *cfg, const struct server_
     }
     if (err == CONFAB_OK) {
         metrics_register(&s->checkpoint_metrics, s);
-        err = checkpointer_new(deps->disk, deps->disk_executor, deps->log, deps->store, engines,
+        err = checkpointer_new(deps->disk, deps->disk_executor, deps->log, deps->store, s->engines,
                                cfg->shards, &s->checkpoint_metrics, &s->checkpointer);
     }
 out:
@@ -261,7 +261,8 @@ static void flush_turn(struct server *s, struct server_slot *slot, uint64_t now)
         slot->flushing = true;
         engine_flush_all(engine);
     }
-    atomic_store(&slot->quiet, engine_is_quiet(engine));
+    /* Quiet is not enough: the engine also has to have noticed that the log may go. */
+    atomic_store(&slot->quiet, engine_is_quiet(engine) && engine_clean_lsn(engine) == UINT64_MAX);
     if (slot->index != 0) {
         return;
     }
