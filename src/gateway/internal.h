@@ -21,8 +21,8 @@
 #include "proto/scratch.h"
 #include "proto/wire.h"
 
-#define RECV_BYTES    65536U
-#define SCRATCH_BYTES (256U * 1024U)
+#define RECV_BYTES   65536U
+#define SCRATCH_MORE 65536U /* for a path and a query beside a body */
 
 struct shard {
     struct shard_config cfg;

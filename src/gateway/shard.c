@@ -104,8 +104,10 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     if (!err) {
         err = fanouts_init(s);
     }
-    void *scratch = malloc(SCRATCH_BYTES);
-    scratch_init(&s->scratch, scratch, SCRATCH_BYTES);
+    /* Decoded text is never longer than what it was decoded from. */
+    size_t scratch_bytes = MAX(cfg->request_bytes_max, cfg->frame_bytes_max) + SCRATCH_MORE;
+    void *scratch = malloc(scratch_bytes);
+    scratch_init(&s->scratch, scratch, scratch_bytes);
     if (!err && !scratch) {
         err = CONFAB_NOMEM;
     }
