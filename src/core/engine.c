@@ -220,8 +220,10 @@ static void job_done(struct store_request *req)
             job->err = chunk_decode(NULL, &job->records, req->ret_rows[at].value, &count);
         }
     }
-    if (mpsc_push(&job->e->inbox, &job->node)) {
-        job->e->host->ops->wake(job->e->host);
+    /* Once it is pushed the shard may take and free it. */
+    struct engine *e = job->e;
+    if (mpsc_push(&e->inbox, &job->node)) {
+        e->host->ops->wake(e->host);
     }
 }
 
