@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,8 +28,6 @@
 #endif
 #define DETAIL_MAX      512
 #define CLI_DEFAULT_URL "http://127.0.0.1:8008/"
-
-extern char **environ;
 
 static const char USAGE[] =
     "usage: confabd [option...]                 serves until SIGINT or SIGTERM\n"
@@ -187,26 +187,37 @@ static void serve_until_signal(const sigset_t *set)
     }
 }
 
-/* A second signal while draining ends the process at once: what is acknowledged is durable. */
+struct watcher {
+    const sigset_t *set;
+    atomic_bool done; /* the signal that comes next is ours, to end the thread */
+};
+
+/*
+ * A second signal while draining ends the process at once: what is acknowledged is durable. The
+ * thread is ended by a signal too, not by cancelling, which sanitizers take for a broken stack.
+ */
 static void *second_signal(void *arg)
 {
+    struct watcher *w = arg;
     int sig;
-    if (sigwait(arg, &sig) == 0) {
+    if (sigwait(w->set, &sig) == 0 && !atomic_load(&w->done)) {
         (void)fputs("confabd: stopped at once\n", stderr);
         _exit(1);
     }
     return NULL;
 }
 
-static void stop(struct instance *in, const struct config *cfg, sigset_t *set)
+static void stop(struct instance *in, const struct config *cfg, const sigset_t *set)
 {
-    pthread_t watcher;
-    bool watched = pthread_create(&watcher, NULL, second_signal, set) == 0;
+    pthread_t thread;
+    struct watcher watcher = {.set = set};
+    bool watched = pthread_create(&thread, NULL, second_signal, &watcher) == 0;
     instance_stop(in, (uint32_t)cfg->drain_ms);
     instance_close(in);
     if (watched) {
-        (void)pthread_cancel(watcher);
-        (void)pthread_join(watcher, NULL);
+        atomic_store(&watcher.done, true);
+        (void)pthread_kill(thread, SIGTERM);
+        (void)pthread_join(thread, NULL);
     }
 }
 
