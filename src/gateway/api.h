@@ -61,8 +61,7 @@ void api_dispatch(struct shard *s, struct conn *c, const struct http_request *re
                   struct span body);
 
 /* Stores what a token look-up found in the connection's http_state and lets it go on. */
-void api_on_auth(struct shard *s, uint64_t conn, enum confab_err err, uint64_t user,
-                 uint64_t device);
+void api_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t user, uint64_t device);
 
 /* Linked to the connection and held there; NULL (and answered) when out of memory. */
 struct api_call *api_call_new(struct api_request *r);

@@ -13,11 +13,11 @@
 #include "base/id.h"
 #include "ports/executor.h"
 
-#define DIR_USERNAME_MAX     50U  /* characters; each may be up to 4 bytes of UTF-8 */
-#define DIR_USERNAME_BYTES   200U
-#define DIR_DISPLAY_BYTES    400U
-#define DIR_HASH_BYTES       128U /* encoded password hash, zero terminated */
-#define DIR_TOKEN_HASH       32U
+#define DIR_USERNAME_MAX      50U /* characters; each may be up to 4 bytes of UTF-8 */
+#define DIR_USERNAME_BYTES    200U
+#define DIR_DISPLAY_BYTES     400U
+#define DIR_HASH_BYTES        128U /* encoded password hash, zero terminated */
+#define DIR_TOKEN_HASH        32U
 #define DIR_DEVICE_NAME_BYTES 200U
 
 enum dir_op {
@@ -27,23 +27,24 @@ enum dir_op {
      * user_id is taken.
      */
     DIR_ACCOUNT_CREATE = 1,
-    DIR_ACCOUNT_BY_NAME,   /* In: username_key. Out: account. CONFAB_NOT_FOUND. */
-    DIR_ACCOUNT_BY_ID,     /* In: user_id. Out: account. CONFAB_NOT_FOUND. */
-    DIR_ACCOUNTS_EXIST,    /* In: ids, nids. Out: exists[i]. */
+    DIR_ACCOUNT_BY_NAME, /* In: username_key. Out: account. CONFAB_NOT_FOUND. */
+    DIR_ACCOUNT_BY_ID,   /* In: user_id. Out: account. CONFAB_NOT_FOUND. */
+    DIR_ACCOUNTS_EXIST,  /* In: ids, nids. Out: exists[i]. */
     /*
-     * In: device.device_id, user_id, name, token_hash, created_ms. CONFAB_NOT_FOUND when the user is
-     * missing, CONFAB_EXISTS when the device id is taken, CONFAB_LIMIT above devices_max.
+     * In: device.device_id, user_id, name, token_hash, created_ms. CONFAB_NOT_FOUND when the user
+     * is missing, CONFAB_EXISTS when the device id is taken, CONFAB_LIMIT above devices_max.
      */
     DIR_DEVICE_CREATE,
-    DIR_DEVICE_BY_TOKEN,   /* In: token_hash. Out: device. CONFAB_NOT_FOUND. */
-    DIR_DEVICE_LIST,       /* In: user_id. Out: devices, ndevices. */
-    DIR_DEVICE_REVOKE,     /* In: user_id, device_id. CONFAB_NOT_FOUND. */
+    DIR_DEVICE_BY_TOKEN, /* In: token_hash. Out: device. CONFAB_NOT_FOUND. */
+    DIR_DEVICE_LIST,     /* In: user_id. Out: devices, ndevices. */
+    DIR_DEVICE_REVOKE,   /* In: user_id, device_id. CONFAB_NOT_FOUND. */
     /*
      * In: partition, lsn, conv_rows. In one transaction: rows whose lsn is above the stored one are
      * replaced, and the partition's projected position becomes lsn. May be repeated.
      */
     DIR_CONVERSATIONS_PROJECT,
-    DIR_CONVERSATIONS_LIST, /* In: user_id, after (conversation, zero first), limit. Out: conv_rows. */
+    /* In: user_id, after (conversation, zero first), limit. Out: conv_rows. */
+    DIR_CONVERSATIONS_LIST,
     DIR_PROJECTED_LSN,      /* In: partition. Out: lsn (0 when none). */
     DIR_PING,               /* a round trip through the engine, for readiness */
 };

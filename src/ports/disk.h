@@ -1,7 +1,7 @@
 /*
- * Port: disk. One flat directory of files. Adapters: the operating system, and the simulator's (which
- * forgets unsynced data and tears writes at a crash). Blocking; called from log and worker threads
- * and at start-up, never from a shard. One file object is used by one thread at a time.
+ * Port: disk. One flat directory of files. Adapters: the operating system, and the simulator's
+ * (which forgets unsynced data and tears writes at a crash). Blocking; called from log and worker
+ * threads and at start-up, never from a shard. One file object is used by one thread at a time.
  *
  * Durability: bytes are durable after `sync` of their file; a created, renamed or removed name is
  * durable after `sync_dir`. After a failed sync, nothing is known about the unsynced bytes.
@@ -35,7 +35,8 @@ struct disk_ops {
     enum confab_err (*pread)(struct disk_file *f, void *buf, size_t n, uint64_t off, size_t *ret_n);
     /* Writes all n bytes or fails (CONFAB_NO_SPACE, CONFAB_IO); a failure may leave a part. */
     enum confab_err (*pwrite)(struct disk_file *f, const void *buf, size_t n, uint64_t off);
-    /* Makes the file at least `size` bytes long with its blocks allocated; new bytes read as zero. */
+    /* Makes the file at least `size` bytes long with its blocks allocated; new bytes read as zero.
+     */
     enum confab_err (*preallocate)(struct disk_file *f, uint64_t size);
     enum confab_err (*truncate)(struct disk_file *f, uint64_t size);
     enum confab_err (*size)(struct disk_file *f, uint64_t *ret_size);
@@ -57,8 +58,8 @@ struct disk_file {
     struct disk *disk;
 };
 
-CONFAB_NODISCARD static inline enum confab_err disk_open(struct disk *d, const char *name, int flags,
-                                                         struct disk_file **ret)
+CONFAB_NODISCARD static inline enum confab_err disk_open(struct disk *d, const char *name,
+                                                         int flags, struct disk_file **ret)
 {
     return d->ops->open(d, name, flags, ret);
 }

@@ -7,7 +7,8 @@
 
 #include "base/err.h"
 
-/* Embedded in the caller's request; the memory stays the caller's and must live until `run` began. */
+/* Embedded in the caller's request; the memory stays the caller's and must live until `run` began.
+ */
 struct job {
     struct job *next; /* the executor's, while queued */
     void (*run)(struct job *job);

@@ -5,13 +5,13 @@
  *
  * A writer is a lane (one per shard). It encodes records into a submission with
  * log_submission_add, hands the whole submission over, and gets it back from `poll`, in the order
- * submitted, when every record in it is durable or the log has failed. A submission is atomic: after
- * a crash, all of its records are there or none.
+ * submitted, when every record in it is durable or the log has failed. A submission is atomic:
+ * after a crash, all of its records are there or none.
  *
- * Failure is sticky. After a failed sync the log refuses every further submission with CONFAB_IO until
- * it is opened anew; submissions under way come back with CONFAB_IO and their fate is unknown. A full
- * disk (no room for a further segment) is CONFAB_NO_SPACE, is not sticky, and nothing of the
- * submission was written.
+ * Failure is sticky. After a failed sync the log refuses every further submission with CONFAB_IO
+ * until it is opened anew; submissions under way come back with CONFAB_IO and their fate is
+ * unknown. A full disk (no room for a further segment) is CONFAB_NO_SPACE, is not sticky, and
+ * nothing of the submission was written.
  */
 #ifndef CONFAB_PORTS_LOG_H
 #define CONFAB_PORTS_LOG_H
@@ -22,15 +22,15 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-#define LOG_RECORD_HEADER    8U           /* u32 payload size, u16 partition, u8 kind, u8 version */
-#define LOG_RECORD_SIZE_MAX  (1U << 20)   /* payload of one record */
+#define LOG_RECORD_HEADER        8U /* u32 payload size, u16 partition, u8 kind, u8 version */
+#define LOG_RECORD_SIZE_MAX      (1U << 20) /* payload of one record */
 #define LOG_SUBMISSION_BYTES_MAX (8U << 20)
 
 struct log_record {
     uint64_t lsn;
     uint16_t partition;
-    uint8_t kind;    /* the core's; opaque to the log */
-    uint8_t version; /* of the payload's format; opaque to the log */
+    uint8_t kind;     /* the core's; opaque to the log */
+    uint8_t version;  /* of the payload's format; opaque to the log */
     struct span data; /* borrowed for the call */
 };
 
@@ -50,8 +50,8 @@ CONFAB_NODISCARD enum confab_err log_submission_add(struct log_submission *sub, 
                                                     uint8_t kind, uint8_t version, struct span data,
                                                     uint32_t *ret_offset);
 /* Reads the record at *offset of framed bytes and moves *offset past it. CONFAB_EOF at the end. */
-CONFAB_NODISCARD enum confab_err log_record_next(struct span bytes, size_t *offset, uint64_t base_lsn,
-                                                 struct log_record *ret);
+CONFAB_NODISCARD enum confab_err log_record_next(struct span bytes, size_t *offset,
+                                                 uint64_t base_lsn, struct log_record *ret);
 
 enum log_state { LOG_OK = 0, LOG_FULL = 1, LOG_FAILED = 2 };
 
@@ -84,13 +84,14 @@ struct log_store_ops {
     /* Before the first submit. `wake` is called from any thread when `poll` has something. */
     void (*set_wake)(struct log_store *log, uint16_t lane, void (*wake)(void *arg), void *arg);
     /*
-     * Reads durable records with lsn >= from, in order, until `on_record` returns an error (which is
-     * returned). CONFAB_CORRUPT when damage stands in the way. Any thread, blocking.
+     * Reads durable records with lsn >= from, in order, until `on_record` returns an error (which
+     * is returned). CONFAB_CORRUPT when damage stands in the way. Any thread, blocking.
      */
     enum confab_err (*read)(struct log_store *log, uint64_t from,
                             enum confab_err (*on_record)(void *arg, const struct log_record *rec),
                             void *arg);
-    /* Records below `lsn` are no longer needed; the adapter may drop them. Any thread, may block. */
+    /* Records below `lsn` are no longer needed; the adapter may drop them. Any thread, may block.
+     */
     enum confab_err (*trim)(struct log_store *log, uint64_t lsn);
     void (*stats)(struct log_store *log, struct log_stats *ret); /* any thread */
 };

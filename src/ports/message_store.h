@@ -20,15 +20,15 @@
 #include "ports/executor.h"
 
 enum store_table {
-    STORE_META = 1,     /* key: name                      server-wide facts */
-    STORE_PARTITION,    /* key: partition (2)             clock, id counter, flushed LSN */
-    STORE_HEADER,       /* key: conversation (16)         folded state */
-    STORE_HEAD,         /* key: conversation (16)         position and time, for resume */
-    STORE_MEMBER,       /* key: conversation (16)         sort: user (8)       */
-    STORE_CHUNK,        /* key: conversation (16)         sort: first seq (8)  */
-    STORE_DEDUP,        /* key: conversation (16)         sort: day, key hash  */
-    STORE_FEED,         /* key: partition (2)             sort: first message id (8) */
-    STORE_FOLLOWUP,     /* key: partition (2)             sort: conversation (16) */
+    STORE_META = 1,  /* key: name                      server-wide facts */
+    STORE_PARTITION, /* key: partition (2)             clock, id counter, flushed LSN */
+    STORE_HEADER,    /* key: conversation (16)         folded state */
+    STORE_HEAD,      /* key: conversation (16)         position and time, for resume */
+    STORE_MEMBER,    /* key: conversation (16)         sort: user (8)       */
+    STORE_CHUNK,     /* key: conversation (16)         sort: first seq (8)  */
+    STORE_DEDUP,     /* key: conversation (16)         sort: day, key hash  */
+    STORE_FEED,      /* key: partition (2)             sort: first message id (8) */
+    STORE_FOLLOWUP,  /* key: partition (2)             sort: conversation (16) */
     STORE_TABLES
 };
 
@@ -64,8 +64,8 @@ struct store_request {
     uint32_t nkeys;
 
     /*
-     * STORE_RANGE: rows of one table and key with from <= sort <= to (an empty `to` means no bound),
-     * ascending, or descending from `to` with `reverse`; at most `limit` rows and about
+     * STORE_RANGE: rows of one table and key with from <= sort <= to (an empty `to` means no
+     * bound), ascending, or descending from `to` with `reverse`; at most `limit` rows and about
      * `bytes_max` bytes of values (at least one row is returned when there is one; neither may be
      * zero). With `key` empty, and a table of partition-key-only rows, the range is over the keys
      * themselves and `sort` of a row is the key (used at start-up over STORE_PARTITION and

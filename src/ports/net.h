@@ -37,12 +37,14 @@ struct net_ops {
     const char *name;
     int version;
     /*
-     * Waits up to timeout_ms (-1: for ever, 0: not at all) and fills up to `max` events; a wake ends
-     * the wait with what is there, possibly nothing. Returns the number.
+     * Waits up to timeout_ms (-1: for ever, 0: not at all) and fills up to `max` events; a wake
+     * ends the wait with what is there, possibly nothing. Returns the number.
      */
     int (*poll)(struct net *n, struct net_event *events, int max, int timeout_ms);
-    /* CONFAB_AGAIN: none waiting. CONFAB_LIMIT: out of descriptors. The connection is registered. */
-    enum confab_err (*accept)(struct net *n, int listener, int *ret_handle, struct net_peer *ret_peer);
+    /* CONFAB_AGAIN: none waiting. CONFAB_LIMIT: out of descriptors. The connection is registered.
+     */
+    enum confab_err (*accept)(struct net *n, int listener, int *ret_handle,
+                              struct net_peer *ret_peer);
     /* CONFAB_EOF: the peer closed its side. CONFAB_AGAIN: nothing there. CONFAB_NET: broken. */
     enum confab_err (*recv)(struct net *n, int handle, void *buf, size_t cap, size_t *ret_n);
     /* May take less than offered. CONFAB_AGAIN: NET_WRITABLE will follow. CONFAB_NET: broken. */

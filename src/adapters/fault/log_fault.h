@@ -27,11 +27,11 @@ void log_fault_free(struct log_fault *f); /* NULL is fine */
 struct log_store *log_fault_store(struct log_fault *f);
 
 /*
- * The nth call of that kind from now (1: the next) and the count - 1 after it fail. After LOSE,
+ * The nth call of that kind from now (1: the next) and the n - 1 after it fail. After LOSE,
  * COMPLETE, or SUBMIT with CONFAB_IO the log has failed, as the port says: submissions are refused
  * with CONFAB_IO and all under way come back with it.
  */
-void log_fault_plan(struct log_fault *f, enum log_fault_kind kind, uint64_t nth, uint64_t count,
+void log_fault_plan(struct log_fault *f, enum log_fault_kind kind, uint64_t nth, uint64_t n,
                     enum confab_err err);
 /* While held, `poll` gives nothing; letting go calls each lane's wake. */
 void log_fault_hold(struct log_fault *f, bool hold);

@@ -4,7 +4,8 @@
 
 #include "core/kind.h"
 
-/* Direct: CONFAB_BLOCKED or CONFAB_FORBIDDEN when one of the two takes no messages from the other. */
+/* Direct: CONFAB_BLOCKED or CONFAB_FORBIDDEN when one of the two takes no messages from the other.
+ */
 enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user);
 /* Adds the follow-up that tells the user's own conversation. */
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,

@@ -382,7 +382,8 @@ uint16_t ws_close_code(struct client *c)
     int op;
     while ((op = frame_take(c, &payload)) >= 0) {
         if (op == WS_CLOSE) {
-            return payload.n < 2 ? WS_CLOSE_NONE : (uint16_t)((unsigned)payload.p[0] << 8 | payload.p[1]);
+            return payload.n < 2 ? WS_CLOSE_NONE
+                                 : (uint16_t)((unsigned)payload.p[0] << 8 | payload.p[1]);
         }
     }
     return 0;
