@@ -45,8 +45,8 @@ enum dir_op {
     DIR_CONVERSATIONS_PROJECT,
     /* In: user_id, after (conversation, zero first), limit. Out: conv_rows. */
     DIR_CONVERSATIONS_LIST,
-    DIR_PROJECTED_LSN,      /* In: partition. Out: lsn (0 when none). */
-    DIR_PING,               /* a round trip through the engine, for readiness */
+    DIR_PROJECTED_LSN, /* In: partition. Out: lsn (0 when none). */
+    DIR_PING,          /* a round trip through the engine, for readiness */
 };
 
 struct dir_account {
