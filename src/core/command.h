@@ -91,7 +91,7 @@ struct snapshot {
     uint64_t peer; /* direct: the other one */
     uint32_t members;
     uint64_t head_seq;
-    uint64_t head_id;
+    uint64_t head_id; /* 0: not known, which may be so when the actor is not a member any more */
     uint64_t unread;
     uint32_t mentions;
     uint64_t delivered_seq;

@@ -24,6 +24,7 @@ struct resume {
 struct snapshot_work {
     struct collect c;
     struct resume *resume;
+    const struct resume_item *item; /* of the resume's command */
     struct command *cmd;
     struct snapshot snap;
     bool moved;
@@ -60,6 +61,18 @@ static void item_done(struct snapshot_work *w, enum confab_err err)
     resume_run(rs);
 }
 
+/* Of the last event that the member may see; 0: not in memory. That of a later event would tell a
+ * former member when it was, and would not be the id that the member's clients have. */
+static uint64_t head_id(struct resident *r, uint64_t head_seq)
+{
+    struct slot *s = resident_slot(r, head_seq);
+    struct event ev;
+    if (head_seq == r->c.head_seq) {
+        return r->c.head_id;
+    }
+    return s && !event_peek(span_of(s->bytes, s->len), &ev) ? ev.id : 0;
+}
+
 static enum confab_err fill_snapshot(struct resident *r, const struct member *m, struct snapshot *s)
 {
     const struct conv *c = &r->c;
@@ -69,7 +82,7 @@ static enum confab_err fill_snapshot(struct resident *r, const struct member *m,
     s->active = m->role != ROLE_NONE;
     s->members = c->nactive;
     s->head_seq = member_last_visible(m, c->head_seq);
-    s->head_id = c->head_id;
+    s->head_id = head_id(r, s->head_seq);
     s->unread = conv_unread(c, m);
     s->mentions = member_mentions(m);
     s->delivered_seq = m->delivered_seq;
@@ -146,8 +159,7 @@ static void events_done(struct collect *c, enum confab_err err)
 enum step engine_step_snapshot(struct engine *e, struct resident *r, struct command *cmd)
 {
     struct snapshot_work *w = cmd->context;
-    const struct resume_item *item = cmd->items;
-    cmd->items = NULL; /* it belongs to the resume */
+    const struct resume_item *item = w->item;
     const struct member *m = conv_member(&r->c, cmd->actor);
     uint64_t since = cmd->since_ms;
     bool has_seq = item->have_seq > 0;
@@ -216,7 +228,7 @@ static enum confab_err start_item(struct resume *rs, uint32_t i)
         command_free(sub);
         return err;
     }
-    sub->items = &cmd->items[i];
+    w->item = &cmd->items[i];
     rs->running++;
     list_push_back(&r->waiting, &sub->link);
     r->nwaiting++;
