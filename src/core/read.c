@@ -562,7 +562,7 @@ static void history_done(struct collect *c, enum confab_err err)
     cmd->covered_to = c->covered_to;
     const struct member *m = conv_member(&c->r->c, c->user);
     cmd->more = c->reverse ? c->covered_from > (m ? member_first_visible(m) : 1)
-                           : c->covered_to < c->r->c.head_seq;
+                           : m && c->covered_to < member_last_visible(m, c->r->c.head_seq);
     if (c->covered_to + 1 == c->covered_from && !c->reverse) {
         cmd->more = false;
     }
