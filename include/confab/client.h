@@ -82,7 +82,10 @@ void confab_client_free(struct confab_client *c);
 
 /* From now on wants to be connected. CONFAB_E_STATE without a token. */
 enum confab_error confab_client_start(struct confab_client *c);
-/* Disconnects; the next run writes the goodbye. Unsent messages stay. */
+/*
+ * Disconnects; the next run writes the goodbye. Unsent messages stay. Called from a handler,
+ * nothing is handed out behind that event: it comes after the next start, or in the next process.
+ */
 void confab_client_stop(struct confab_client *c);
 
 /*

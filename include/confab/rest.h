@@ -71,7 +71,7 @@ struct confab_history_query {
     uint64_t before; /* seq; 0: not used. Only one of the three */
     uint64_t after;
     uint64_t around;
-    bool from_start; /* the earliest messages: stands for after = 0 */
+    bool from_start; /* the earliest messages */
     unsigned limit;  /* 0: the server's default of 50 */
 };
 struct confab_history_page {

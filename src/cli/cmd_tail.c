@@ -7,6 +7,7 @@
 
 struct tail {
     struct cli *cli;
+    struct confab_client *client;
     struct state_file file;
     char conv[CONFAB_CONV_SIZE]; /* empty: all */
     bool json;
@@ -46,6 +47,10 @@ static void on_message(void *arg, const struct confab_message *m)
         print_message(t->cli, m, t->conv[0] == '\0', t->ids);
     }
     printed(t);
+    if (t->left == 0) {
+        /* What comes after is for the next `tail --continue`. */
+        confab_client_stop(t->client);
+    }
 }
 
 static void on_event(void *arg, const struct confab_event *e)
@@ -117,11 +122,11 @@ static enum confab_error on_save(void *arg, const void *data, size_t n)
 
 static enum confab_error follow(struct tail *t, struct confab_options *o)
 {
-    struct confab_client *c;
-    enum confab_error error = confab_client_new(o, &c);
+    enum confab_error error = confab_client_new(o, &t->client);
     if (error) {
         return error;
     }
+    struct confab_client *c = t->client;
     confab_client_start(c);
     while (!error && t->left > 0 && !t->broken && !cli_interrupted()) {
         error = confab_client_run(c, -1);

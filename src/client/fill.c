@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <confab/rest.h>
+
 #include "client/history.h"
 #include "client/session_internal.h"
 
@@ -47,7 +49,7 @@ void cfill_skip(struct csession *s, struct ctrack *t, uint64_t seq, uint64_t now
 void cfill_check(struct csession *s, struct ctrack *t, uint64_t now)
 {
     uint64_t goal = cfill_goal(t);
-    while (goal > t->seq && goal - t->seq > s->opt.fill_max) {
+    while (goal > t->seq && goal - t->seq > s->opt.fill_max && !t->seek_ms) {
         cfill_skip(s, t, goal, now);
         ctrack_drain(s, t, now);
         goal = cfill_goal(t);
@@ -92,11 +94,17 @@ bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch
         s->fetches++;
         s->stats.fetches++;
         char conv[CONFAB_CONV_SIZE];
+        char after[CONFAB_TIME_SIZE];
         cdeliver_conv(t->conv, conv);
         ret->conv = t->conv;
         ret->id = t->fetch_id;
+        if (t->seek_ms || t->seq == 0) {
+            confab_time_utc(t->seek_ms, after); /* there is no seq 0 to ask after */
+        } else {
+            snprintf(after, sizeof(after), "%" PRIu64, t->seq);
+        }
         snprintf(ret->path, sizeof(ret->path),
-                 "/api/v1/conversations/%s/messages?after=%" PRIu64 "&limit=%u", conv, t->seq,
+                 "/api/v1/conversations/%s/messages?after=%s&limit=%u", conv, after,
                  CSESSION_FETCH_SIZE);
         return true;
     }
@@ -115,8 +123,8 @@ static void on_fetched(void *arg, const struct confab_message *m)
 {
     struct fill *f = arg;
     struct ctrack *t = f->t;
-    /* A handler may have stopped or forgotten things. */
-    if (!t->known || m->seq <= t->seq || m->seq > f->goal) {
+    /* A handler may have stopped the session. */
+    if (!t->known || csession_is_stopped(f->s) || m->seq <= t->seq || m->seq > f->goal) {
         return;
     }
     struct confab_message copy = *m;
@@ -157,18 +165,24 @@ static bool take_page(struct fill *f, struct span body, enum confab_err *ret_err
     if (*ret_err) {
         return false;
     }
-    if (page.covered_to > t->seq && page.covered_from > t->seq + 1) {
+    if (t->seek_ms) {
+        uint64_t start = page.covered_to >= page.covered_from ? page.covered_from - 1 : f->goal;
+        t->seek_ms = 0;
+        t->seq = MAX(t->seq, MIN(start, f->goal));
+        before = UINT64_MAX; /* it is known now: that is progress */
+        csession_touch(s, f->now);
+    } else if (page.covered_to > t->seq && page.covered_from > t->seq + 1) {
         /* The server's history begins later, or is closed to this user up to there. */
         cfill_skip(s, t, MIN(page.covered_from - 1, f->goal), f->now);
     }
     chistory_each(&page, on_fetched, f);
     uint64_t end = MIN(page.covered_to, f->goal);
-    if (t->known && end > t->seq) {
+    if (t->known && end > t->seq && !csession_is_stopped(s)) {
         move_to(t, end, 0);
         csession_touch(s, f->now);
     }
     chistory_deinit(&page);
-    return t->seq > before;
+    return before == UINT64_MAX || t->seq > before;
 }
 
 void csession_fetch_done(struct csession *s, const struct csession_fetch *fetch, int status,
@@ -182,6 +196,9 @@ void csession_fetch_done(struct csession *s, const struct csession_fetch *fetch,
         return;
     }
     t->fetch_id = 0;
+    if (csession_is_stopped(s)) {
+        return; /* asked for again after the next resume */
+    }
     struct fill f = {.s = s, .t = t, .goal = cfill_goal(t), .fetch_id = fetch->id, .now = now};
     if (f.goal <= t->seq) {
         ctrack_drain(s, t, now);

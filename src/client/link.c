@@ -139,7 +139,8 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
     }
 }
 
-static void on_caught_up(struct csession *s, struct span since, uint64_t now)
+static void on_caught_up(struct csession *s, struct span since, uint64_t server_time_ms,
+                         uint64_t now)
 {
     if (s->phase != CPHASE_SYNC) {
         return;
@@ -148,6 +149,7 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t now)
     if (since.n <= WIRE_SINCE_MAX && buf_reserve(&s->since, since.n)) {
         buf_clear(&s->since);
         buf_put(&s->since, since.p, since.n);
+        s->caught_up_ms = server_time_ms;
     }
     s->since.failed = false;
     ctrack_caught_up(s, now);
@@ -208,7 +210,7 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
         err = s->phase == CPHASE_SYNC ? ctrack_page(s, m->u.page, scratch, now) : CONFAB_OK;
         break;
     case WIRE_S_CAUGHT_UP:
-        on_caught_up(s, m->u.caught_up.since, now);
+        on_caught_up(s, m->u.caught_up.since, m->u.caught_up.server_time_ms, now);
         break;
     case WIRE_S_RESYNC:
         s->stats.resyncs++;

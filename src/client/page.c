@@ -6,6 +6,13 @@
 
 #include "client/session_internal.h"
 
+#define SEEK_SLACK_MS 5000U /* between an event's time and its frame, at most */
+
+static bool page_covers(const struct wire_conv *c)
+{
+    return c->covered_from > 0 && c->covered_to >= c->covered_from;
+}
+
 struct page_entry {
     const struct wire_conv *c;
     struct scratch scratch; /* for one event */
@@ -96,6 +103,9 @@ static enum confab_err page_events(struct csession *s, struct ctrack *t, struct 
     enum confab_err err;
     wire_list_begin(&it, e->c->events, NULL);
     while ((err = next_event(e, &it, &m, &frame)) == CONFAB_OK) {
+        if (!t->known || csession_is_stopped(s)) {
+            return CONFAB_OK; /* that was our own leaving, or the last that is wanted */
+        }
         if (!wire_in_sequence(m.event)) {
             continue;
         }
@@ -109,32 +119,61 @@ static enum confab_err page_events(struct csession *s, struct ctrack *t, struct 
             ctrack_hold(s, t, at, frame, source);
         } else {
             ctrack_apply(s, t, &m, source, now);
-            if (!t->known) {
-                return CONFAB_OK; /* it was our own leaving */
-            }
         }
     }
     return err == CONFAB_EOF ? CONFAB_OK : err;
 }
 
-/* Where to begin in a conversation seen for the first time. */
-static void start_at_page(struct ctrack *t, const struct wire_conv *c, bool covers)
+/*
+ * Where to begin in a conversation without a position. On the very first resume that is the page.
+ * Later ones bring conversations that began, or were joined, while this client was away: then what
+ * the page leaves out was missed, and it is looked for from the time of the last caught_up on.
+ */
+static void start_at_page(struct csession *s, struct ctrack *t, struct page_entry *e, bool reset)
 {
+    const struct wire_conv *c = e->c;
+    bool covers = page_covers(c);
     t->known = true;
     t->seq = covers ? c->covered_from - 1 : c->head;
     t->id = covers ? 0 : c->head_id;
+    if (covers && c->limited && !reset && s->since.len > 0 && s->caught_up_ms > SEEK_SLACK_MS &&
+        t->left_seq < t->seq) {
+        t->seq = t->left_seq;
+        t->seek_ms = s->caught_up_ms - SEEK_SLACK_MS;
+    }
+    t->seq = MAX(t->seq, t->left_seq);
+    t->left_seq = 0;
+}
+
+/* The server's history is another one. */
+static void reset(struct csession *s, struct ctrack *t)
+{
+    char conv[CONFAB_CONV_SIZE];
+    s->stats.resets++;
+    ctrack_forget(s, t);
+    cdeliver_conv(t->conv, conv);
+    if (s->on.on_reset) {
+        s->on.on_reset(s->arg, conv);
+    }
+}
+
+static void leave(struct csession *s, struct ctrack *t)
+{
+    uint64_t seq = t->seq;
+    ctrack_forget(s, t);
+    t->left_seq = seq;
 }
 
 static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint64_t now)
 {
     const struct wire_conv *c = e->c;
-    bool covers = c->covered_from > 0 && c->covered_to >= c->covered_from;
+    bool covers = page_covers(c);
     enum confab_source source = CONFAB_MISSED;
     struct ctrack *t = ctrack_find(s, c->conv);
     tell_conversation(s, c, t && t->known);
     if (c->left) {
-        if (t) {
-            ctrack_forget(s, t);
+        if (t && t->known) {
+            leave(s, t);
         }
         return CONFAB_OK;
     }
@@ -144,32 +183,25 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
             return err == CONFAB_LIMIT ? CONFAB_OK : err;
         }
     }
-    if (t->known && (c->reset || contradicts(e, t))) {
-        char conv[CONFAB_CONV_SIZE];
-        s->stats.resets++;
-        ctrack_forget(s, t);
-        cdeliver_conv(c->conv, conv);
-        if (s->on.on_reset) {
-            s->on.on_reset(s->arg, conv);
-        }
+    bool other = t->known && (c->reset || contradicts(e, t));
+    if (other) {
+        reset(s, t);
     }
     if (!t->known) {
         source = CONFAB_FIRST;
-        start_at_page(t, c, covers);
+        start_at_page(s, t, e, other);
     }
-    if (covers && c->covered_from > t->seq + 1) {
-        if (c->covered_from - 1 - t->seq > s->opt.fill_max) {
-            cfill_skip(s, t, c->covered_from - 1, now);
-        } else {
-            e->gap = true;
-        }
+    e->gap = t->seek_ms || (covers && c->covered_from > t->seq + 1);
+    if (e->gap && !t->seek_ms && c->covered_from - 1 - t->seq > s->opt.fill_max) {
+        cfill_skip(s, t, c->covered_from - 1, now);
+        e->gap = false;
     }
     enum confab_err err = page_events(s, t, e, source, now);
-    if (err || !t->known) {
+    if (err || !t->known || csession_is_stopped(s)) {
         return err;
     }
     uint64_t end_id = c->covered_to == c->head ? c->head_id : 0;
-    if (e->gap) {
+    if (e->gap && covers) {
         ctrack_aim(t, c->covered_to, end_id);
     } else if (covers && c->covered_to > t->seq) {
         /* The last ones are hidden from this user. */

@@ -617,8 +617,10 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
     buf_printf(&path, "?limit=%u", query->limit ? query->limit : 50);
     if (query->before) {
         buf_printf(&path, "&before=%" PRIu64, query->before);
-    } else if (query->after || query->from_start) {
+    } else if (query->after) {
         buf_printf(&path, "&after=%" PRIu64, query->after);
+    } else if (query->from_start) {
+        buf_put_str(&path, "&after=1970-01-01T00:00:00.000Z");
     } else if (query->around) {
         buf_printf(&path, "&around=%" PRIu64, query->around);
     }

@@ -63,6 +63,12 @@ bool csession_is_signed_in(const struct csession *s)
     return s->phase == CPHASE_SYNC || s->phase == CPHASE_LIVE;
 }
 
+bool csession_is_stopped(const struct csession *s)
+{
+    return s->phase == CPHASE_OFF || s->phase == CPHASE_REFUSED ||
+           (s->phase == CPHASE_CLOSING && s->after_closing != CPHASE_WAIT);
+}
+
 void csession_error(struct csession *s, enum confab_error error, const char *text)
 {
     if (s->on.on_error) {

@@ -42,6 +42,12 @@ struct ctrack {
     /* The highest event that must exist and was not kept: what is between is to be fetched. */
     uint64_t target_seq;
     uint64_t target_id;
+    /*
+     * Not 0: where this conversation begins for us is not known by seq, but by this time (see page.c);
+     * the first fetch tells. Until then seq counts no further than what was handed out before.
+     */
+    uint64_t seek_ms;
+    uint64_t left_seq;    /* handed out before the user left it; it is not known then */
     uint64_t deliver_seq; /* highest message of others, to be acknowledged */
     uint64_t read_seq;
     uint64_t acked_delivered; /* told to the server */
@@ -128,6 +134,7 @@ struct csession {
     uint64_t outbox_next_ms; /* earliest retry or ack timeout */
 
     struct buf since;
+    uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
     struct buf host;
     struct buf target;
@@ -141,6 +148,8 @@ void csession_close_link(struct csession *s, uint16_t code, enum cphase then,
                          enum confab_error reason, uint64_t now);
 void csession_set_phase(struct csession *s, enum cphase phase, uint64_t now);
 bool csession_is_signed_in(const struct csession *s);
+/* The application has stopped it: nothing more is handed out, positions stay. */
+bool csession_is_stopped(const struct csession *s);
 /* Marks the state as new: saved within CSESSION_SAVE_MS. */
 void csession_touch(struct csession *s, uint64_t now);
 

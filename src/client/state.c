@@ -5,12 +5,13 @@
  *     version                         1 byte
  *     user id                         0: never signed in
  *     since                           length, bytes
+ *     server's time of `since`        milliseconds since 1970
  *     number of positions, each:
  *         conversation id             16 bytes
- *         seq, event id, target seq, target id, read seq
- *         flags                       1 byte: 1 moved since the last caught_up
- *     number of messages, each:       in the order of their lanes
- *         flags                       1 byte: 1 was sent at least once, 2 target is a conversation
+ *         seq, event id, target seq, target id, read seq, seek time
+ *         flags                       1 byte: 1 moved since the last caught_up, 2 the user has
+ * left, seq is what was handed out before number of messages, each:       in the order of their
+ * lanes flags                       1 byte: 1 was sent at least once, 2 target is a conversation
  *         target                      16 bytes, or length and text
  *         client_msg_id               length, text
  *         content                     length, text
@@ -27,6 +28,7 @@
 #define VERSION    1U
 #define HASH_SEED  0x43464253U
 #define FLAG_AHEAD 1U
+#define FLAG_LEFT  2U
 #define FLAG_TRIED 1U
 #define FLAG_CONV  2U
 #define COUNT_MAX  (1U << 24)
@@ -45,22 +47,24 @@ static void put_tracks(const struct csession *s, struct buf *out)
     size_t n = 0;
     struct idmap_iter it = {0};
     while (idmap_next(&s->tracks, &it)) {
-        n += ((const struct ctrack *)it.value)->known ? 1 : 0;
+        const struct ctrack *t = it.value;
+        n += t->known || t->left_seq ? 1 : 0;
     }
     buf_put_varint(out, n);
     it = (struct idmap_iter){0};
     while (idmap_next(&s->tracks, &it)) {
         const struct ctrack *t = it.value;
-        if (!t->known) {
+        if (!t->known && t->left_seq == 0) {
             continue;
         }
         put_conv(out, t->conv);
-        buf_put_varint(out, t->seq);
+        buf_put_varint(out, t->known ? t->seq : t->left_seq);
         buf_put_varint(out, t->id);
         buf_put_varint(out, t->target_seq);
         buf_put_varint(out, t->target_id);
         buf_put_varint(out, t->read_seq);
-        buf_put_u8(out, t->ahead ? FLAG_AHEAD : 0);
+        buf_put_varint(out, t->seek_ms);
+        buf_put_u8(out, (uint8_t)((t->ahead ? FLAG_AHEAD : 0) | (t->known ? 0 : FLAG_LEFT)));
     }
 }
 
@@ -96,6 +100,7 @@ enum confab_err cstate_put(struct csession *s, struct buf *out)
     buf_put_u8(out, VERSION);
     buf_put_varint(out, s->state_user_id);
     buf_put_blob(out, s->since.data, s->since.len);
+    buf_put_varint(out, s->caught_up_ms);
     put_tracks(s, out);
     put_outbox(s, out);
     if (buf_ok(out)) {
@@ -113,6 +118,7 @@ static enum confab_err read_track(struct csession *s, struct reader *r)
     uint64_t target_seq = reader_varint(r);
     uint64_t target_id = reader_varint(r);
     uint64_t read_seq = reader_varint(r);
+    uint64_t seek_ms = reader_varint(r);
     uint8_t flags = reader_u8(r);
     if (r->bad || conv_id_is_zero(conv) || ctrack_find(s, conv)) {
         return CONFAB_CORRUPT;
@@ -123,8 +129,13 @@ static enum confab_err read_track(struct csession *s, struct reader *r)
         /* A lower bound than the one it was written with. */
         return err == CONFAB_LIMIT ? CONFAB_OK : err;
     }
+    if ((flags & FLAG_LEFT) != 0) {
+        t->left_seq = seq;
+        return CONFAB_OK;
+    }
     t->known = true;
     t->seq = seq;
+    t->seek_ms = seek_ms;
     t->id = id;
     t->target_seq = target_seq;
     t->target_id = target_id;
@@ -193,6 +204,7 @@ enum confab_err cstate_load(struct csession *s, struct span data)
     struct reader r = reader_of(data.p + sizeof(magic) + 1, data.n - sizeof(magic) - 1 - 8);
     s->state_user_id = reader_varint(&r);
     struct span since = reader_blob(&r);
+    s->caught_up_ms = reader_varint(&r);
     if (r.bad || since.n > WIRE_SINCE_MAX) {
         return CONFAB_CORRUPT;
     }

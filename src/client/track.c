@@ -59,6 +59,7 @@ void ctrack_forget(struct csession *s, struct ctrack *t)
     list_remove(&t->fills);
     t->known = t->ahead = false;
     t->seq = t->id = 0;
+    t->seek_ms = t->left_seq = 0;
     t->target_seq = t->target_id = 0;
     t->deliver_seq = t->read_seq = 0;
     t->acked_delivered = t->acked_read = 0;
@@ -155,13 +156,15 @@ void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server
     bool leaving = is_own_leaving(s, m);
     cdeliver(s, m, source);
     if (leaving) {
+        uint64_t seq = t->seq;
         ctrack_forget(s, t);
+        t->left_seq = seq;
     }
 }
 
 void ctrack_drain(struct csession *s, struct ctrack *t, uint64_t now)
 {
-    while (t->known && !list_is_empty(&t->held)) {
+    while (t->known && !list_is_empty(&t->held) && !csession_is_stopped(s)) {
         struct cheld *h = LIST_ENTRY(t->held.next, struct cheld, node);
         if (h->seq > t->seq + 1) {
             return;

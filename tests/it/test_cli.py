@@ -443,8 +443,24 @@ def test_tail_continue_takes_up_where_it_ended(confab, server, follow):
         alice.send(f"missed {number}", to="bob")
     alice.send("last", to="bob")
     done = run("tail", "--continue", "--count", "151", env=confab.environment("bob"))
-    texts = [line.rsplit(": ", 1)[1] for line in done.stdout.splitlines() if "* " not in line]
+    texts = [line.rsplit(": ", 1)[1] for line in done.stdout.splitlines()]
     assert texts == [f"missed {number}" for number in range(150)] + ["last"]
+
+
+def test_tail_continue_after_count_leaves_nothing_out(confab, server, follow):
+    sign_up(confab, "alice", "bob")
+    alice = server.login("alice")
+    assert follow("--continue", user="bob").stop() == []
+    for number in range(120):
+        alice.send(f"{number}", to="bob")
+    seen = []
+    for count in (1, 7, 2, 60, 50):
+        done = run("tail", "--continue", "--count", str(count), env=confab.environment("bob"))
+        assert done.returncode == 0, done.stderr
+        lines = done.stdout.splitlines()
+        assert len(lines) == count
+        seen += [int(line.rsplit(" ", 1)[1]) for line in lines]
+    assert seen == list(range(120))
 
 
 # -- The outbox ---------------------------------------------------------------------------------

@@ -34,6 +34,9 @@ static void on_message(void *arg, const struct confab_message *m)
     buf_printf(&h->log, "m %c%" PRIu64 " %.*s %s%s%s\n", m->conv[0], m->seq, (int)m->content.n,
                m->content.p ? m->content.p : "", source_name(m->source), m->own ? " own" : "",
                m->deleted ? " deleted" : "");
+    if (h->stop_after > 0 && --h->stop_after == 0) {
+        csession_stop(h->session, h->now);
+    }
     if (h->mark_read) {
         struct conv_id conv;
         assert_true(conv_id_parse(span_str(m->conv), &conv));

@@ -778,6 +778,39 @@ static void test_session__stop_says_goodbye(void **state)
     script_log_is(h, "state connecting\nstate syncing\n");
 }
 
+/* Each of the ways in which several events come at once. */
+static void test_session__stop_in_a_handler_is_at_once(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_message(h, 'a', 1, 5, "one");
+    script_message(h, 'a', 4, 5, "four");
+    script_message(h, 'a', 5, 5, "five");
+    h->stop_after = 1;
+    answer_fetch(h, "after=1&", 200, PAGE("2,3", M("2", "two") "," M("3", "three")));
+    script_log_is(h, "m a1 one live\nm a2 two filled\n");
+    script_drop(h);
+    script_connect(h);
+    char events[1024];
+    snprintf(events, sizeof(events), "%s,%s", script_message_text('a', 3, 5, "three"),
+             script_message_text('a', 4, 5, "four"));
+    h->stop_after = 1;
+    script_page(h, 'a', 5, 3, 4, "", events);
+    script_log_is(h, "c a head=5\nm a3 three missed\n");
+    script_drop(h);
+    script_connect(h);
+    script_message(h, 'a', 5, 5, "five");
+    script_message(h, 'a', 6, 5, "six");
+    h->stop_after = 2;
+    script_page(h, 'a', 5, 4, 4, "", script_message_text('a', 4, 5, "four"));
+    script_log_is(h, "c a head=5\nm a4 four missed\nm a5 five live\n");
+    script_drop(h);
+    script_connect(h);
+    script_page(h, 'a', 6, 6, 6, "", script_message_text('a', 6, 5, "six"));
+    script_caught_up(h, "t2");
+    script_log_is(h, "c a head=6\nm a6 six missed\ncaught up\n");
+}
+
 static void test_session__too_many_conversations_are_left_out(void **state)
 {
     struct script *h = *state;
@@ -809,6 +842,60 @@ static void test_session__split_at_every_byte(void **state)
         h->session = NULL;
         buf_deinit(&h->state);
     }
+}
+
+/* A conversation that began while this client was away, with more than a page holds. */
+static void test_session__new_conversation_is_filled_from_the_time_of_absence(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_drop(h);
+    script_restart(h);
+    script_connect(h);
+    script_page(h, 'a', 9, 8, 9, "limited", script_message_text('a', 9, 5, "nine"));
+    script_caught_up(h, "t2");
+    script_log_is(h, "c a head=9 first\ncaught up\n");
+    /* 5 s before the last caught_up; the answer says that this is seq 6. */
+    answer_fetch(h, "after=2025-01-31T08:15:25.123Z&", 200, PAGE("6,7", M("7", "seven")));
+    script_log_is(h, "m a7 seven filled\n");
+    answer_fetch(h, "after=7&", 200, PAGE("8,8", ""));
+    script_log_is(h, "m a9 nine first\n");
+    script_message(h, 'a', 10, 5, "ten");
+    script_log_is(h, "m a10 ten live\n");
+}
+
+static void test_session__nothing_new_before_the_page(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_drop(h);
+    script_connect(h);
+    script_page(h, 'a', 9, 8, 9, "limited", script_message_text('a', 9, 5, "nine"));
+    script_caught_up(h, "t2");
+    answer_fetch(h, "after=2025", 200, PAGE("10,9", ""));
+    script_log_is(h, "c a head=9 first\ncaught up\nm a9 nine first\n");
+}
+
+static void test_session__joined_again_after_leaving(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_message(h, 'a', 7, 5, "seven");
+    script_send(h,
+                "{\"event\":\"membership\",\"conversation_id\":\"%s\",\"seq\":8,\"event_id\":"
+                "\"1008\",\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"1\",\"action\":"
+                "\"leave\",\"members\":[]}",
+                CONV_A);
+    script_drop(h);
+    script_restart(h);
+    script_connect(h);
+    script_page(h, 'a', 12, 11, 12, "limited", script_message_text('a', 12, 5, "twelve"));
+    script_caught_up(h, "t2");
+    /* What was handed out before it left does not come again. */
+    answer_fetch(h, "after=2025", 200,
+                 PAGE("7,12", M("7", "seven") "," M("10", "ten") "," M("12", "twelve")));
+    script_log_is(h, "m a7 seven live\ne a8 3 live\nc a head=12 first\ncaught up\n"
+                     "m a10 ten filled\nm a12 twelve first\n");
 }
 
 static void test_session__no_follow_takes_nothing(void **state)
@@ -870,8 +957,12 @@ int main(void)
         T(test_session__damaged_state_is_refused),
         T(test_session__state_of_another_user_is_refused),
         T(test_session__stop_says_goodbye),
+        T(test_session__stop_in_a_handler_is_at_once),
         T(test_session__too_many_conversations_are_left_out),
         T(test_session__split_at_every_byte),
+        T(test_session__new_conversation_is_filled_from_the_time_of_absence),
+        T(test_session__nothing_new_before_the_page),
+        T(test_session__joined_again_after_leaving),
         T(test_session__no_follow_takes_nothing),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
