@@ -22,6 +22,12 @@ uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
 
 uint64_t engine_stamp_ms(struct engine *e, struct partition *p)
 {
+    if (e->floor_shared) {
+        /* Tokens of before were closed by every engine, up to a time that is in some partition:
+         * when the wall clock was set back this one's own records may not reach it. */
+        e->floor_shared = false;
+        e->floor_ms = MAX(e->floor_ms, atomic_load(&e->shared->log_clock_ms) + 1);
+    }
     uint64_t now = MAX(MAX(e->now_ms, e->floor_ms), p->last_ms);
     if (now > p->last_ms) {
         p->last_ms = now;

@@ -197,6 +197,7 @@ struct engine {
 
     uint64_t now_ms;
     uint64_t floor_ms; /* no stamp is below */
+    bool floor_shared; /* nothing was stamped since recovery: the floor is that of all engines */
     struct partition *parts;
     uint16_t part_first;
     uint16_t part_count;

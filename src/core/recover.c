@@ -223,6 +223,7 @@ enum confab_err engine_recover_end(struct engine *e)
     }
     if (!err) {
         e->recover_ended = true;
+        e->floor_shared = true;
         engine_start_loads(e);
     }
     return err;
