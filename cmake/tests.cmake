@@ -46,6 +46,17 @@ confab_tests(contract DEPS ${ALL_ADAPTERS} confab_base)
 confab_tests(sim DEPS confab_gateway confab_core confab_client confab_proto ${ALL_ADAPTERS}
   confab_base)
 
+# The simulator as a program, for running and replaying seeds.
+file(GLOB SIM_SRC CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/sim/*.c)
+list(FILTER SIM_SRC EXCLUDE REGEX "/test_[^/]*$")
+if(SIM_SRC)
+  add_executable(confab-sim ${CMAKE_SOURCE_DIR}/tests/sim/cli/main.c ${SIM_SRC})
+  target_include_directories(confab-sim PRIVATE ${CMAKE_SOURCE_DIR}/src
+    ${CMAKE_SOURCE_DIR}/tests/sim ${CMAKE_SOURCE_DIR}/include)
+  target_link_libraries(confab-sim PRIVATE confab_core
+    ${ALL_ADAPTERS} confab_base)
+endif()
+
 # Measurements, built on request only and never run by ctest: ninja bench_<name>.
 file(GLOB BENCHES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/bench_*.c)
 foreach(SRC ${BENCHES})
@@ -54,6 +65,15 @@ foreach(SRC ${BENCHES})
   target_include_directories(${NAME} PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests)
   target_link_libraries(${NAME} PRIVATE confab_core ${ALL_ADAPTERS} confab_base)
 endforeach()
+
+# Many stored conversations and kills (docs/design/checkpoints.md): ninja confab-scale.
+file(GLOB SCALE_SRC CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/scale/*.c)
+if(SCALE_SRC)
+  add_executable(confab-scale EXCLUDE_FROM_ALL ${SCALE_SRC})
+  target_include_directories(confab-scale PRIVATE ${CMAKE_SOURCE_DIR}/src
+    ${CMAKE_SOURCE_DIR}/tests/perf/scale)
+  target_link_libraries(confab-scale PRIVATE confab_core ${ALL_ADAPTERS} confab_base)
+endif()
 
 # Fuzzers: ninja fuzz_<name> builds one; it runs the inputs given to it, and mutations of them
 # (tests/fuzz/driver.c). With clang and -DCONFAB_LIBFUZZER=ON, libFuzzer drives it instead.

@@ -374,6 +374,16 @@ void disk_sim_fail(struct disk_sim *sim, enum disk_op op, uint64_t nth, uint64_t
     pthread_mutex_unlock(&sim->mu);
 }
 
+void disk_sim_heal(struct disk_sim *sim)
+{
+    pthread_mutex_lock(&sim->mu);
+    sim->fault_count = 0;
+    if (!sim->halted) {
+        sim->halt_at = UINT64_MAX;
+    }
+    pthread_mutex_unlock(&sim->mu);
+}
+
 void disk_sim_set_capacity(struct disk_sim *sim, uint64_t bytes)
 {
     pthread_mutex_lock(&sim->mu);

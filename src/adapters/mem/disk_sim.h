@@ -51,6 +51,8 @@ bool disk_sim_halted(struct disk_sim *sim);
 /* The nth call of that kind from now (1: the next) and `count` - 1 after it fail with err. */
 void disk_sim_fail(struct disk_sim *sim, enum disk_op op, uint64_t nth, uint64_t count,
                    enum confab_err err);
+/* Forgets every planned failure and a halt that has not come yet. */
+void disk_sim_heal(struct disk_sim *sim);
 void disk_sim_set_capacity(struct disk_sim *sim, uint64_t bytes);
 /* Calls made so far, and changing ones (as disk_sim_halt_after counts). */
 uint64_t disk_sim_calls(struct disk_sim *sim, enum disk_op op);

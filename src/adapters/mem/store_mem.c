@@ -341,6 +341,36 @@ void store_mem_attach(struct message_store *store, struct executor *ex)
     pthread_mutex_unlock(&s->lock);
 }
 
+enum confab_err store_mem_clone(struct message_store *store, struct executor *ex,
+                                struct message_store **ret)
+{
+    struct store_mem *s = mem_of(store);
+    struct message_store *copy;
+    enum confab_err err = store_mem_open(s->cfg, ex, &copy);
+    if (err) {
+        return err;
+    }
+    struct ordmap *to = &mem_of(copy)->rows;
+    pthread_mutex_lock(&s->lock);
+    const struct ordmap_node *node = ordmap_from(&s->rows, span_of(NULL, 0));
+    for (; node && !err; node = ordmap_next(node)) {
+        struct ordmap_node *same = ordmap_node_new(to, ordmap_key(node), ordmap_value(node));
+        if (same) {
+            struct ordmap_node *old = ordmap_link(to, same);
+            CHECK(!old);
+        } else {
+            err = CONFAB_NOMEM;
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (err) {
+        store_mem_close(copy);
+        return err;
+    }
+    *ret = copy;
+    return CONFAB_OK;
+}
+
 uint64_t store_mem_unflushed(struct message_store *store)
 {
     struct store_mem *s = mem_of(store);

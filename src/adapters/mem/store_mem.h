@@ -26,6 +26,9 @@ void store_mem_close(struct message_store *store);
 uint64_t store_mem_crash(struct message_store *store, uint64_t seed);
 /* After a crash: continues on another executor, as a restarted process would. */
 void store_mem_attach(struct message_store *store, struct executor *ex);
+/* A second store with the same rows, all of them flushed. CONFAB_NOMEM. */
+CONFAB_NODISCARD enum confab_err store_mem_clone(struct message_store *store, struct executor *ex,
+                                                 struct message_store **ret);
 /* Batches applied since the last flush, those which a crash may lose. */
 uint64_t store_mem_unflushed(struct message_store *store);
 
