@@ -140,8 +140,7 @@ const char *cli_server(struct cli *cli);
 bool cli_interrupted(void);
 void cli_catch_signals(void);
 /* All conversations of the user, into cli->convs. Prints what is wrong, returns an exit code. */
-int cli_snapshot(struct cli *cli,
-                 void (*on_conversation)(void *arg, const struct confab_conversation *c),
+int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab_conversation *c),
                  void *arg);
 
 /* ---- names.c ---- */

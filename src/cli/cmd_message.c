@@ -11,6 +11,7 @@ struct sending {
     struct cli *cli;
     struct state_file file;
     char cmid[CONFAB_CMID_SIZE]; /* of this message; empty for flush */
+    char conv[CONFAB_CONV_SIZE]; /* where it goes, when it is a group */
     bool done;
     enum confab_error error;
     enum confab_error last; /* why the server is not reached */
@@ -177,7 +178,6 @@ static int resolve_target(struct cli *cli, const char *text, bool live, struct c
 static int send_text(struct cli *cli, struct sending *x, struct confab_outgoing *m,
                      uint64_t timeout_s)
 {
-    char conv[CONFAB_CONV_SIZE];
     struct confab_client *c = NULL;
     int code = open_outbox(cli, x, &c);
     if (code != EXIT_DONE) {
@@ -190,7 +190,7 @@ static int send_text(struct cli *cli, struct sending *x, struct confab_outgoing 
         print_error("%s (%s)", confab_error_text(error), cli_server(cli));
         code = cli_exit_code(error);
     } else {
-        code = resolve_target(cli, cli->argv[0], live, m, conv);
+        code = resolve_target(cli, cli->argv[0], live, m, x->conv);
     }
     if (code == EXIT_DONE) {
         error = confab_send(c, m, x->cmid);

@@ -131,10 +131,10 @@ static void on_caught_up(void *arg)
     ((struct snapshot *)arg)->done = true;
 }
 
-int cli_snapshot(struct cli *cli, void (*each)(void *arg, const struct confab_conversation *c),
+int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab_conversation *c),
                  void *arg)
 {
-    struct snapshot s = {.cli = cli, .on_conversation = each, .arg = arg};
+    struct snapshot s = {.cli = cli, .on_conversation = on_each, .arg = arg};
     struct confab_options o;
     struct confab_client *c;
     cli_options_fill(cli, &o);

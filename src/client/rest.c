@@ -12,8 +12,8 @@
 
 #include "base/time_text.h"
 #include "base/utf8.h"
-#include "client/client_internal.h"
 #include "client/history.h"
+#include "client/rest_internal.h"
 #include "client/session_internal.h"
 
 void confab_last_failure(const struct confab_client *c, struct confab_failure *ret)
@@ -21,7 +21,7 @@ void confab_last_failure(const struct confab_client *c, struct confab_failure *r
     *ret = c->failure;
 }
 
-static enum confab_error fail(struct confab_client *c, enum confab_error error, const char *text)
+enum confab_error crest_fail(struct confab_client *c, enum confab_error error, const char *text)
 {
     memset(&c->failure, 0, sizeof(c->failure));
     c->failure.error = error;
@@ -45,13 +45,7 @@ static void copy_text(char *out, size_t size, struct span text)
 
 /* ---- Reading answers ---- */
 
-struct answer {
-    struct json j;
-    struct scratch scratch;
-    uint8_t *block;
-};
-
-static enum confab_err answer_begin(struct answer *a, const struct buf *content)
+enum confab_err crest_answer_begin(struct crest_answer *a, const struct buf *content)
 {
     a->block = malloc(content->len + 1);
     if (!a->block) {
@@ -64,12 +58,12 @@ static enum confab_err answer_begin(struct answer *a, const struct buf *content)
 }
 
 /* Frees the call's answer, too. */
-static enum confab_error answer_end(struct confab_client *c, struct answer *a, bool complete)
+enum confab_error crest_answer_end(struct confab_client *c, struct crest_answer *a, bool complete)
 {
     bool ok = json_end(&a->j) && complete;
     free(a->block);
     chttp_reset(&c->call);
-    return ok ? CONFAB_E_OK : fail(c, CONFAB_E_PROTOCOL, NULL);
+    return ok ? CONFAB_E_OK : crest_fail(c, CONFAB_E_PROTOCOL, NULL);
 }
 
 static void read_text(struct json *j, char *out, size_t size)
@@ -109,14 +103,14 @@ static enum confab_error of_status(int status)
 /* {"error":{"code","message","field"}}; what cannot be read is told by the status alone. */
 static enum confab_error refused(struct confab_client *c)
 {
-    struct answer a;
+    struct crest_answer a;
     struct span key;
     struct span text;
     int status = c->call.status;
     uint64_t after = c->call.retry_after_ms;
     enum confab_error error = of_status(status);
-    fail(c, error, NULL);
-    if (answer_begin(&a, &c->call.content) == CONFAB_OK) {
+    crest_fail(c, error, NULL);
+    if (crest_answer_begin(&a, &c->call.content) == CONFAB_OK) {
         while (json_object_next(&a.j, &key)) {
             if (!span_is(key, "error")) {
                 json_skip(&a.j);
@@ -148,14 +142,14 @@ static enum confab_error refused(struct confab_client *c)
 /* ---- Calling ---- */
 
 /* On success the answer is in c->call.content until chttp_reset. Consumes path and body. */
-static enum confab_error call(struct confab_client *c, const char *method, struct buf *path,
-                              struct buf *body, bool with_token)
+enum confab_error crest_call(struct confab_client *c, const char *method, struct buf *path,
+                             struct buf *body, bool with_token)
 {
     enum confab_error error = CONFAB_E_OK;
     if (!buf_ok(path) || (body && !buf_ok(body))) {
-        error = fail(c, CONFAB_E_NOMEM, NULL);
+        error = crest_fail(c, CONFAB_E_NOMEM, NULL);
     } else if (with_token && c->token.len == 0) {
-        error = fail(c, CONFAB_E_STATE, "not signed in");
+        error = crest_fail(c, CONFAB_E_STATE, "not signed in");
     }
     if (!error) {
         struct chttp_request req = {
@@ -176,7 +170,7 @@ static enum confab_error call(struct confab_client *c, const char *method, struc
             (void)cconn_wait(&p, 1, (int)left);
         }
         if (c->call.err) {
-            error = fail(c, cerror_of(c->call.err), NULL);
+            error = crest_fail(c, cerror_of(c->call.err), NULL);
             chttp_reset(&c->call);
         } else if (c->call.status < 200 || c->call.status > 299) {
             error = refused(c);
@@ -190,17 +184,17 @@ static enum confab_error call(struct confab_client *c, const char *method, struc
 }
 
 /* For calls whose answer says nothing more. */
-static enum confab_error call_only(struct confab_client *c, const char *method, struct buf *path,
-                                   struct buf *body)
+enum confab_error crest_call_only(struct confab_client *c, const char *method, struct buf *path,
+                                  struct buf *body)
 {
-    enum confab_error error = call(c, method, path, body, true);
+    enum confab_error error = crest_call(c, method, path, body, true);
     if (!error) {
         chttp_reset(&c->call);
     }
     return error;
 }
 
-static struct buf path_of(const char *text)
+struct buf crest_path(const char *text)
 {
     struct buf b;
     buf_init(&b);
@@ -209,39 +203,31 @@ static struct buf path_of(const char *text)
     return b;
 }
 
-static void path_text(struct buf *b, const char *text)
+void crest_path_text(struct buf *b, const char *text)
 {
     http_put_encoded(b, span_str(text));
 }
 
 static struct buf path_conv(const char *conv, const char *rest)
 {
-    struct buf b = path_of("conversations/");
-    path_text(&b, conv);
+    struct buf b = crest_path("conversations/");
+    crest_path_text(&b, conv);
     buf_put_str(&b, rest);
     return b;
 }
 
-static struct buf path_group(const char *conv, const char *rest)
-{
-    struct buf b = path_of("groups/");
-    path_text(&b, conv);
-    buf_put_str(&b, rest);
-    return b;
-}
-
-static bool is_conv(const char *conv)
+bool crest_is_conv(const char *conv)
 {
     struct conv_id id;
     return conv && conv_id_parse(span_str(conv), &id);
 }
 
-static enum confab_error bad_argument(struct confab_client *c, const char *text)
+enum confab_error crest_bad_argument(struct confab_client *c, const char *text)
 {
-    return fail(c, CONFAB_E_ARGUMENT, text);
+    return crest_fail(c, CONFAB_E_ARGUMENT, text);
 }
 
-static void body_begin(struct json_writer *w, struct buf *b)
+void crest_body_begin(struct json_writer *w, struct buf *b)
 {
     buf_init(b);
     json_w_init(w, b);
@@ -253,12 +239,12 @@ static void body_begin(struct json_writer *w, struct buf *b)
 static enum confab_error read_user(struct confab_client *c, struct confab_user *ret)
 {
     struct confab_user u;
-    struct answer a;
+    struct crest_answer a;
     struct span key;
     memset(&u, 0, sizeof(u));
-    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
+    if (crest_answer_begin(&a, &c->call.content) != CONFAB_OK) {
         chttp_reset(&c->call);
-        return fail(c, CONFAB_E_NOMEM, NULL);
+        return crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     while (json_object_next(&a.j, &key)) {
         if (span_is(key, "user_id")) {
@@ -273,7 +259,7 @@ static enum confab_error read_user(struct confab_client *c, struct confab_user *
             json_skip(&a.j);
         }
     }
-    enum confab_error error = answer_end(c, &a, u.user_id != 0 && u.username[0] != '\0');
+    enum confab_error error = crest_answer_end(c, &a, u.user_id != 0 && u.username[0] != '\0');
     if (!error) {
         *ret = u;
     }
@@ -286,19 +272,19 @@ enum confab_error confab_register(struct confab_client *c, const char *username,
 {
     if (!utf8_valid(username, strlen(username)) || !utf8_valid(password, strlen(password)) ||
         (display_name && !utf8_valid(display_name, strlen(display_name)))) {
-        return bad_argument(c, "not UTF-8");
+        return crest_bad_argument(c, "not UTF-8");
     }
     struct json_writer w;
     struct buf body;
-    struct buf path = path_of("accounts");
-    body_begin(&w, &body);
+    struct buf path = crest_path("accounts");
+    crest_body_begin(&w, &body);
     json_w_kcstr(&w, "username", username);
     json_w_kcstr(&w, "password", password);
     if (display_name) {
         json_w_kcstr(&w, "display_name", display_name);
     }
     json_w_object_end(&w);
-    enum confab_error error = call(c, "POST", &path, &body, false);
+    enum confab_error error = crest_call(c, "POST", &path, &body, false);
     return error ? error : read_user(c, ret);
 }
 
@@ -307,29 +293,29 @@ enum confab_error confab_login(struct confab_client *c, const char *username, co
 {
     if (!utf8_valid(username, strlen(username)) || !utf8_valid(password, strlen(password)) ||
         (device_name && !utf8_valid(device_name, strlen(device_name)))) {
-        return bad_argument(c, "not UTF-8");
+        return crest_bad_argument(c, "not UTF-8");
     }
     struct json_writer w;
     struct buf body;
-    struct buf path = path_of("tokens");
-    body_begin(&w, &body);
+    struct buf path = crest_path("tokens");
+    crest_body_begin(&w, &body);
     json_w_kcstr(&w, "username", username);
     json_w_kcstr(&w, "password", password);
     if (device_name) {
         json_w_kcstr(&w, "device_name", device_name);
     }
     json_w_object_end(&w);
-    enum confab_error error = call(c, "POST", &path, &body, false);
+    enum confab_error error = crest_call(c, "POST", &path, &body, false);
     if (error) {
         return error;
     }
     struct confab_device d;
-    struct answer a;
+    struct crest_answer a;
     struct span key;
     memset(&d, 0, sizeof(d));
-    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
+    if (crest_answer_begin(&a, &c->call.content) != CONFAB_OK) {
         chttp_reset(&c->call);
-        return fail(c, CONFAB_E_NOMEM, NULL);
+        return crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     while (json_object_next(&a.j, &key)) {
         if (span_is(key, "token")) {
@@ -346,14 +332,14 @@ enum confab_error confab_login(struct confab_client *c, const char *username, co
         }
     }
     bool usable = d.token[0] != '\0' && strpbrk(d.token, "\r\n") == NULL;
-    error = answer_end(c, &a, usable && d.user_id != 0);
+    error = crest_answer_end(c, &a, usable && d.user_id != 0);
     if (!error && csession_set_token(c->session, span_str(d.token)) != CONFAB_OK) {
-        error = fail(c, CONFAB_E_NOMEM, NULL);
+        error = crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     if (!error) {
         buf_clear(&c->token);
         buf_put_str(&c->token, d.token);
-        error = buf_ok(&c->token) ? CONFAB_E_OK : fail(c, CONFAB_E_NOMEM, NULL);
+        error = buf_ok(&c->token) ? CONFAB_E_OK : crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     if (!error) {
         c->user_id = d.user_id;
@@ -366,11 +352,11 @@ enum confab_error confab_user_get(struct confab_client *c, const char *user,
                                   struct confab_user *ret)
 {
     if (user[0] == '\0') {
-        return bad_argument(c, "no user");
+        return crest_bad_argument(c, "no user");
     }
-    struct buf path = path_of("users/");
-    path_text(&path, user);
-    enum confab_error error = call(c, "GET", &path, NULL, true);
+    struct buf path = crest_path("users/");
+    crest_path_text(&path, user);
+    enum confab_error error = crest_call(c, "GET", &path, NULL, true);
     return error ? error : read_user(c, ret);
 }
 
@@ -390,200 +376,6 @@ enum confab_error confab_direct_id(struct confab_client *c, const char *user,
         cdeliver_conv(conv_id_direct(c->user_id, u.user_id), ret_conv);
     }
     return error;
-}
-
-/* ---- Groups ---- */
-
-enum confab_error confab_group_create(struct confab_client *c, const char *name,
-                                      const char *const *members, size_t n,
-                                      char ret_conv[CONFAB_CONV_SIZE])
-{
-    struct json_writer w;
-    struct buf body;
-    struct buf path = path_of("groups");
-    bool valid = utf8_valid(name, strlen(name));
-    body_begin(&w, &body);
-    json_w_kcstr(&w, "name", valid ? name : "");
-    json_w_key(&w, "members");
-    json_w_array(&w);
-    for (size_t i = 0; i < n; i++) {
-        valid = valid && utf8_valid(members[i], strlen(members[i]));
-        json_w_cstr(&w, valid ? members[i] : "");
-    }
-    json_w_array_end(&w);
-    json_w_object_end(&w);
-    if (!valid) {
-        buf_deinit(&path);
-        buf_deinit(&body);
-        return bad_argument(c, "not UTF-8");
-    }
-    enum confab_error error = call(c, "POST", &path, &body, true);
-    if (error) {
-        return error;
-    }
-    struct answer a;
-    struct span key;
-    struct conv_id conv = {0, 0};
-    if (answer_begin(&a, &c->call.content) != CONFAB_OK) {
-        chttp_reset(&c->call);
-        return fail(c, CONFAB_E_NOMEM, NULL);
-    }
-    while (json_object_next(&a.j, &key)) {
-        if (span_is(key, "conversation_id")) {
-            json_conv_id(&a.j, &conv);
-        } else {
-            json_skip(&a.j);
-        }
-    }
-    error = answer_end(c, &a, !conv_id_is_zero(conv));
-    if (!error) {
-        cdeliver_conv(conv, ret_conv);
-    }
-    return error;
-}
-
-enum confab_error confab_group_add(struct confab_client *c, const char *conv,
-                                   const uint64_t *user_ids, size_t n)
-{
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
-    }
-    struct json_writer w;
-    struct buf body;
-    struct buf path = path_group(conv, "/members");
-    body_begin(&w, &body);
-    json_w_key(&w, "user_ids");
-    json_w_array(&w);
-    for (size_t i = 0; i < n; i++) {
-        json_w_id(&w, user_ids[i]);
-    }
-    json_w_array_end(&w);
-    json_w_object_end(&w);
-    return call_only(c, "POST", &path, &body);
-}
-
-enum confab_error confab_group_remove(struct confab_client *c, const char *conv, const char *user)
-{
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
-    }
-    struct buf path = path_group(conv, "/members/");
-    path_text(&path, user);
-    return call_only(c, "DELETE", &path, NULL);
-}
-
-enum confab_error confab_group_role(struct confab_client *c, const char *conv, const char *user,
-                                    enum confab_role role)
-{
-    const char *name = wire_role_text((enum wire_role)role);
-    if (!is_conv(conv) || name[0] == '\0') {
-        return bad_argument(c, "not a conversation id, or not a role");
-    }
-    struct json_writer w;
-    struct buf body;
-    struct buf path = path_group(conv, "/members/");
-    path_text(&path, user);
-    body_begin(&w, &body);
-    json_w_kcstr(&w, "role", name);
-    json_w_object_end(&w);
-    return call_only(c, "PATCH", &path, &body);
-}
-
-enum confab_error confab_group_rename(struct confab_client *c, const char *conv, const char *name)
-{
-    if (!is_conv(conv) || !utf8_valid(name, strlen(name))) {
-        return bad_argument(c, "not a conversation id, or not UTF-8");
-    }
-    struct json_writer w;
-    struct buf body;
-    struct buf path = path_group(conv, "");
-    body_begin(&w, &body);
-    json_w_kcstr(&w, "name", name);
-    json_w_object_end(&w);
-    return call_only(c, "PATCH", &path, &body);
-}
-
-enum confab_error confab_group_settings(struct confab_client *c, const char *conv,
-                                        unsigned settings)
-{
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
-    }
-    struct json_writer w;
-    struct buf body;
-    struct buf path = path_group(conv, "");
-    body_begin(&w, &body);
-    json_w_key(&w, "settings");
-    wire_put_settings(&w, settings);
-    json_w_object_end(&w);
-    return call_only(c, "PATCH", &path, &body);
-}
-
-static bool read_member(struct json *j, struct confab_member *ret)
-{
-    struct span key;
-    struct span role;
-    memset(ret, 0, sizeof(*ret));
-    json_object_begin(j);
-    while (json_object_next(j, &key)) {
-        if (span_is(key, "user_id")) {
-            json_id(j, &ret->user_id);
-        } else if (span_is(key, "role") && json_string(j, &role)) {
-            ret->role = (enum confab_role)wire_role_parse(role);
-        } else if (span_is(key, "joined_at")) {
-            if (!json_try_null(j)) {
-                json_time(j, &ret->joined_at_ms);
-            }
-        } else {
-            json_skip(j);
-        }
-    }
-    return json_ok(j) && ret->user_id != 0;
-}
-
-enum confab_error
-confab_group_members(struct confab_client *c, const char *conv,
-                     void (*on_member)(void *arg, const struct confab_member *member), void *arg)
-{
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
-    }
-    struct buf path = path_group(conv, "/members");
-    enum confab_error error = call(c, "GET", &path, NULL, true);
-    if (error) {
-        return error;
-    }
-    struct answer a;
-    struct span key;
-    /* The handler may call: the answer must not be the client's any more. */
-    size_t n;
-    struct buf content;
-    buf_init(&content);
-    content.data = buf_detach(&c->call.content, &n);
-    content.len = content.cap = n;
-    chttp_reset(&c->call);
-    if (answer_begin(&a, &content) != CONFAB_OK) {
-        buf_deinit(&content);
-        return fail(c, CONFAB_E_NOMEM, NULL);
-    }
-    bool found = false;
-    while (json_object_next(&a.j, &key)) {
-        if (!span_is(key, "members")) {
-            json_skip(&a.j);
-            continue;
-        }
-        found = json_array_begin(&a.j);
-        struct confab_member m;
-        while (json_array_next(&a.j)) {
-            if (read_member(&a.j, &m)) {
-                on_member(arg, &m);
-            }
-        }
-    }
-    bool ok = json_end(&a.j) && found;
-    free(a.block);
-    buf_deinit(&content);
-    return ok ? CONFAB_E_OK : fail(c, CONFAB_E_PROTOCOL, NULL);
 }
 
 /* ---- Messages ---- */
@@ -610,8 +402,8 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
 {
     int bounds =
         (query->before != 0) + (query->after != 0 || query->from_start) + (query->around != 0);
-    if (!is_conv(conv) || bounds > 1) {
-        return bad_argument(c, "not a conversation id, or two bounds at once");
+    if (!crest_is_conv(conv) || bounds > 1) {
+        return crest_bad_argument(c, "not a conversation id, or two bounds at once");
     }
     struct buf path = path_conv(conv, "/messages");
     buf_printf(&path, "?limit=%u", query->limit ? query->limit : 50);
@@ -624,7 +416,7 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
     } else if (query->around) {
         buf_printf(&path, "&around=%" PRIu64, query->around);
     }
-    enum confab_error error = call(c, "GET", &path, NULL, true);
+    enum confab_error error = crest_call(c, "GET", &path, NULL, true);
     if (error) {
         return error;
     }
@@ -635,7 +427,7 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
     enum confab_err err = chistory_parse(span_of(content, n), &page);
     if (err) {
         free(content);
-        return fail(c, cerror_of(err), NULL);
+        return crest_fail(c, cerror_of(err), NULL);
     }
     struct confab_status status;
     confab_client_status(c, &status);
@@ -660,7 +452,7 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
 
 static struct buf path_message(uint64_t message_id, const char *rest)
 {
-    struct buf b = path_of("messages/");
+    struct buf b = crest_path("messages/");
     buf_printf(&b, "%" PRIu64 "%s", message_id, rest);
     return b;
 }
@@ -669,32 +461,32 @@ enum confab_error confab_edit(struct confab_client *c, uint64_t message_id,
                               struct confab_text content)
 {
     if (message_id == 0 || !content.p || !utf8_valid(content.p, content.n)) {
-        return bad_argument(c, "not a message id, or not UTF-8");
+        return crest_bad_argument(c, "not a message id, or not UTF-8");
     }
     struct json_writer w;
     struct buf body;
     struct buf path = path_message(message_id, "");
-    body_begin(&w, &body);
+    crest_body_begin(&w, &body);
     json_w_kstring(&w, "content", span_of(content.p, content.n));
     json_w_object_end(&w);
-    return call_only(c, "PATCH", &path, &body);
+    return crest_call_only(c, "PATCH", &path, &body);
 }
 
 enum confab_error confab_delete(struct confab_client *c, uint64_t message_id, bool for_me)
 {
     if (message_id == 0) {
-        return bad_argument(c, "not a message id");
+        return crest_bad_argument(c, "not a message id");
     }
     struct buf path = path_message(message_id, for_me ? "?for=me" : "?for=everyone");
-    return call_only(c, "DELETE", &path, NULL);
+    return crest_call_only(c, "DELETE", &path, NULL);
 }
 
 enum confab_error confab_read(struct confab_client *c, const uint64_t *message_ids, size_t n)
 {
     struct json_writer w;
     struct buf body;
-    struct buf path = path_of("messages/read");
-    body_begin(&w, &body);
+    struct buf path = crest_path("messages/read");
+    crest_body_begin(&w, &body);
     json_w_key(&w, "message_ids");
     json_w_array(&w);
     for (size_t i = 0; i < n; i++) {
@@ -702,20 +494,20 @@ enum confab_error confab_read(struct confab_client *c, const uint64_t *message_i
     }
     json_w_array_end(&w);
     json_w_object_end(&w);
-    return call_only(c, "POST", &path, &body);
+    return crest_call_only(c, "POST", &path, &body);
 }
 
 /* ---- Settings of one's own ---- */
 
 enum confab_error confab_mute(struct confab_client *c, const char *conv, uint64_t until_ms)
 {
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
+    if (!crest_is_conv(conv)) {
+        return crest_bad_argument(c, "not a conversation id");
     }
     struct json_writer w;
     struct buf body;
     struct buf path = path_conv(conv, "/mute");
-    body_begin(&w, &body);
+    crest_body_begin(&w, &body);
     json_w_key(&w, "until");
     if (until_ms) {
         json_w_time(&w, MIN(until_ms, TIME_TEXT_MS_MAX));
@@ -723,29 +515,29 @@ enum confab_error confab_mute(struct confab_client *c, const char *conv, uint64_
         json_w_null(&w);
     }
     json_w_object_end(&w);
-    return call_only(c, "PUT", &path, &body);
+    return crest_call_only(c, "PUT", &path, &body);
 }
 
 enum confab_error confab_pin(struct confab_client *c, const char *conv, bool pinned)
 {
-    if (!is_conv(conv)) {
-        return bad_argument(c, "not a conversation id");
+    if (!crest_is_conv(conv)) {
+        return crest_bad_argument(c, "not a conversation id");
     }
     struct json_writer w;
     struct buf body;
     struct buf path = path_conv(conv, "/pin");
-    body_begin(&w, &body);
+    crest_body_begin(&w, &body);
     json_w_kbool(&w, "pinned", pinned);
     json_w_object_end(&w);
-    return call_only(c, "PUT", &path, &body);
+    return crest_call_only(c, "PUT", &path, &body);
 }
 
 enum confab_error confab_block(struct confab_client *c, const char *user, bool blocked)
 {
     if (user[0] == '\0') {
-        return bad_argument(c, "no user");
+        return crest_bad_argument(c, "no user");
     }
-    struct buf path = path_of("blocks/");
-    path_text(&path, user);
-    return call_only(c, blocked ? "PUT" : "DELETE", &path, NULL);
+    struct buf path = crest_path("blocks/");
+    crest_path_text(&path, user);
+    return crest_call_only(c, blocked ? "PUT" : "DELETE", &path, NULL);
 }
