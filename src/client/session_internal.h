@@ -43,8 +43,9 @@ struct ctrack {
     uint64_t target_seq;
     uint64_t target_id;
     /*
-     * Not 0: where this conversation begins for us is not known by seq, but by this time (see page.c);
-     * the first fetch tells. Until then seq counts no further than what was handed out before.
+     * Not 0: where this conversation begins for us is not known by seq, but by this time (see
+     * page.c); the first fetch tells. Until then seq counts no further than what was handed out
+     * before.
      */
     uint64_t seek_ms;
     uint64_t left_seq;    /* handed out before the user left it; it is not known then */
