@@ -403,6 +403,7 @@ void partition_stop(struct partition *p, enum confab_err err)
 void resident_mark_dirty(struct resident *r)
 {
     if (!list_is_linked(&r->dirty)) {
+        list_remove(&r->lru); /* it comes back when it is flushed */
         list_push_back(&r->p->dirty, &r->dirty);
     }
 }

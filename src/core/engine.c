@@ -92,6 +92,7 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     e->turn = turn_new();
     list_init(&e->lru);
     list_init(&e->loadq);
+    list_init(&e->tailq);
     list_init(&e->follow);
     list_init(&e->turns);
     list_init(&e->cursor_parts);
@@ -362,6 +363,12 @@ static enum confab_err admit(struct engine *e, const struct command *cmd)
         metrics_inc(e->metrics, METRIC_BOUND_DIRTY);
         return CONFAB_BUSY;
     }
+    /* Follow-ups go on: conversations that wait for theirs stay in memory until then. */
+    if (e->cache_bytes > e->cfg.cache_bytes_max + e->cfg.dirty_bytes_max &&
+        cmd->type != COMMAND_FOLLOWUP) {
+        metrics_inc(e->metrics, METRIC_BOUND_CACHE);
+        return CONFAB_BUSY;
+    }
     return CONFAB_OK;
 }
 
@@ -413,7 +420,7 @@ void engine_submit(struct engine *e, struct command *cmd)
     r->nwaiting++;
     engine_touch(e, r);
     if (r->state == RESIDENT_LOADING) {
-        engine_start_loads(e);
+        engine_load_soon(e, r);
     } else {
         engine_pump(e, r);
     }
@@ -542,18 +549,18 @@ uint32_t engine_tick(struct engine *e)
 {
     e->now_ms = clock_wall_ms(e->clock);
     engine_start_loads(e);
-    if (e->recover_ended && e->loading == 0 && list_is_empty(&e->loadq)) {
+    if (e->recover_ended && e->tail_left == 0) {
         e->recovering = false;
         e->recover_ended = false;
     }
     engine_log_cursors(e, e->flush_all);
     engine_log_confirms(e, e->flush_all);
-    engine_followups_retry(e);
+    engine_followups_run(e);
+    engine_evict(e);
     engine_flush_due(e);
     if (e->flush_all && engine_is_quiet(e)) {
         e->flush_all = false;
     }
-    engine_evict(e);
     if (e->now_ms >= e->clean_check_ms || e->flush_all || e->clean_check_ms > e->now_ms + 1000) {
         e->clean_check_ms = e->now_ms + 100;
         update_clean_lsn(e);
@@ -586,7 +593,7 @@ void engine_flush_all(struct engine *e)
 bool engine_is_quiet(const struct engine *e)
 {
     return e->inflight == 0 && e->jobs == 0 && e->dirty_bytes == 0 && e->loading == 0 &&
-           e->flushes == 0 && list_is_empty(&e->loadq);
+           e->flushes == 0 && list_is_empty(&e->loadq) && list_is_empty(&e->tailq);
 }
 
 enum confab_err engine_health(const struct engine *e)

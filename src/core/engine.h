@@ -76,7 +76,8 @@ struct engine_host {
 struct engine_config {
     uint16_t shard;           /* this engine's number, also its log lane */
     uint16_t shards;          /* how many there are */
-    size_t cache_bytes_max;   /* clean conversations kept in memory */
+    size_t cache_bytes_max;   /* conversations kept in memory; what cannot be dropped yet may
+                                 take dirty_bytes_max more, sends are refused above */
     size_t dirty_bytes_max;   /* log bytes not yet in the store; sends are refused above */
     uint32_t waiting_max;     /* commands waiting for one conversation */
     uint32_t inflight_max;    /* commands and loads under way in this engine */

@@ -57,7 +57,7 @@ struct resident {
     struct list dirty;   /* in p->dirty */
     struct list follow;  /* in e->follow */
     struct list cursors; /* in p->cursors */
-    struct list loadq;   /* in e->loadq */
+    struct list loadq;   /* in e->loadq or e->tailq */
     struct list waiting; /* commands, in order of arrival */
     uint32_t nwaiting;
     uint32_t inflight; /* records decided, not durable */
@@ -67,6 +67,8 @@ struct resident {
     bool busy;    /* the first waiting command waits for the store */
     bool barrier; /* an event in flight that others must wait for */
     bool pumping;
+    bool wanted;            /* in e->loadq, not in e->tailq */
+    bool tail;              /* counted in e->tail_left */
     bool followup_row;      /* the store has a follow-up row for it */
     bool followup_row_next; /* … will have after the flush under way */
     bool members_external;  /* the members' rows are in the store */
@@ -202,9 +204,12 @@ struct engine {
     uint16_t part_first;
     uint16_t part_count;
     struct idmap residents;
-    struct list lru; /* most recently used first */
-    struct list loadq;
-    struct list follow;
+    struct list lru;    /* most recently used first; not those that wait for a flush */
+    struct list loadq;  /* to be loaded, a command waits */
+    struct list tailq;  /* to be loaded for recovery's sake */
+    struct list follow; /* with follow-ups to be sent */
+    uint32_t nloadq;
+    uint32_t tail_left; /* conversations that recovery has still to load and fold */
     struct list cursor_parts;
     struct list confirm_parts;
     uint32_t loading;
@@ -224,6 +229,8 @@ struct engine {
     atomic_uint_fast64_t clean_lsn;
     uint32_t flushes;
     bool flush_all;
+    bool pinned;    /* the cache is over its bound with what cannot be dropped now */
+    bool following; /* follow-ups are being sent further up the stack */
     bool recovering;
     bool recover_ended; /* every record was handed over */
     bool replaying;     /* a fold of recovery is running */
@@ -278,6 +285,9 @@ void engine_touch(struct engine *e, struct resident *r);
 void engine_account(struct engine *e, struct resident *r);
 void engine_evict(struct engine *e);
 void engine_start_loads(struct engine *e);
+/* A command waits for this one: it is loaded before what is only recovered. */
+void engine_load_soon(struct engine *e, struct resident *r);
+void engine_tail_done(struct engine *e, struct resident *r);
 void resident_free(struct engine *e, struct resident *r);
 struct slot *resident_slot(struct resident *r, uint64_t seq); /* NULL: not in memory */
 /* Takes the bytes over, also on failure. */
@@ -358,7 +368,8 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
 
 /* followup.c */
 void engine_followups_kick(struct engine *e, struct resident *r);
-void engine_followups_retry(struct engine *e);
+/* Sends what waits, up to the bound on what is under way. */
+void engine_followups_run(struct engine *e);
 void engine_log_confirms(struct engine *e, bool all);
 
 /* flush.c */

@@ -718,6 +718,7 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
         }
         r->ngarbage = 0;
         engine_account(e, r);
+        engine_touch(e, r);
     }
     if (f->err) {
         p->first_dirty_lsn = MIN(p->first_dirty_lsn, p->flushing_lsn);
@@ -757,9 +758,14 @@ static struct partition *oldest(struct engine *e)
     return best;
 }
 
+static bool is_pressed(const struct engine *e)
+{
+    return e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->pinned || e->flush_all;
+}
+
 void engine_flush_due(struct engine *e)
 {
-    bool pressed = e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->flush_all;
+    bool pressed = is_pressed(e);
     if (e->recovering || (!pressed && e->now_ms < e->flush_check_ms &&
                           e->flush_check_ms < e->now_ms + 10U * CHECK_MS)) {
         return;
@@ -773,6 +779,6 @@ void engine_flush_due(struct engine *e)
             break;
         }
         start(e, p);
-        pressed = e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->flush_all;
+        pressed = is_pressed(e);
     }
 }

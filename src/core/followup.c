@@ -30,21 +30,18 @@ static struct command *followup_command(const struct resident *r, const struct f
     return cmd;
 }
 
-/* The source's bytes travel with the command: what comes back is matched by (source, seq, user). */
-void engine_followups_kick(struct engine *e, struct resident *r)
+/* Sends what of one conversation is not under way; false when it must go on later. */
+static bool send_all(struct engine *e, struct resident *r)
 {
-    if (!list_is_linked(&r->follow)) {
-        list_push_back(&e->follow, &r->follow);
-    }
     /* By index, and checked again each time: `send` may complete a command at once. */
-    for (uint32_t i = 0; i < r->c.nfollowups && e->followups_sent < SENT_MAX; i++) {
+    for (uint32_t i = 0; i < r->c.nfollowups; i++) {
         struct followup *f = &r->c.followups[i];
         if (f->sent) {
             continue;
         }
-        struct command *cmd = followup_command(r, f);
+        struct command *cmd = e->followups_sent < SENT_MAX ? followup_command(r, f) : NULL;
         if (!cmd) {
-            return;
+            return false;
         }
         f->sent = true;
         e->followups_sent++;
@@ -52,12 +49,48 @@ void engine_followups_kick(struct engine *e, struct resident *r)
             f->sent = false;
             e->followups_sent--;
             command_free(cmd);
-            return;
+            e->followup_retry_ms = e->now_ms + RETRY_MS;
+            return false;
         }
         metrics_inc(e->metrics, METRIC_FOLLOWUPS_SENT);
     }
+    return true;
 }
 
+static bool must_pause(const struct engine *e)
+{
+    return e->failed ||
+           (e->now_ms < e->followup_retry_ms && e->followup_retry_ms < e->now_ms + 10U * RETRY_MS);
+}
+
+void engine_followups_run(struct engine *e)
+{
+    if (e->following) {
+        return;
+    }
+    e->following = true;
+    while (!list_is_empty(&e->follow) && e->followups_sent < SENT_MAX && !must_pause(e)) {
+        struct resident *r = LIST_ENTRY(e->follow.next, struct resident, follow);
+        /* Unlinked first: one that comes back refused meanwhile links it again. */
+        list_remove(&r->follow);
+        if (!send_all(e, r)) {
+            list_remove(&r->follow);
+            list_push_front(&e->follow, &r->follow);
+            break;
+        }
+    }
+    e->following = false;
+}
+
+void engine_followups_kick(struct engine *e, struct resident *r)
+{
+    if (!list_is_linked(&r->follow)) {
+        list_push_back(&e->follow, &r->follow);
+    }
+    engine_followups_run(e);
+}
+
+/* The source's bytes travel with the command: what comes back is matched by (source, seq, user). */
 void engine_followup_done(struct engine *e, struct command *cmd)
 {
     struct resident *r = engine_resident(e, cmd->in.conv);
@@ -69,6 +102,9 @@ void engine_followup_done(struct engine *e, struct command *cmd)
     }
     if (f && cmd->err) {
         f->sent = false;
+        e->followup_retry_ms = e->now_ms + RETRY_MS;
+        list_remove(&r->follow);
+        list_push_back(&e->follow, &r->follow);
         metrics_inc(e->metrics, METRIC_FOLLOWUPS_RETRIED);
     } else if (f) {
         /* It stays `sent` until the confirm record is durable and removes it. */
@@ -85,6 +121,10 @@ void engine_followup_done(struct engine *e, struct command *cmd)
         buf_put_u64(&p->confirms, f->user);
     }
     command_free(cmd);
+    /* Not one at a time: a look for what is not sent yet walks over all that is. */
+    if (e->followups_sent < SENT_MAX / 2) {
+        engine_followups_run(e);
+    }
 }
 
 void engine_log_confirms(struct engine *e, bool all)
@@ -104,23 +144,6 @@ void engine_log_confirms(struct engine *e, bool all)
         if (engine_log_payload(e, LOGREC_CONFIRM, p, NULL, NULL, engine_stamp_ms(e, p),
                                &p->confirms, NULL)) {
             metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
-        }
-    }
-}
-
-void engine_followups_retry(struct engine *e)
-{
-    if (e->now_ms < e->followup_retry_ms && e->followup_retry_ms < e->now_ms + 10U * RETRY_MS) {
-        return;
-    }
-    e->followup_retry_ms = e->now_ms + RETRY_MS;
-    LIST_EACH(&e->follow, it)
-    {
-        struct resident *r = LIST_ENTRY(it, struct resident, follow);
-        if (r->c.nfollowups == 0) {
-            list_remove(&r->follow);
-        } else if (!e->failed) {
-            engine_followups_kick(e, r);
         }
     }
 }

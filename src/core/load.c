@@ -34,13 +34,20 @@ static struct resident *resident_new(struct engine *e, struct conv_id id)
     return r;
 }
 
+static void unqueue(struct engine *e, struct resident *r)
+{
+    list_remove(&r->loadq);
+    e->nloadq -= r->wanted;
+    r->wanted = false;
+}
+
 /* e may be NULL when the whole engine goes. */
 void resident_free(struct engine *e, struct resident *r)
 {
     if (e) {
         idmap_del(&e->residents, r->c.id);
         list_remove(&r->lru);
-        list_remove(&r->loadq);
+        unqueue(e, r);
         list_remove(&r->follow);
         e->cache_bytes -= r->bytes;
     }
@@ -150,7 +157,9 @@ void engine_account(struct engine *e, struct resident *r)
 void engine_touch(struct engine *e, struct resident *r)
 {
     list_remove(&r->lru);
-    list_push_front(&e->lru, &r->lru);
+    if (!r->flushing && !list_is_linked(&r->dirty)) {
+        list_push_front(&e->lru, &r->lru);
+    }
 }
 
 static bool may_evict(const struct resident *r)
@@ -170,17 +179,25 @@ void engine_evict(struct engine *e)
             resident_free(e, r);
             metrics_inc(e->metrics, METRIC_CACHE_EVICTIONS);
         } else {
-            /* Dirty or in use: it comes to the tail again soon enough. */
+            /* In use: it comes to the tail again soon enough. */
             tries--;
             engine_touch(e, r);
         }
     }
+    e->pinned = e->cache_bytes > e->cfg.cache_bytes_max;
+}
+
+void engine_tail_done(struct engine *e, struct resident *r)
+{
+    e->tail_left -= r->tail;
+    r->tail = false;
 }
 
 static void load_failed(struct engine *e, struct resident *r, enum confab_err err)
 {
     r->state = RESIDENT_BROKEN;
     r->broken = err;
+    engine_tail_done(e, r);
     bool had_replay = r->replay.len > 0;
     if (had_replay) {
         partition_stop(r->p, err);
@@ -204,6 +221,7 @@ static void loaded(struct engine *e, struct resident *r)
     e->followups_pending += r->c.nfollowups;
     r->followup_row = r->c.nfollowups > 0;
     engine_replay(e, r);
+    engine_tail_done(e, r);
     if (r->c.nfollowups > 0) {
         engine_followups_kick(e, r);
     }
@@ -321,13 +339,17 @@ static enum confab_err load(struct engine *e, struct resident *r)
 
 void engine_start_loads(struct engine *e)
 {
-    while (e->loading < LOADS_MAX && !list_is_empty(&e->loadq)) {
-        struct resident *r = LIST_ENTRY(e->loadq.next, struct resident, loadq);
+    while (e->loading < LOADS_MAX) {
+        struct list *q = list_is_empty(&e->loadq) ? &e->tailq : &e->loadq;
+        if (list_is_empty(q)) {
+            return;
+        }
+        struct resident *r = LIST_ENTRY(q->next, struct resident, loadq);
         enum confab_err err = load(e, r);
         if (err == CONFAB_BUSY) {
             return; /* the tick comes back to it */
         }
-        list_remove(&r->loadq);
+        unqueue(e, r);
         if (err) {
             load_failed(e, r, err);
             continue;
@@ -337,13 +359,24 @@ void engine_start_loads(struct engine *e)
     }
 }
 
+void engine_load_soon(struct engine *e, struct resident *r)
+{
+    if (list_is_linked(&r->loadq) && !r->wanted) {
+        list_remove(&r->loadq);
+        list_push_back(&e->loadq, &r->loadq);
+        r->wanted = true;
+        e->nloadq++;
+    }
+    engine_start_loads(e);
+}
+
 struct resident *engine_want(struct engine *e, struct conv_id id, enum confab_err *ret_err)
 {
     struct resident *r = engine_resident(e, id);
     if (r) {
         return r;
     }
-    if (idmap_len(&e->residents) >= e->cfg.inflight_max && e->loading >= LOADS_MAX) {
+    if (e->nloadq >= e->cfg.inflight_max) {
         metrics_inc(e->metrics, METRIC_BOUND_PENDING);
         *ret_err = CONFAB_BUSY;
         return NULL;
@@ -358,7 +391,7 @@ struct resident *engine_want(struct engine *e, struct conv_id id, enum confab_er
         return NULL;
     }
     list_push_front(&e->lru, &r->lru);
-    list_push_back(&e->loadq, &r->loadq);
+    list_push_back(&e->tailq, &r->loadq);
     engine_account(e, r);
     /* The caller queues its command first: a store that answers at once must find it. */
     return r;

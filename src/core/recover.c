@@ -58,6 +58,17 @@ static enum confab_err read_partitions(struct engine *e)
     return err;
 }
 
+/* A conversation that must be folded before recovery is over. */
+static struct resident *want_tail(struct engine *e, struct conv_id id, enum confab_err *ret_err)
+{
+    struct resident *r = engine_want(e, id, ret_err);
+    if (r && !r->tail) {
+        r->tail = true;
+        e->tail_left++;
+    }
+    return r;
+}
+
 /* Conversations with follow-ups that were not confirmed must be in memory to send them. */
 static enum confab_err want_followups(struct engine *e, uint16_t number)
 {
@@ -73,7 +84,7 @@ static enum confab_err want_followups(struct engine *e, uint16_t number)
         if (req.ret_rows[i].sort.n != 16) {
             err = CONFAB_CORRUPT;
         } else {
-            engine_want(e, conv_id_read(req.ret_rows[i].sort.p), &err);
+            want_tail(e, conv_id_read(req.ret_rows[i].sort.p), &err);
         }
     }
     store_request_deinit(&req);
@@ -92,7 +103,7 @@ static enum confab_err queue_record(struct engine *e, struct conv_id id, uint64_
                                     enum logrec kind, uint64_t ms, struct span bytes)
 {
     enum confab_err err = CONFAB_OK;
-    struct resident *r = engine_want(e, id, &err);
+    struct resident *r = want_tail(e, id, &err);
     if (!r) {
         return err;
     }

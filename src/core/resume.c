@@ -233,7 +233,7 @@ static enum confab_err start_item(struct resume *rs, uint32_t i)
     list_push_back(&r->waiting, &sub->link);
     r->nwaiting++;
     if (r->state == RESIDENT_LOADING) {
-        engine_start_loads(rs->e);
+        engine_load_soon(rs->e, r);
     } else {
         engine_pump(rs->e, r);
     }
