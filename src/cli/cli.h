@@ -139,9 +139,12 @@ const char *cli_server(struct cli *cli);
 /* Became true when SIGINT or SIGTERM came. */
 bool cli_interrupted(void);
 void cli_catch_signals(void);
-/* All conversations of the user, into cli->convs. Prints what is wrong, returns an exit code. */
+/*
+ * All conversations of the user, into cli->convs, and to on_each (may be NULL). Then stays for
+ * linger_ms, or until the user joins one. Prints what is wrong, returns an exit code.
+ */
 int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab_conversation *c),
-                 void *arg);
+                 void *arg, unsigned linger_ms);
 
 /* ---- names.c ---- */
 /* Name of a user, asked for once; "user 123" when it cannot be had. */

@@ -249,7 +249,7 @@ int cmd_conversations(struct cli *cli)
     if (!cli_open(cli, true)) {
         return EXIT_FAILED;
     }
-    int code = cli_snapshot(cli, list_one, &l);
+    int code = cli_snapshot(cli, list_one, &l, 0);
     if (code == EXIT_DONE && l.n > 0) {
         qsort(l.list, l.n, sizeof(*l.list), by_time);
     }

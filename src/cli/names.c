@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #define NAMES_MAX 65536U
+#define LINGER_MS 700U
 
 static size_t name_slot(const struct cli *cli, uint64_t id)
 {
@@ -141,6 +142,25 @@ int resolve_user(struct cli *cli, const char *text, uint64_t *ret_id)
     return EXIT_DONE;
 }
 
+/* NULL: none, or ret_many. */
+static const struct conv_name *find_group(struct cli *cli, const char *name, bool *ret_many)
+{
+    const struct conv_name *found = NULL;
+    *ret_many = false;
+    for (size_t i = 0; i < cli->nconvs; i++) {
+        const struct conv_name *c = &cli->convs[i];
+        if (c->kind != CONFAB_CONV_GROUP || !c->text || strcmp(c->text, name) != 0) {
+            continue;
+        }
+        *ret_many = found != NULL;
+        if (found) {
+            return NULL;
+        }
+        found = c;
+    }
+    return found;
+}
+
 int resolve_group(struct cli *cli, const char *text, char ret_conv[CONFAB_CONV_SIZE])
 {
     if (is_conv_id(text)) {
@@ -148,24 +168,23 @@ int resolve_group(struct cli *cli, const char *text, char ret_conv[CONFAB_CONV_S
         return EXIT_DONE;
     }
     const char *name = text[0] == '#' ? text + 1 : text;
-    int code = cli_snapshot(cli, NULL, NULL);
-    if (code != EXIT_DONE) {
-        return code;
-    }
     const struct conv_name *found = NULL;
-    for (size_t i = 0; i < cli->nconvs; i++) {
-        const struct conv_name *c = &cli->convs[i];
-        if (c->kind != CONFAB_CONV_GROUP || !c->text || strcmp(c->text, name) != 0) {
-            continue;
+    bool many = false;
+    /* A group made a moment ago comes into its members' lists a moment later. */
+    static const unsigned linger_ms[] = {0, LINGER_MS, 0};
+    for (size_t i = 0; i < sizeof(linger_ms) / sizeof(linger_ms[0]) && !found && !many; i++) {
+        int code = cli_snapshot(cli, NULL, NULL, linger_ms[i]);
+        if (code != EXIT_DONE) {
+            return code;
         }
-        if (found) {
-            print_error("several groups are called %s: use the id (`confab conversations`)", name);
-            return EXIT_FAILED;
-        }
-        found = c;
+        found = find_group(cli, name, &many);
     }
     if (!found) {
-        print_error(text[0] == '#' ? "%s: no such group" : "%s: no such user or group", name);
+        print_error(many             ? "several groups are called %s: use the id "
+                                       "(`confab conversations`)"
+                    : text[0] == '#' ? "%s: no such group"
+                                     : "%s: no such user or group",
+                    name);
         return EXIT_FAILED;
     }
     memcpy(ret_conv, found->conv, CONFAB_CONV_SIZE);

@@ -112,6 +112,7 @@ struct snapshot {
     void (*on_conversation)(void *arg, const struct confab_conversation *c);
     void *arg;
     bool done;
+    bool joined; /* a conversation, just now */
 };
 
 static void on_conversation(void *arg, const struct confab_conversation *c)
@@ -126,13 +127,20 @@ static void on_conversation(void *arg, const struct confab_conversation *c)
     }
 }
 
+static void on_event(void *arg, const struct confab_event *e)
+{
+    struct snapshot *s = arg;
+    s->joined = s->joined || (e->kind == CONFAB_EVENT_SELF && e->self == CONFAB_SELF_JOINED &&
+                              e->source == CONFAB_LIVE);
+}
+
 static void on_caught_up(void *arg)
 {
     ((struct snapshot *)arg)->done = true;
 }
 
 int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab_conversation *c),
-                 void *arg)
+                 void *arg, unsigned linger_ms)
 {
     struct snapshot s = {.cli = cli, .on_conversation = on_each, .arg = arg};
     struct confab_options o;
@@ -141,6 +149,7 @@ int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab
     o.arg = &s;
     o.flags = CONFAB_NO_DELIVERED;
     o.handlers.on_conversation = on_conversation;
+    o.handlers.on_event = on_event;
     o.handlers.on_caught_up = on_caught_up;
     enum confab_error error = confab_client_new(&o, &c);
     if (!error) {
@@ -148,6 +157,10 @@ int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab
         confab_client_start(c);
         while (!error && !s.done && !cli_interrupted() && confab_now_ms() < end) {
             error = confab_client_run(c, 1000);
+        }
+        end = confab_now_ms() + linger_ms;
+        while (!error && !s.joined && !cli_interrupted() && confab_now_ms() < end) {
+            error = confab_client_run(c, (int)linger_ms);
         }
         confab_client_stop(c);
         if (!error) {
