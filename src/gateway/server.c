@@ -56,6 +56,12 @@ void server_config_defaults(struct server_config *cfg)
     shard_config_defaults(&cfg->shard);
 }
 
+/* The log's thread, or whoever steps the log: something of the lane has become durable. */
+static void on_durable(void *arg)
+{
+    shard_wake(arg);
+}
+
 static enum confab_err slot_init(struct server *s, uint16_t index)
 {
     struct server_slot *slot = &s->slots[index];
@@ -78,7 +84,11 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .engine_shared = &s->engine_shared,
         .metrics = &slot->metrics,
     };
-    return shard_new(&cfg, &deps, &slot->shard);
+    enum confab_err err = shard_new(&cfg, &deps, &slot->shard);
+    if (err == CONFAB_OK) {
+        log_store_set_wake(s->deps.log, index, on_durable, slot->shard);
+    }
+    return err;
 }
 
 enum confab_err server_new(const struct server_config *cfg, const struct server_deps *deps,
@@ -135,6 +145,9 @@ void server_free(struct server *s)
     CHECK(s->threads == 0);
     checkpointer_free(s->checkpointer);
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        if (s->slots[i].shard) {
+            log_store_set_wake(s->deps.log, i, NULL, NULL);
+        }
         shard_free(s->slots[i].shard);
     }
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
@@ -237,6 +250,15 @@ static bool all_quiet(const struct server *s)
     return true;
 }
 
+/*
+ * Half of what may be dirty: a fast writer is checkpointed more often, so that what a recovery
+ * reads does not depend on the rate.
+ */
+static uint64_t checkpoint_bytes(const struct server *s)
+{
+    return (uint64_t)s->cfg.shard.engine.dirty_bytes_max * s->cfg.shards / 2 + 1;
+}
+
 /* Returns milliseconds until the next checkpoint is due. Shard 0. */
 static uint32_t checkpoint_turn(struct server *s, uint64_t now)
 {
@@ -246,6 +268,8 @@ static uint32_t checkpoint_turn(struct server *s, uint64_t now)
     } else if (now >= s->checkpoint_due_ns) {
         checkpointer_start(s->checkpointer);
         s->checkpoint_due_ns = now + interval;
+    } else {
+        checkpointer_start_gaining(s->checkpointer, checkpoint_bytes(s));
     }
     return (uint32_t)((s->checkpoint_due_ns - now + NS_PER_MS - 1) / NS_PER_MS);
 }
