@@ -72,7 +72,9 @@ static bool history_read(struct api_request *r, struct history *h)
         if (err == CONFAB_NOT_FOUND) {
             continue;
         }
-        if (err || h->way != HISTORY_NEWEST || !place_parse(text, &h->at)) {
+        /* after=0 is the beginning: whoever misses seq 1 asks so. */
+        bool beginning = way == HISTORY_AFTER && !err && span_is(text, "0");
+        if (err || h->way != HISTORY_NEWEST || (!beginning && !place_parse(text, &h->at))) {
             api_fail(r, CONFAB_INVALID, "one seq, message id or time is expected", names[way]);
             return false;
         }
