@@ -558,9 +558,6 @@ uint32_t engine_tick(struct engine *e)
     engine_followups_run(e);
     engine_evict(e);
     engine_flush_due(e);
-    if (e->flush_all && engine_is_quiet(e)) {
-        e->flush_all = false;
-    }
     if (e->now_ms >= e->clean_check_ms || e->flush_all || e->clean_check_ms > e->now_ms + 1000) {
         e->clean_check_ms = e->now_ms + 100;
         update_clean_lsn(e);
@@ -570,6 +567,10 @@ uint32_t engine_tick(struct engine *e)
                           (int64_t)idmap_len(&e->residents));
         metrics_gauge_set(e->metrics, METRIC_FOLLOWUPS_PENDING, (int64_t)e->followups_pending);
         metrics_gauge_set(e->metrics, METRIC_LOG_FAILED, e->failed != CONFAB_OK);
+    }
+    /* Last: who sees that the engine is quiet must find it clean. */
+    if (e->flush_all && engine_is_quiet(e)) {
+        e->flush_all = false;
     }
     if (e->turn->sub.records > 0) {
         return 0;

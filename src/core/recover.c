@@ -217,7 +217,9 @@ enum confab_err engine_recover_record(struct engine *e, const struct log_record 
         err = CONFAB_VERSION;
     }
     if (!err) {
-        engine_part_folded(e, p, rec->lsn, 0, 0);
+        /* Events add their bytes when they are folded; without any the partition would be dirty and
+         * seem clean. */
+        engine_part_folded(e, p, rec->lsn, rec->kind == LOGREC_EVENT ? 0 : rec->data.n, 0);
     }
     return err;
 }
