@@ -85,6 +85,9 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
     enum confab_error error = confab_client_new(&o, ret);
     if (error) {
         print_error("%s: %s", x->file.path, confab_error_text(error));
+        if (error == CONFAB_E_DAMAGED) {
+            fprintf(stderr, "Move it away to start over; unsent messages are in it.\n");
+        }
         state_close(&x->file);
         return EXIT_FAILED;
     }

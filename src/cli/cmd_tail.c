@@ -182,7 +182,8 @@ int cmd_tail(struct cli *cli)
         }
         enum confab_error error = follow(t, &o);
         if (error) {
-            print_error("%s", confab_error_text(error));
+            print_error("%s%s%s", keep ? t->file.path : "", keep ? ": " : "",
+                        confab_error_text(error));
             code = cli_exit_code(error);
         }
     }

@@ -505,6 +505,18 @@ def test_refused_message_leaves_the_outbox(confab, server):
     confab("flush", user="alice")
 
 
+def test_damaged_outbox_is_named_and_kept(confab):
+    sign_up(confab, "alice", "bob")
+    confab("send", "bob", "one", user="alice")
+    path = confab.home / "alice" / ".config" / "confab" / "default.outbox"
+    data = path.read_bytes()
+    path.write_bytes(data[:-1])
+    assert str(path) in confab("send", "bob", "two", user="alice", code=1)
+    assert path.read_bytes() == data[:-1]
+    path.unlink()
+    confab("send", "bob", "two", user="alice")
+
+
 def test_many_senders_of_one_profile(confab):
     sign_up(confab, "alice", "bob")
     running = [subprocess.Popen([PROGRAM, "send", "bob", f"n{number}"],
