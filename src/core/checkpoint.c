@@ -152,6 +152,11 @@ void checkpointer_free(struct checkpointer *c)
 
 void checkpointer_start(struct checkpointer *c)
 {
+    checkpointer_start_gaining(c, 1);
+}
+
+void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes)
+{
     uint64_t finished = atomic_load(&c->finished);
     metrics_add(c->metrics, METRIC_CHECKPOINTS, finished - c->counted);
     c->counted = finished;
@@ -164,7 +169,7 @@ void checkpointer_start(struct checkpointer *c)
     for (uint16_t i = 0; i < c->n; i++) {
         lsn = MIN(lsn, engine_clean_lsn(c->engines[i]));
     }
-    if (lsn <= atomic_load(&c->done_lsn)) {
+    if (lsn < atomic_load(&c->done_lsn) + bytes) {
         return;
     }
     c->lsn = lsn;

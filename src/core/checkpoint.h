@@ -30,6 +30,11 @@ void checkpointer_free(struct checkpointer *c);
 
 /* Starts one unless one is under way. Never blocks. One thread. */
 void checkpointer_start(struct checkpointer *c);
+/*
+ * The same, if it lies at least `bytes` of LSNs above the latest one of this run: called often, it
+ * bounds what a recovery reads by bytes, whatever the rate at which they come.
+ */
+void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes);
 /* Any thread. */
 bool checkpointer_is_running(const struct checkpointer *c);
 /* LSN of the latest finished one of this run; 0 for none. Any thread. */
