@@ -30,6 +30,7 @@ struct checkpointer {
     struct store_request req;
     struct job job;
     atomic_bool running;
+    atomic_bool failed; /* the latest one */
     atomic_uint_fast64_t done_lsn;
     atomic_uint_fast64_t finished;
     uint64_t counted;
@@ -94,9 +95,10 @@ static enum confab_err write_file(struct disk *disk, uint64_t lsn)
     return err ? err : disk_sync_dir(disk);
 }
 
-static void finish(struct checkpointer *c)
+static void finish(struct checkpointer *c, bool ok)
 {
     store_request_deinit(&c->req);
+    atomic_store(&c->failed, !ok);
     atomic_store(&c->running, false);
 }
 
@@ -110,14 +112,14 @@ static void run_file(struct job *job)
         /* A log that keeps too much is no harm; its own metrics tell. */
         (void)!log_store_trim(c->log, c->lsn);
     }
-    finish(c);
+    finish(c, !err);
 }
 
 static void flushed(struct store_request *req)
 {
     struct checkpointer *c = req->arg;
     if (req->ret_err || executor_submit(c->executor, &c->job)) {
-        finish(c);
+        finish(c, false);
     }
 }
 
@@ -150,12 +152,7 @@ void checkpointer_free(struct checkpointer *c)
     }
 }
 
-void checkpointer_start(struct checkpointer *c)
-{
-    checkpointer_start_gaining(c, 1);
-}
-
-void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes)
+static void start(struct checkpointer *c, uint64_t gain)
 {
     uint64_t finished = atomic_load(&c->finished);
     metrics_add(c->metrics, METRIC_CHECKPOINTS, finished - c->counted);
@@ -169,14 +166,27 @@ void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes)
     for (uint16_t i = 0; i < c->n; i++) {
         lsn = MIN(lsn, engine_clean_lsn(c->engines[i]));
     }
-    if (lsn < atomic_load(&c->done_lsn) + bytes) {
+    if (lsn < atomic_load(&c->done_lsn) + gain) {
         return;
     }
     c->lsn = lsn;
     atomic_store(&c->running, true);
     c->req = (struct store_request){.op = STORE_FLUSH, .done = flushed, .arg = c};
     if (message_store_submit(c->store, &c->req)) {
-        finish(c);
+        finish(c, false);
+    }
+}
+
+void checkpointer_start(struct checkpointer *c)
+{
+    start(c, 1);
+}
+
+void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes)
+{
+    /* A disk that is full, say, is not asked again at every turn. */
+    if (!atomic_load(&c->failed)) {
+        start(c, bytes);
     }
 }
 

@@ -32,7 +32,8 @@ void checkpointer_free(struct checkpointer *c);
 void checkpointer_start(struct checkpointer *c);
 /*
  * The same, if it lies at least `bytes` of LSNs above the latest one of this run: called often, it
- * bounds what a recovery reads by bytes, whatever the rate at which they come.
+ * bounds what a recovery reads by bytes, whatever the rate at which they come. After a failed
+ * checkpoint it does nothing until one has succeeded.
  */
 void checkpointer_start_gaining(struct checkpointer *c, uint64_t bytes);
 /* Any thread. */
