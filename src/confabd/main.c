@@ -216,7 +216,7 @@ static void stop(struct instance *in, const struct config *cfg, const sigset_t *
     instance_close(in);
     if (watched) {
         atomic_store(&watcher.done, true);
-        (void)pthread_kill(thread, SIGTERM);
+        (void)pthread_kill(thread, SIGINT);
         (void)pthread_join(thread, NULL);
     }
 }

@@ -15,8 +15,8 @@ CONFAB_NODISCARD enum confab_err disk_fault_new(struct disk *below, struct disk_
 void disk_fault_free(struct disk_fault *f);
 struct disk *disk_fault_disk(struct disk_fault *f);
 
-/* The nth call of that kind from now (1: the next) and the count - 1 after it fail with err. */
-void disk_fault_plan(struct disk_fault *f, enum disk_op op, uint64_t nth, uint64_t count,
+/* The nth call of that kind from now (1: the next) and the n - 1 after it fail with err. */
+void disk_fault_plan(struct disk_fault *f, enum disk_op op, uint64_t nth, uint64_t n,
                      enum confab_err err);
 /* The nth pwrite from now writes only its first `keep` bytes, then fails with err. */
 void disk_fault_tear(struct disk_fault *f, uint64_t nth, size_t keep, enum confab_err err);
