@@ -15,6 +15,7 @@
 #include "base/diag.h"
 #include "confabd/password_cost.h"
 #include "confabd/port_owner.h"
+#include "confabd/process_stats.h"
 #include "core/checkpoint.h"
 
 #define DETAIL_MAX      512
@@ -40,6 +41,7 @@ struct instance {
     struct directory *directory;
     struct local_log *log;
     struct server *server;
+    struct metrics metrics; /* the main thread's: what instance_sample reads */
 };
 
 static enum confab_err failed(char *detail, enum confab_err err, const char *what)
@@ -298,12 +300,40 @@ out:
 
 enum confab_err instance_start(struct instance *in)
 {
+    metrics_register(&in->metrics, server_metrics_owner(in->server));
     return server_start(in->server);
 }
 
 void instance_stop(struct instance *in, uint32_t grace_ms)
 {
     server_stop(in->server, grace_ms);
+}
+
+static void sample_counter(struct metrics *m, enum metric id, uint64_t total)
+{
+    metrics_gauge_set(m, id, (int64_t)total);
+}
+
+void instance_sample(struct instance *in)
+{
+    struct metrics *m = &in->metrics;
+    struct log_stats log;
+    struct store_stats store;
+    uint64_t free_bytes;
+    log_store_stats(local_log_store(in->log), &log);
+    message_store_stats(in->store, &store);
+    sample_counter(m, METRIC_LOG_BATCHES, log.batches);
+    sample_counter(m, METRIC_LOG_SYNC_US, log.sync_ns_total / 1000);
+    sample_counter(m, METRIC_STORE_FLUSHES, store.flushes);
+    metrics_gauge_set(m, METRIC_LOG_SYNC_MAX_US, (int64_t)(log.sync_ns_max / 1000));
+    metrics_gauge_set(m, METRIC_LOG_SEGMENTS, (int64_t)log.segments);
+    metrics_gauge_set(m, METRIC_LOG_QUEUED_BYTES, (int64_t)log.bytes_queued);
+    metrics_gauge_set(m, METRIC_DISK_LOG, (int64_t)(log.durable_lsn - log.first_lsn));
+    metrics_gauge_set(m, METRIC_DISK_STORE, (int64_t)store.disk_bytes);
+    if (disk_free_bytes(in->root, &free_bytes) == CONFAB_OK) {
+        metrics_gauge_set(m, METRIC_DISK_FREE, (int64_t)free_bytes);
+    }
+    process_stats_sample(m);
 }
 
 /*
@@ -323,6 +353,7 @@ void instance_close(struct instance *in)
     executor_pool_close(in->store_readers);
     executor_pool_close(in->store_writer);
     executor_pool_close(in->disk_executor);
+    metrics_unregister(&in->metrics);
     server_free(in->server);
     directory_sqlite_close(in->directory);
     store_rocksdb_close(in->store);

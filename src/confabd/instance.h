@@ -24,6 +24,8 @@ CONFAB_NODISCARD enum confab_err instance_open(const struct config *cfg, const s
 CONFAB_NODISCARD enum confab_err instance_start(struct instance *in);
 /* Drains and stops the threads; grace_ms as for server_stop. */
 void instance_stop(struct instance *in, uint32_t grace_ms);
+/* About once a second, by the main thread: the numbers of the log, the disk and the process. */
+void instance_sample(struct instance *in);
 /* Closes all; NULL is fine. */
 void instance_close(struct instance *in);
 

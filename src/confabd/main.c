@@ -174,9 +174,10 @@ static void block_signals(sigset_t *set)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-static void serve_until_signal(const sigset_t *set)
+static void serve_until_signal(struct instance *in, const sigset_t *set)
 {
     for (;;) {
+        instance_sample(in);
         const struct timespec second = {.tv_sec = 1};
         int sig = sigtimedwait(set, NULL, &second);
         if (sig > 0) {
@@ -256,7 +257,7 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
     }
     greet(program, url, dir->path, (double)(clock_mono_ns(clock_system()) - began) / 1e6);
-    serve_until_signal(&set);
+    serve_until_signal(in, &set);
     stop(in, cfg, &set);
     diag_flush();
     return 0;

@@ -45,6 +45,8 @@ struct flush {
     uint32_t nconvs;
     uint32_t at; /* conversation being worked on */
     uint64_t asked_seq;
+    uint32_t sealed;    /* chunks written in full */
+    uint32_t rewritten; /* chunks written again for their overlays */
     struct store_request req;
     struct dir_request dir;
     struct row_key keys[2];
@@ -239,6 +241,7 @@ static enum confab_err run_close(struct flush *f, struct flush_conv *fc, struct 
     if (run->count == 0) {
         return CONFAB_OK;
     }
+    f->sealed += full;
     enum confab_err err = put_chunk(f, fc->id, run->first_seq, &run->records, run->count);
     struct row_header *row = &fc->row;
     if (full) {
@@ -329,6 +332,7 @@ static enum confab_err write_patched(struct flush *f, struct flush_conv *fc)
             count++;
         }
         if (!err && patched) {
+            f->rewritten++;
             err = put_chunk(f, fc->id, lc->first_seq, &records, count);
         }
         buf_deinit(&records);
@@ -738,6 +742,8 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
         }
         p->dirty_since_ms = e->now_ms;
         metrics_add(e->metrics, METRIC_STORE_WRITE_BYTES, p->flushing_bytes);
+        metrics_add(e->metrics, METRIC_CHUNKS_SEALED, f->sealed);
+        metrics_add(e->metrics, METRIC_CHUNKS_REWRITTEN, f->rewritten);
     }
     p->flushing_lsn = UINT64_MAX;
     p->flushing_bytes = 0;

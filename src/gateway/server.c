@@ -186,6 +186,7 @@ enum confab_err server_recover(struct server *s)
         err = engine_recover_end(shard_engine(s->slots[i].shard));
     }
     s->recovery.ms = (clock_mono_ns(s->deps.clock) - began) / NS_PER_MS;
+    metrics_gauge_set(&s->checkpoint_metrics, METRIC_RECOVERY_MS, (int64_t)s->recovery.ms);
     if (err != CONFAB_OK) {
         diag_error(DIAG_SERVER, "recovery failed | from_lsn=%" PRIu64 " records=%" PRIu64 " err=%s",
                    s->recovery.from_lsn, s->recovery.records, err_wire(err));
