@@ -697,12 +697,14 @@ static void record_durable(struct engine *e, struct inflight *in, uint64_t lsn)
                 metrics_inc(e->metrics, METRIC_FOLLOWUPS_CONFIRMED);
             }
         }
-        engine_part_folded(e, in->p, lsn, payload.n, in->ms);
+        /* Without a time, here and below: the record has none, so that the log's clock, which
+         * tokens are made of, would be set back by a recovery. */
+        engine_part_folded(e, in->p, lsn, payload.n, 0);
         break;
     }
     case LOGREC_MEMBER: {
         enum confab_err err = engine_fold_member(in->r, payload);
-        engine_part_folded(e, in->p, lsn, payload.n, in->ms);
+        engine_part_folded(e, in->p, lsn, payload.n, 0);
         engine_complete(e, in->cmd, err, NULL);
         in->cmd = NULL;
         break;

@@ -6,8 +6,10 @@
  * Asynchronous and batched: a request is submitted, its `done` is called exactly once, on any
  * thread (possibly before submit returns), and may submit further requests or do bounded CPU work.
  * Writes of one partition are submitted one at a time by its owner and applied in that order; a
- * batch is atomic. After a crash the store holds what it held after some prefix of the batches
- * applied in its own order, at least those of the last successful flush.
+ * batch is atomic, and one that ends with an error was not applied (an adapter that cannot know
+ * finds out first: its writer goes on from what the store held before). After a crash the store
+ * holds what it held after some prefix of the batches applied in its own order, at least those of
+ * the last successful flush.
  */
 #ifndef CONFAB_PORTS_MESSAGE_STORE_H
 #define CONFAB_PORTS_MESSAGE_STORE_H
