@@ -54,9 +54,10 @@ struct member {
     uint64_t read_ord; /* ord at read_seq */
     uint64_t self_seq; /* highest seq of the user's own log that was applied here */
     struct member_extra *extra;
-    uint8_t role; /* enum member_role; ROLE_NONE: no longer, or not yet, a member */
-    bool blocks;  /* direct: does not take messages from the other */
-    bool dirty;   /* the engine's: its row must be written */
+    uint8_t role;   /* enum member_role; ROLE_NONE: no longer, or not yet, a member */
+    bool blocks;    /* direct: does not take messages from the other */
+    bool dirty;     /* the engine's: its row must be written */
+    uint32_t noted; /* the engine's: place from 1 in its list of noted cursors, 0: none */
 };
 
 /* An effect on another conversation's log that has not been confirmed yet. */

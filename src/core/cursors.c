@@ -9,7 +9,7 @@
 #include "core/engine_internal.h"
 
 /* A cursor record is closed at this size; the rest goes into the next one. */
-enum { RECORD_BYTES = 256 * 1024, RECEIPT_MEMBERS_MAX = 100 };
+enum { RECORD_BYTES = 256 * 1024, ENTRY_BYTES_MAX = 64, RECEIPT_MEMBERS_MAX = 100 };
 
 void cursor_entry_put(struct buf *out, const struct cursor_entry *entry)
 {
@@ -36,14 +36,10 @@ bool cursor_entry_next(struct reader *r, struct cursor_entry *ret)
     return !r->bad;
 }
 
-static enum confab_err note(struct engine *e, struct resident *r, uint64_t user, uint64_t delivered,
-                            uint64_t read, uint64_t read_ord)
+static enum confab_err note(struct engine *e, struct resident *r, struct member *m,
+                            uint64_t delivered, uint64_t read, uint64_t read_ord)
 {
-    struct pending_cursor *pc = NULL;
-    for (uint32_t i = 0; i < r->npending && !pc; i++) {
-        pc = r->pending[i].user == user ? &r->pending[i] : NULL;
-    }
-    if (!pc) {
+    if (m->noted == 0) {
         if (r->npending == r->cap_pending) {
             uint32_t cap = r->cap_pending ? r->cap_pending * 2 : 2;
             struct pending_cursor *p = realloc(r->pending, cap * sizeof(*p));
@@ -53,9 +49,10 @@ static enum confab_err note(struct engine *e, struct resident *r, uint64_t user,
             r->pending = p;
             r->cap_pending = cap;
         }
-        pc = &r->pending[r->npending++];
-        *pc = (struct pending_cursor){.user = user};
+        r->pending[r->npending++] = (struct pending_cursor){.user = m->user};
+        m->noted = r->npending;
     }
+    struct pending_cursor *pc = &r->pending[m->noted - 1];
     pc->delivered = MAX(pc->delivered, delivered);
     if (read > pc->read) {
         pc->read = read;
@@ -114,7 +111,7 @@ enum step engine_step_ack(struct engine *e, struct resident *r, struct command *
         return STEP_BLOCKED;
     }
     if (!err) {
-        err = note(e, r, cmd->actor, seq, cmd->ack_read ? seq : 0, ord);
+        err = note(e, r, m, seq, cmd->ack_read ? seq : 0, ord);
     }
     if (!err && cmd->durable) {
         cmd->ret_conv = r->c.id;
@@ -127,58 +124,101 @@ enum step engine_step_ack(struct engine *e, struct resident *r, struct command *
     return STEP_DONE;
 }
 
-static void log_partition(struct engine *e, struct partition *p)
+/* Moves what is noted into the record, up to its size. */
+static void take_noted(struct resident *r, struct buf *payload)
+{
+    while (r->npending > 0 && payload->len < RECORD_BYTES &&
+           buf_reserve(payload, ENTRY_BYTES_MAX)) {
+        const struct pending_cursor *pc = &r->pending[--r->npending];
+        struct cursor_entry entry = {.conv = r->c.id,
+                                     .user = pc->user,
+                                     .delivered = pc->delivered,
+                                     .read = pc->read,
+                                     .read_ord = pc->read_ord};
+        conv_member(&r->c, pc->user)->noted = 0;
+        cursor_entry_put(payload, &entry);
+    }
+}
+
+/* One record; false when there is no memory, and what it would have said is noted still. */
+static bool log_record(struct engine *e, struct partition *p)
 {
     struct buf payload = {0};
     uint64_t ms = engine_stamp_ms(e, p);
     buf_put_u64(&payload, ms);
-    struct list taken;
-    list_init(&taken);
+    size_t begin = payload.len;
     while (!list_is_empty(&p->cursors) && payload.len < RECORD_BYTES) {
         struct resident *r = LIST_ENTRY(p->cursors.next, struct resident, cursors);
-        for (uint32_t i = 0; i < r->npending; i++) {
-            struct cursor_entry entry = {.conv = r->c.id,
-                                         .user = r->pending[i].user,
-                                         .delivered = r->pending[i].delivered,
-                                         .read = r->pending[i].read,
-                                         .read_ord = r->pending[i].read_ord};
-            cursor_entry_put(&payload, &entry);
+        size_t before = payload.len;
+        take_noted(r, &payload);
+        if (payload.len > before) {
+            r->pins++; /* until the record is durable: fold needs it in memory */
         }
-        /* Pinned until the record is durable: fold needs it in memory. */
-        r->pins++;
-        r->npending = 0;
+        if (r->npending > 0) {
+            break;
+        }
         list_remove(&r->cursors);
     }
+    payload.failed = false; /* only complete entries are in it */
     struct inflight *in = NULL;
-    if (engine_log_payload(e, LOGREC_CURSORS, p, NULL, NULL, ms, &payload, &in)) {
+    if (payload.len <= begin ||
+        engine_log_payload(e, LOGREC_CURSORS, p, NULL, NULL, ms, &payload, &in)) {
         metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
-        return;
+        engine_cursors_rejected(e, span_of(payload.data, payload.len));
+        buf_deinit(&payload);
+        return false;
     }
     metrics_inc(e->metrics, METRIC_CURSOR_RECORDS);
-    if (list_is_empty(&p->cursors)) {
-        struct list *it;
-        while ((it = list_pop_front(&p->durable_acks))) {
-            list_push_back(&in->acks, it);
+    struct list *it;
+    while (list_is_empty(&p->cursors) && (it = list_pop_front(&p->durable_acks))) {
+        list_push_back(&in->acks, it);
+    }
+    return true;
+}
+
+static void fail_acks(struct engine *e, struct partition *p, enum confab_err err)
+{
+    struct list *it;
+    while ((it = list_pop_front(&p->durable_acks))) {
+        engine_complete(e, LIST_ENTRY(it, struct command, link), err, NULL);
+    }
+}
+
+static void log_partition(struct engine *e, struct partition *p)
+{
+    while (!list_is_empty(&p->cursors) && log_record(e, p)) {
+        if (e->turn->sub.bytes.len > TURN_BYTES) {
+            uint64_t refused = e->refused;
+            engine_seal(e);
+            if (e->refused != refused) {
+                return;
+            }
         }
     }
 }
 
 void engine_log_cursors(struct engine *e, bool all)
 {
-    if (e->failed) {
-        return;
+    /* What is refused meanwhile is noted in the list again, for later. */
+    struct list todo;
+    struct list *it;
+    list_init(&todo);
+    while ((it = list_pop_front(&e->cursor_parts))) {
+        list_push_back(&todo, it);
     }
-    LIST_EACH(&e->cursor_parts, it)
-    {
+    while ((it = list_pop_front(&todo))) {
         struct partition *p = LIST_ENTRY(it, struct partition, cursor_link);
+        enum confab_err err = e->failed ? e->failed : p->stopped;
         bool due = e->now_ms >= p->cursors_due_ms ||
                    p->cursors_due_ms > e->now_ms + 2U * e->cfg.cursor_delay_ms;
-        if ((due || all) && !p->stopped) {
-            log_partition(e, p);
+        if (err) {
+            fail_acks(e, p, err);
+        } else if (due || all) {
             p->cursors_due_ms = e->now_ms + e->cfg.cursor_delay_ms;
+            log_partition(e, p);
         }
-        if (list_is_empty(&p->cursors)) {
-            list_remove(&p->cursor_link);
+        if (!list_is_empty(&p->cursors) && !list_is_linked(&p->cursor_link)) {
+            list_push_back(&e->cursor_parts, &p->cursor_link);
         }
     }
 }
@@ -252,9 +292,9 @@ void engine_cursors_durable(struct engine *e, struct inflight *in)
     }
 }
 
-void engine_cursors_rejected(struct engine *e, struct inflight *in)
+void engine_cursors_rejected(struct engine *e, struct span payload)
 {
-    struct reader rd = reader_of(in->payload.data, in->payload.len);
+    struct reader rd = reader_of(payload.p, payload.n);
     (void)reader_u64(&rd);
     struct cursor_entry entry;
     struct resident *last = NULL;
@@ -264,7 +304,8 @@ void engine_cursors_rejected(struct engine *e, struct inflight *in)
             r->pins--;
             last = r;
         }
-        if (r && note(e, r, entry.user, entry.delivered, entry.read, entry.read_ord)) {
+        struct member *m = r ? conv_member(&r->c, entry.user) : NULL;
+        if (m && note(e, r, m, entry.delivered, entry.read, entry.read_ord)) {
             metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
         }
     }

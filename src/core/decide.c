@@ -11,9 +11,6 @@
 #include "base/hash64.h"
 #include "core/engine_internal.h"
 
-/* A turn's submission is sealed early at this size. */
-enum { TURN_BYTES = 1 << 20 };
-
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
 {
     uint64_t h = hash64(cmid.p, cmid.n, user);
@@ -85,18 +82,17 @@ enum confab_err engine_log_payload(struct engine *e, enum logrec kind, struct pa
 {
     struct inflight *in = buf_ok(payload) ? inflight_new(kind, p, r, cmd, ms) : NULL;
     if (!in) {
-        buf_deinit(payload);
         return CONFAB_NOMEM;
     }
-    in->payload = *payload;
-    buf_init(payload);
     enum confab_err err =
         log_submission_add(&e->turn->sub, p->number, (uint8_t)kind, LOGREC_VERSION,
-                           span_of(in->payload.data, in->payload.len), &in->offset);
+                           span_of(payload->data, payload->len), &in->offset);
     if (err) {
         inflight_free(in);
         return err;
     }
+    in->payload = *payload;
+    buf_init(payload);
     inflight_add(e, in);
     if (ret) {
         *ret = in;
@@ -157,9 +153,6 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     r->next_ord = ev->ord;
     r->barrier = !(k->flags & KIND_PIPELINED);
     metrics_inc(e->metrics, METRIC_EVENTS_DECIDED);
-    if (e->turn->sub.bytes.len > TURN_BYTES) {
-        engine_seal(e);
-    }
     return CONFAB_OK;
 }
 
@@ -386,6 +379,7 @@ enum step engine_step_followup(struct engine *e, struct resident *r, struct comm
     enum confab_err err = engine_log_payload(e, LOGREC_MEMBER, r->p, r, cmd,
                                              engine_stamp_ms(e, r->p), &payload, NULL);
     if (err) {
+        buf_deinit(&payload);
         engine_complete(e, cmd, err, NULL);
     } else {
         r->barrier = true;

@@ -329,7 +329,8 @@ void engine_pump(struct engine *e, struct resident *r)
         return;
     }
     r->pumping = true;
-    while (!r->busy && r->state != RESIDENT_LOADING && !list_is_empty(&r->waiting)) {
+    bool blocked = false;
+    while (!blocked && !r->busy && r->state != RESIDENT_LOADING && !list_is_empty(&r->waiting)) {
         struct command *cmd = LIST_ENTRY(r->waiting.next, struct command, link);
         list_remove(&cmd->link);
         r->nwaiting--;
@@ -340,7 +341,12 @@ void engine_pump(struct engine *e, struct resident *r)
         if (step(e, r, cmd) == STEP_BLOCKED) {
             list_push_front(&r->waiting, &cmd->link);
             r->nwaiting++;
-            break;
+            blocked = true;
+        }
+        if (e->turn->sub.bytes.len > TURN_BYTES) {
+            engine_seal(e);
+            /* Refused, nothing is in flight that the command could wait for. */
+            blocked = blocked && r->inflight > 0;
         }
     }
     r->pumping = false;
@@ -465,6 +471,11 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
         struct inflight *in = LIST_ENTRY(list_pop_front(&rejected), struct inflight, link);
         struct resident *r = in->r;
         e->inflight--;
+        if (in->kind == LOGREC_EVENT && !in->cmd && !list_is_empty(&r->waiting)) {
+            /* It was decided for the first waiting command's sake. */
+            in->cmd = LIST_ENTRY(list_pop_front(&r->waiting), struct command, link);
+            r->nwaiting--;
+        }
         if (in->cmd) {
             engine_complete(e, in->cmd, err, NULL);
         }
@@ -473,11 +484,9 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
                             NULL);
         }
         if (in->kind == LOGREC_CURSORS) {
-            engine_cursors_rejected(e, in);
+            engine_cursors_rejected(e, span_of(in->payload.data, in->payload.len));
         } else if (in->kind == LOGREC_CONFIRM) {
-            buf_put(&in->p->confirms, in->payload.data, in->payload.len);
-            list_remove(&in->p->confirm_link);
-            list_push_back(&e->confirm_parts, &in->p->confirm_link);
+            engine_confirms_rejected(e, in);
         }
         free(in->event.bytes);
         buf_deinit(&in->payload);
@@ -512,6 +521,7 @@ void engine_seal(struct engine *e)
         return;
     }
     free(next);
+    e->refused++;
     metrics_inc(e->metrics, METRIC_LOG_REFUSED);
     if (err == CONFAB_IO) {
         e->failed = err;

@@ -23,6 +23,9 @@ enum logrec {
 };
 enum { LOGREC_VERSION = 1 };
 
+/* A turn's submission is sealed early above this size. */
+enum { TURN_BYTES = 1 << 20 };
+
 /* An encoded event in memory. */
 struct slot {
     uint8_t *bytes;
@@ -225,6 +228,7 @@ struct engine {
     uint64_t jobs; /* store and directory requests under way */
     enum confab_err failed;
     uint64_t nospace_until_ms;
+    uint64_t refused; /* submissions that the log did not take */
     struct mpsc inbox;
     atomic_uint_fast64_t clean_lsn;
     uint32_t flushes;
@@ -253,7 +257,7 @@ CONFAB_NODISCARD enum confab_err engine_job_submit(struct engine *e, struct engi
 enum step { STEP_DONE, STEP_BLOCKED };
 enum step engine_step_event(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_followup(struct engine *e, struct resident *r, struct command *cmd);
-/* The record is at the end of the open submission. Takes `payload` over, also on failure. */
+/* Puts the record at the end of the open submission and takes `payload` over, if that works. */
 CONFAB_NODISCARD enum confab_err engine_log_payload(struct engine *e, enum logrec kind,
                                                     struct partition *p, struct resident *r,
                                                     struct command *cmd, uint64_t ms,
@@ -349,7 +353,7 @@ enum step engine_step_list(struct engine *e, struct resident *r, struct command 
 enum step engine_step_ack(struct engine *e, struct resident *r, struct command *cmd);
 void engine_log_cursors(struct engine *e, bool all);
 /* The log did not take the record: what it said is pending again. */
-void engine_cursors_rejected(struct engine *e, struct inflight *in);
+void engine_cursors_rejected(struct engine *e, struct span payload);
 void engine_cursors_durable(struct engine *e, struct inflight *in);
 struct cursor_entry {
     struct conv_id conv;
@@ -371,6 +375,8 @@ void engine_followups_kick(struct engine *e, struct resident *r);
 /* Sends what waits, up to the bound on what is under way. */
 void engine_followups_run(struct engine *e);
 void engine_log_confirms(struct engine *e, bool all);
+/* The log did not take the record: it is written again, later. */
+void engine_confirms_rejected(struct engine *e, struct inflight *in);
 
 /* flush.c */
 void engine_flush_due(struct engine *e);

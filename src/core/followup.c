@@ -127,6 +127,22 @@ void engine_followup_done(struct engine *e, struct command *cmd)
     }
 }
 
+/* What has arrived is not known any more: all are sent again, and recognised. */
+static void confirms_lost(struct engine *e, struct partition *p)
+{
+    struct idmap_iter it = {0};
+    buf_deinit(&p->confirms);
+    while (idmap_next(&e->residents, &it)) {
+        struct resident *r = it.value;
+        for (uint32_t i = 0; r->p == p && i < r->c.nfollowups; i++) {
+            r->c.followups[i].sent = false;
+        }
+        if (r->p == p && r->c.nfollowups > 0 && !list_is_linked(&r->follow)) {
+            list_push_back(&e->follow, &r->follow);
+        }
+    }
+}
+
 void engine_log_confirms(struct engine *e, bool all)
 {
     if (e->failed) {
@@ -140,10 +156,24 @@ void engine_log_confirms(struct engine *e, bool all)
         if ((!due && !all) || p->stopped) {
             continue;
         }
-        list_remove(&p->confirm_link);
-        if (engine_log_payload(e, LOGREC_CONFIRM, p, NULL, NULL, engine_stamp_ms(e, p),
-                               &p->confirms, NULL)) {
+        if (!buf_ok(&p->confirms) || p->confirms.len > LOG_RECORD_SIZE_MAX) {
+            list_remove(&p->confirm_link);
+            confirms_lost(e, p);
+        } else if (engine_log_payload(e, LOGREC_CONFIRM, p, NULL, NULL, engine_stamp_ms(e, p),
+                                      &p->confirms, NULL)) {
             metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+            p->confirms_due_ms = e->now_ms + RETRY_MS;
+        } else {
+            list_remove(&p->confirm_link);
         }
     }
+}
+
+void engine_confirms_rejected(struct engine *e, struct inflight *in)
+{
+    struct partition *p = in->p;
+    buf_put(&p->confirms, in->payload.data, in->payload.len);
+    p->confirms_due_ms = e->now_ms + RETRY_MS;
+    list_remove(&p->confirm_link);
+    list_push_back(&e->confirm_parts, &p->confirm_link);
 }
