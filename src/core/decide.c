@@ -737,6 +737,7 @@ void engine_take_durable(struct engine *e)
             /* After a failed fold nothing later of the partition may be folded or answered. */
             enum confab_err err = sub->ret_err ? sub->ret_err : in->p->stopped;
             if (err) {
+                e->unknown_ms = MIN(e->unknown_ms, in->ms);
                 record_failed(e, in, err);
             } else {
                 record_durable(e, in, sub->ret_lsn + in->offset);

@@ -101,6 +101,7 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     idmap_init(&e->residents, clock_mono_ns(clock));
     atomic_init(&e->clean_lsn, UINT64_MAX);
     e->now_ms = clock_wall_ms(clock);
+    e->unknown_ms = UINT64_MAX;
     if (!e->parts || !e->turn) {
         engine_free(e);
         return CONFAB_NOMEM;

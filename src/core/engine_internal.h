@@ -201,8 +201,9 @@ struct engine {
     struct metrics *metrics;
 
     uint64_t now_ms;
-    uint64_t floor_ms; /* no stamp is below */
-    bool floor_shared; /* nothing was stamped since recovery: the floor is that of all engines */
+    uint64_t floor_ms;   /* no stamp is below */
+    bool floor_shared;   /* nothing was stamped since recovery: the floor is that of all engines */
+    uint64_t unknown_ms; /* earliest time of a record that a failed log left open, or fold */
     struct partition *parts;
     uint16_t part_first;
     uint16_t part_count;

@@ -318,7 +318,7 @@ static enum confab_err ask_heads(struct resume *rs, uint32_t cold)
 static uint64_t closed_time(struct engine *e, uint64_t want)
 {
     e->floor_ms = MAX(e->floor_ms, want + 1);
-    uint64_t closed = want;
+    uint64_t closed = MIN(want, e->unknown_ms - 1);
     const struct inflight *in;
     LIST_EACH(&e->turns, it)
     {
