@@ -192,6 +192,7 @@ static void api_call_free(struct api_call *call)
 {
     list_remove(&call->node);
     command_free(call->cmd);
+    command_free(call->kept);
     free(call->data);
     free(call);
 }

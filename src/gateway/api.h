@@ -30,7 +30,8 @@ struct api_call {
     uint64_t conn;            /* who waits */
     uint64_t user;
     uint64_t device;
-    struct command *cmd; /* prepared, not yet sent */
+    struct command *cmd;  /* prepared, not yet sent */
+    struct command *kept; /* answered, still needed */
     /* The command is back; frees or keeps it. */
     void (*on_command)(struct shard *s, struct api_call *call, struct command *cmd);
     void (*on_lookup)(struct shard *s, struct api_call *call, const struct user_lookup *l);

@@ -28,7 +28,6 @@ struct history {
     struct place at;
     uint32_t limit;
     uint64_t offset;
-    struct command *first; /* around: the older half */
 };
 
 static bool place_parse(struct span text, struct place *ret)
@@ -197,15 +196,11 @@ static void history_answer(struct shard *s, struct api_call *call, const struct 
 
 static void on_newer_half(struct shard *s, struct api_call *call, struct command *cmd)
 {
-    struct history *h = call->data;
-    struct command *older = h->first;
-    h->first = NULL;
     if (!api_command_failed(s, call, cmd)) {
         history_trim(s, cmd);
-        history_answer(s, call, older, cmd);
+        history_answer(s, call, call->kept, cmd);
         command_free(cmd);
     }
-    command_free(older);
 }
 
 static void on_history(struct shard *s, struct api_call *call, struct command *cmd)
@@ -237,7 +232,7 @@ static void on_history(struct shard *s, struct api_call *call, struct command *c
         next->at_ms = h->at.ms;
         next->from_seq = h->at.seq;
     }
-    h->first = cmd;
+    call->kept = cmd; /* the older half */
     call->cmd = next;
     call->on_command = on_newer_half;
     api_call_send(s, call);

@@ -258,6 +258,7 @@ static void conn_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
         conn_kill(s, c);
         return;
     }
+    session_partial(s, c);
     conn_io_trim(s, c);
 }
 

@@ -81,6 +81,7 @@ struct http_state {
 struct conn_io {
     struct buf in;        /* input not yet consumed */
     struct buf fragments; /* session: of the message under way */
+    uint32_t partial_s;   /* session: since when the rest of a message is missing; 0: it is not */
     struct http_state http;
 };
 

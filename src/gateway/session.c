@@ -196,7 +196,11 @@ void session_alive(struct shard *s, struct conn *c)
 {
     uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
     uint64_t limit = c->flags & CONN_PINGED ? s->cfg.dead_after_ms : s->cfg.ping_after_ms;
-    conn_arm(s, c, silent < limit ? (uint32_t)(limit - silent) : 0);
+    uint32_t after = silent < limit ? (uint32_t)(limit - silent) : 0;
+    if (c->io && c->io->partial_s != 0) {
+        after = MIN(after, s->cfg.body_timeout_ms);
+    }
+    conn_arm(s, c, after);
 }
 
 void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device)
@@ -358,6 +362,9 @@ static void session_data(struct shard *s, struct conn *c, const struct ws_frame 
         session_refuse(s, c, WS_CLOSE_UNSUPPORTED, "text frames only");
         return;
     }
+    if (f->fin && c->io) {
+        c->io->partial_s = 0;
+    }
     if (f->first && f->fin) {
         session_message(s, c, text);
         return;
@@ -429,6 +436,29 @@ size_t session_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     return used;
 }
 
+void session_partial(struct shard *s, struct conn *c)
+{
+    struct conn_io *io = c->io;
+    if (c->state != CONN_WS || !io) {
+        return;
+    }
+    if (c->holds || (io->in.len == 0 && io->fragments.len == 0)) {
+        io->partial_s = 0;
+    } else if (io->partial_s == 0) {
+        io->partial_s = MAX((uint32_t)(s->now_ms / 1000), 1);
+        if (c->user != 0 && !(c->flags & CONN_SLOW)) {
+            conn_arm(s, c, s->cfg.body_timeout_ms + 1000); /* seconds are compared */
+        }
+    }
+}
+
+/* Dribbled: other frames in between, such as pings, do not help. */
+static bool partial_too_long(const struct shard *s, const struct conn *c)
+{
+    return c->io && c->io->partial_s != 0 &&
+           s->now_ms - (uint64_t)c->io->partial_s * 1000 >= s->cfg.body_timeout_ms;
+}
+
 void session_timer(struct shard *s, struct conn *c)
 {
     if (c->state == CONN_WS_CLOSING) {
@@ -451,6 +481,11 @@ void session_timer(struct shard *s, struct conn *c)
     }
     if (c->holds & (HOLD_AUTH | HOLD_LOOKUP | HOLD_INFLIGHT)) {
         c->seen_s = (uint32_t)(s->now_ms / 1000); /* it is we who do not listen */
+    }
+    if (partial_too_long(s, c)) {
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_TIMEOUT);
+        session_close(s, c, WS_CLOSE_POLICY, "the message did not come in time");
+        return;
     }
     uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
     if (silent >= s->cfg.dead_after_ms && (c->flags & CONN_PINGED)) {

@@ -24,6 +24,8 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
 /* Bytes from a WebSocket peer; returns how many are done with. */
 size_t session_input(struct shard *s, struct conn *c, uint8_t *p, size_t n);
 void session_timer(struct shard *s, struct conn *c);
+/* After its input was processed: a message of which only a part is there has a deadline. */
+void session_partial(struct shard *s, struct conn *c);
 
 /* Signs the session in: index, hello. */
 void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device);

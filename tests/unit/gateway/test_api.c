@@ -383,6 +383,42 @@ static void test_api__mute_pin_block(void **state)
     expect_error(call("PUT", &bob, NULL, "/api/v1/blocks/nobody"), 404, "not_found");
 }
 
+static void tiny_caches(struct shard_config *cfg)
+{
+    cfg->users_cache = 2;
+    cfg->tokens_cache = 2;
+}
+
+static void test_api__tiny_caches(void **state)
+{
+    (void)state;
+    struct account who[6];
+    struct rig *small = rig_new(1, tiny_caches);
+    struct client *c = client_new(small, 0);
+    for (int i = 0; i < 6; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "u%d", i);
+        account_make(small, name, &who[i]);
+    }
+    for (int i = 0; i < 60; i++) {
+        char json[200];
+        char *body = NULL;
+        int from = i * 5 % 6;
+        int to = (i * 7 + 1) % 6;
+        snprintf(json, sizeof(json), "{\"to\":\"%s\",\"content\":\"x\",\"client_msg_id\":\"%d\"}",
+                 i % 2 ? who[to].name : who[to].user, i);
+        assert_int_equal(http(c, "POST", "/api/v1/messages", who[from].token, json, NULL), 201);
+        assert_int_equal(http(c, "GET", "/api/v1/users/me", who[to].token, NULL, &body), 200);
+        assert_string_equal(json_text(body, "user_id"), who[to].user);
+        free(body);
+    }
+    assert_true(u64map_len(&small->shards[0]->users.by_id) <= 2);
+    assert_true(u64map_len(&small->shards[0]->users.by_name) <= 2);
+    assert_true(u64map_len(&small->shards[0]->tokens.by_hash) <= 2);
+    client_drop(c);
+    rig_free(small);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_api__##name, setup, teardown)
@@ -398,6 +434,7 @@ int main(void)
         T(history_errors),
         T(mark_as_read),
         T(mute_pin_block),
+        T(tiny_caches),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     free(last_body);

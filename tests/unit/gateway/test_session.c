@@ -481,6 +481,36 @@ static void test_session__silent_ones_are_pinged_and_closed(void **state)
     client_drop(c);
 }
 
+static void test_session__dribbled_message(void **state)
+{
+    (void)state;
+    /* Whole messages go on, half of one does not: in a frame, or in fragments. */
+    for (int way = 0; way < 2; way++) {
+        struct client *c = ws_live(rig, 0, &ann, NULL);
+        for (int i = 0; i < 40; i++) {
+            rig_pass(rig, 1000);
+            ws_send(c, "{\"event\":\"heartbeat\"}");
+            ws_expect(c, "heartbeat");
+        }
+        if (way == 0) {
+            client_send(c, "\x81\xfe\x10\x00", 4);
+        } else {
+            ws_send_frame(c, 0x01, "{", 1);
+        }
+        for (int i = 0; i < 33; i++) {
+            rig_pass(rig, 1000);
+            if (way == 0) {
+                client_send(c, "a", 1);
+            } else {
+                ws_send_frame(c, 0x00, "a", 1);
+                ws_send_frame(c, 0x89, "", 0);
+            }
+        }
+        assert_int_equal(ws_close_code(c), 1008);
+        client_drop(c);
+    }
+}
+
 static void test_session__vanished_peer(void **state)
 {
     (void)state;
@@ -540,6 +570,7 @@ int main(void)
         T(receipts),
         T(short_form),
         T(silent_ones_are_pinged_and_closed),
+        T(dribbled_message),
         T(vanished_peer),
         T(drain),
     };
