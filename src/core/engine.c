@@ -10,6 +10,9 @@
 #include "base/check.h"
 #include "core/engine_internal.h"
 
+/* How long nothing is sent to a log that was full. */
+enum { NOSPACE_MS = 1000 };
+
 void engine_config_defaults(struct engine_config *cfg)
 {
     *cfg = (struct engine_config){
@@ -354,6 +357,12 @@ void engine_pump(struct engine *e, struct resident *r)
     engine_account(e, r);
 }
 
+/* The log was full a moment ago. The wall clock may have been set back since. */
+static bool is_full(const struct engine *e)
+{
+    return e->now_ms < e->nospace_until_ms && e->nospace_until_ms <= e->now_ms + NOSPACE_MS;
+}
+
 /* Sends are refused while the log has failed or is full, or too much waits for the store. */
 static enum confab_err admit(struct engine *e, const struct command *cmd)
 {
@@ -363,7 +372,7 @@ static enum confab_err admit(struct engine *e, const struct command *cmd)
     if (e->failed) {
         return e->failed;
     }
-    if (e->now_ms < e->nospace_until_ms) {
+    if (is_full(e)) {
         return CONFAB_NO_SPACE;
     }
     if (e->dirty_bytes > e->cfg.dirty_bytes_max && cmd->type == COMMAND_EVENT) {
@@ -527,7 +536,7 @@ void engine_seal(struct engine *e)
     if (err == CONFAB_IO) {
         e->failed = err;
     } else if (err == CONFAB_NO_SPACE) {
-        e->nospace_until_ms = e->now_ms + 1000;
+        e->nospace_until_ms = e->now_ms + NOSPACE_MS;
     }
     reject_turn(e, t, err);
 }
@@ -618,7 +627,7 @@ enum confab_err engine_health(const struct engine *e)
             return e->parts[i].stopped;
         }
     }
-    return e->now_ms < e->nospace_until_ms ? CONFAB_NO_SPACE : CONFAB_OK;
+    return is_full(e) ? CONFAB_NO_SPACE : CONFAB_OK;
 }
 
 void engine_stats(const struct engine *e, struct engine_stats *ret)

@@ -750,14 +750,20 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
     flush_free(f);
 }
 
+/* Not right after one that failed. The wall clock may have been set back since. */
+static bool may_flush(const struct engine *e, const struct partition *p)
+{
+    return p->first_dirty_lsn != UINT64_MAX && !p->flushing && !p->stopped &&
+           (e->now_ms >= p->retry_ms || p->retry_ms > e->now_ms + RETRY_MS);
+}
+
 /* Under pressure the partitions that hold the oldest records go first. */
 static struct partition *oldest(struct engine *e)
 {
     struct partition *best = NULL;
     for (uint16_t i = 0; i < e->part_count; i++) {
         struct partition *p = &e->parts[i];
-        if (p->first_dirty_lsn != UINT64_MAX && !p->flushing && !p->stopped &&
-            e->now_ms >= p->retry_ms && (!best || p->first_dirty_lsn < best->first_dirty_lsn)) {
+        if (may_flush(e, p) && (!best || p->first_dirty_lsn < best->first_dirty_lsn)) {
             best = p;
         }
     }
