@@ -96,6 +96,7 @@ static void test_refusal__a_refused_early_seal_forgets_nobody(void **state)
         struct world w;
         world_init(&w);
         struct conv_id g = world_group(&w, 1, "tea", 2, 3);
+        command_free(world_history(&w, 7, conv_id_direct(7, 8), 1)); /* in memory from here on */
         log_fault_plan(w.log_fault, LOG_FAULT_SUBMIT, 1, 2, CONFAB_BUSY);
         for (int i = 0; i < 65; i++) {
             char key[16];
