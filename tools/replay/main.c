@@ -330,6 +330,10 @@ int main(int argc, char **argv)
         }
         report_print(r);
     }
+    /* A server that is told to stop gives its sessions time to go elsewhere. */
+    for (uint32_t i = 0; i < r->nsessions; i++) {
+        session_drop(&r->sessions[i]);
+    }
     if (r->opt.server_cmd && r->server_pid > 0) {
         int code = child_stop(r->server_pid);
         if (code != 0) {

@@ -15,12 +15,12 @@
 #include "child.h"
 #include "replay.h"
 
-#define EVENTS_MAX     256
-#define KILL_JITTER_MS 20U
-#define AWAY_MS_MAX    500U
-#define DRAWS_MAX      64
-#define NS_PER_MS      1000000U
-#define NS_PER_S       1000000000U
+#define EVENTS_MAX  256
+#define KILL_JITTER 6U /* turns of the loop */
+#define AWAY_MS_MAX 500U
+#define DRAWS_MAX   64
+#define NS_PER_MS   1000000U
+#define NS_PER_S    1000000000U
 /* A share of 1,000 of the mixed day's messages that go to groups. */
 #define TO_GROUPS 400U
 
@@ -241,16 +241,18 @@ static void pump(struct replay *r)
 
 /* ---- Killing ---- */
 
+/* Moments are drawn in messages and turns, not in time: a quick run is hit as often as a slow one.
+ */
 struct killing {
-    uint64_t after;  /* kill when so many are acknowledged */
-    uint64_t due_ns; /* 0: not yet */
+    uint64_t after;      /* kill when so many are acknowledged */
+    uint64_t turns_left; /* and so many turns of the loop later */
 };
 
 static void kill_plan(struct replay *r, struct killing *k)
 {
     uint64_t every = r->opt.kill_every;
     k->after = r->n.acked + every / 2 + random_below(&r->random.base, every + 1);
-    k->due_ns = 0;
+    k->turns_left = random_below(&r->random.base, KILL_JITTER);
 }
 
 static enum confab_err kill_when_due(struct replay *r, struct killing *k)
@@ -258,10 +260,11 @@ static enum confab_err kill_when_due(struct replay *r, struct killing *k)
     if (r->opt.kill_every == 0 || r->next >= r->nmessages) {
         return CONFAB_OK;
     }
-    if (k->due_ns == 0 && r->n.acked >= k->after) {
-        k->due_ns = r->now_ns + random_below(&r->random.base, KILL_JITTER_MS * NS_PER_MS) + 1;
+    if (r->n.acked < k->after) {
+        return CONFAB_OK;
     }
-    if (k->due_ns == 0 || r->now_ns < k->due_ns) {
+    if (k->turns_left > 0) {
+        k->turns_left--;
         return CONFAB_OK;
     }
     uint64_t began = clock_mono_ns(clock_system());
@@ -278,35 +281,30 @@ static enum confab_err kill_when_due(struct replay *r, struct killing *k)
 
 static void on_due(void *arg, struct wheel_timer *timer)
 {
-    (void)arg;
     /* Which of the two timers of a session it is, its address tells. */
-    struct session *s = CONTAINER_OF(timer, struct session, timer);
     struct replay *r = arg;
     uintptr_t offset = (uintptr_t)timer - (uintptr_t)r->sessions;
     if (offset % sizeof(struct session) == offsetof(struct session, timer)) {
-        session_on_timer(s);
+        session_on_timer(CONTAINER_OF(timer, struct session, timer));
     } else {
         session_on_ack_timer(CONTAINER_OF(timer, struct session, ack_timer));
     }
 }
 
-static int wait_ms(struct replay *r, const struct killing *k)
+static int wait_ms(struct replay *r)
 {
     uint64_t now = r->now_ns / NS_PER_MS;
     uint64_t next = wheel_next_ms(&r->wheel);
-    if (k->due_ns != 0) {
-        next = MIN(next, k->due_ns / NS_PER_MS);
-    }
     if (next <= now) {
         return 0;
     }
     return (int)MIN(next - now, (uint64_t)200);
 }
 
-static void turn(struct replay *r, const struct killing *k)
+static void turn(struct replay *r)
 {
     struct epoll_event events[EVENTS_MAX];
-    int n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, wait_ms(r, k));
+    int n = epoll_wait(r->epoll_fd, events, EVENTS_MAX, wait_ms(r));
     for (int i = 0; i < n; i++) {
         r->now_ns = clock_mono_ns(clock_system());
         session_on_event(events[i].data.ptr, events[i].events);
@@ -366,17 +364,16 @@ static uint64_t progress_of(const struct replay *r)
 
 static enum confab_err connect_all(struct replay *r)
 {
-    struct killing never = {UINT64_MAX, 0};
     uint64_t deadline = r->now_ns + (uint64_t)r->opt.stall_s * NS_PER_S;
     for (uint32_t i = 0; i < r->nsessions; i++) {
         session_connect(&r->sessions[i]);
         /* A listener's queue is bounded: some at a time. */
         while (i + 1 - r->nready > 256 && r->now_ns < deadline) {
-            turn(r, &never);
+            turn(r);
         }
     }
     while (r->nready < r->nsessions && r->now_ns < deadline) {
-        turn(r, &never);
+        turn(r);
     }
     if (r->nready < r->nsessions) {
         replay_error(r, "%u of %u sessions did not get ready", r->nsessions - r->nready,
@@ -404,7 +401,7 @@ enum confab_err play_all(struct replay *r)
     uint64_t progress_ns = r->now_ns;
     while (!all_complete(r)) {
         pump(r);
-        turn(r, &k);
+        turn(r);
         err = kill_when_due(r, &k);
         if (err != CONFAB_OK) {
             return err;
