@@ -159,4 +159,11 @@ void conn_finish(struct shard *s, struct conn *c);
 /* Free phase. */
 void conns_free_dead(struct shard *s);
 
+/* Between conn.c and conn_output.c. */
+void conns_output_init(struct shard *s);
+/* Forgets what is queued. */
+void conn_output_drop(struct shard *s, struct conn *c);
+/* Ends it when the peer is done and nothing of what it asked is under way any more. */
+void conn_settle(struct shard *s, struct conn *c);
+
 #endif
