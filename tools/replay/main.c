@@ -330,10 +330,12 @@ int main(int argc, char **argv)
         }
         report_print(r);
     }
-    /* A server that is told to stop gives its sessions time to go elsewhere. */
+    /* A server that is told to stop gives its connections time to go elsewhere. */
     for (uint32_t i = 0; i < r->nsessions; i++) {
         session_drop(&r->sessions[i]);
     }
+    rest_deinit(&r->rest);
+    rest_init(&r->rest, r->opt.port);
     if (r->opt.server_cmd && r->server_pid > 0) {
         int code = child_stop(r->server_pid);
         if (code != 0) {
