@@ -11,6 +11,9 @@
 #include "base/hash64.h"
 #include "core/engine_internal.h"
 
+/* Below the end of the 41 bits, so that the counter may go on for a while. */
+#define STAMP_LAST_MS (ID_EPOCH_MS + (1ULL << 41) - (1ULL << 32))
+
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
 {
     uint64_t h = hash64(cmid.p, cmid.n, user);
@@ -25,7 +28,9 @@ uint64_t engine_stamp_ms(struct engine *e, struct partition *p)
         e->floor_shared = false;
         e->floor_ms = MAX(e->floor_ms, atomic_load(&e->shared->log_clock_ms) + 1);
     }
-    uint64_t now = MAX(MAX(e->now_ms, e->floor_ms), p->last_ms);
+    /* Ids have no room for times outside of these: a clock that says so is not believed. */
+    uint64_t wall = e->now_ms <= STAMP_LAST_MS ? MAX(e->now_ms, ID_EPOCH_MS) : ID_EPOCH_MS;
+    uint64_t now = MAX(MAX(wall, e->floor_ms), p->last_ms);
     if (now > p->last_ms) {
         p->last_ms = now;
         p->counter = 0;

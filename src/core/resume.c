@@ -339,6 +339,10 @@ static uint64_t closed_time(struct engine *e, uint64_t want)
 void engine_resume(struct engine *e, struct command *cmd)
 {
     cmd->closed_ms = closed_time(e, cmd->closed_ms);
+    /* Of another server, or from before this one was restored: it says nothing about this log. */
+    if (cmd->since_ms > atomic_load(&e->shared->log_clock_ms)) {
+        cmd->since_ms = 0;
+    }
     if (cmd->nitems == 0) {
         engine_complete(e, cmd, CONFAB_OK, NULL);
         return;
