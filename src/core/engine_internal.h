@@ -184,6 +184,7 @@ struct engine_job {
     void *arg;
     bool decode; /* the rows are chunks: decode them in the done callback into `records` */
     struct buf records;
+    uint32_t gen; /* overlay_gen when the chunks were asked for */
     enum confab_err err;
     uint64_t started_ns;
     struct row_key *keys; /* owned */

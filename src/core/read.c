@@ -161,6 +161,12 @@ static void fetch_done(struct engine *e, struct engine_job *job)
     struct command_work *w = cmd->work;
     enum confab_err err = job->err;
     r->busy = false;
+    if (!err && job->gen != r->overlay_gen) {
+        /* As in collect_chunks_done: what was read may be without a change that is stored now. */
+        engine_job_free(job);
+        engine_pump(e, r);
+        return;
+    }
     w->fetched = true;
     struct reader rd = reader_of(job->records.data, job->records.len);
     while (!err && reader_left(&rd) > 0) {
@@ -315,6 +321,9 @@ enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct
         return CONFAB_OK;
     }
     struct engine_job *job = engine_job_new(e, r, cmd, fetch_done);
+    if (job) {
+        job->gen = r->overlay_gen;
+    }
     enum confab_err err = job ? chunks_ask(e, job, r->c.id, w->target_seq, 1) : CONFAB_NOMEM;
     if (err) {
         engine_job_free(job);
