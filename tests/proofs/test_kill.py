@@ -16,9 +16,9 @@ import harness
 
 FORM = os.environ.get("CONFAB_PROOF", "normal")
 SENDERS = 6
-KILLS = {"quick": 3, "normal": 6, "long": 40}[FORM]
+KILLS = {"normal": 10, "long": 100}[FORM]
 # Between kills at least that many messages are acknowledged, so that each kill hits live traffic.
-ACKED_BETWEEN_KILLS = 60
+ACKED_BETWEEN_KILLS = 200
 
 
 class Sender:
