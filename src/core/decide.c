@@ -583,7 +583,9 @@ enum confab_err engine_fold_member(struct resident *r, struct span payload)
     if (!err && type == FOLLOWUP_HIDE) {
         err = member_hide(m, (struct range){from, to});
     } else if (!err && type == FOLLOWUP_BLOCK) {
+        /* Hiding twice does no harm: it has no order, and must not make a late block a repeat. */
         m->blocks = on;
+        m->self_seq = MAX(m->self_seq, seq);
     } else if (!err) {
         err = CONFAB_VERSION;
     }
@@ -591,7 +593,6 @@ enum confab_err engine_fold_member(struct resident *r, struct span payload)
         partition_stop(r->p, err);
         return err;
     }
-    m->self_seq = MAX(m->self_seq, seq);
     m->dirty = true;
     resident_mark_dirty(r);
     return CONFAB_OK;
