@@ -35,13 +35,32 @@ void conv_deinit(struct conv *c)
     conv_init(c, c->id);
 }
 
+/* Of one allocation; what the allocator adds is 8 bytes and on average half of 16. */
+static size_t heap_bytes(size_t n, size_t size)
+{
+    return n > 0 ? n * size + 16 : 0;
+}
+
 size_t conv_bytes(const struct conv *c)
 {
-    size_t n = c->name.cap + c->preview.cap;
-    n += (size_t)c->cap_members * sizeof(*c->members);
-    n += (size_t)c->cap_followups * sizeof(*c->followups);
-    n += (size_t)c->cap_entries * sizeof(*c->entries);
-    n += (size_t)c->cap_blocked * sizeof(*c->blocked);
+    return heap_bytes(c->name.cap, 1) + heap_bytes(c->preview.cap, 1) +
+           heap_bytes(c->cap_members, sizeof(*c->members)) +
+           heap_bytes(c->cap_followups, sizeof(*c->followups)) +
+           heap_bytes(c->cap_entries, sizeof(*c->entries)) +
+           heap_bytes(c->cap_blocked, sizeof(*c->blocked));
+}
+
+size_t conv_extra_bytes(const struct conv *c)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < c->nmembers; i++) {
+        const struct member_extra *x = c->members[i].extra;
+        if (x) {
+            n += heap_bytes(1, sizeof(*x)) + heap_bytes(x->npast, sizeof(*x->past)) +
+                 heap_bytes(x->nhidden, sizeof(*x->hidden)) +
+                 heap_bytes(x->nmentions, sizeof(*x->mentions));
+        }
+    }
     return n;
 }
 

@@ -457,6 +457,7 @@ static enum confab_err patch_slot(struct resident *r, struct slot *s, const stru
     r->garbage = garbage;
     if (r->flushing) {
         r->garbage[r->ngarbage++] = *s;
+        r->patch_bytes += s->len;
     } else {
         free(s->bytes);
     }
@@ -481,6 +482,7 @@ static enum confab_err add_overlay(struct resident *r, uint64_t seq, struct slot
     }
     memcpy(copy, cause.bytes, cause.len);
     r->overlays[r->noverlays++] = (struct overlay){seq, {copy, cause.len}};
+    r->patch_bytes += cause.len;
     return CONFAB_OK;
 }
 
@@ -560,6 +562,7 @@ enum confab_err engine_fold_event(struct engine *e, struct resident *r, struct s
         resident_set_changed(r);
     }
     resident_mark_dirty(r);
+    engine_account_part(e, r->p);
     engine_part_folded(e, r->p, lsn, event.len + LOG_RECORD_HEADER + 16, event_time_ms(ev));
     metrics_inc(e->metrics, METRIC_EVENTS_FOLDED);
     return CONFAB_OK;

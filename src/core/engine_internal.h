@@ -103,7 +103,9 @@ struct resident {
     struct member_set *set;
     struct buf replay;
     size_t slot_bytes;
-    size_t bytes; /* as accounted in e->cache_bytes */
+    size_t patch_bytes; /* of overlays and garbage */
+    size_t extra_bytes; /* of member_extra, when it was loaded or flushed */
+    size_t bytes;       /* as accounted in e->cache_bytes */
 };
 
 struct partition {
@@ -136,6 +138,7 @@ struct partition {
     uint32_t nproject;
     uint32_t cap_project;
     uint32_t project_flushing;
+    size_t bytes; /* of feed and project, as accounted in e->cache_bytes */
 };
 
 /* One record under way to the log. */
@@ -289,6 +292,7 @@ struct resident *engine_resident(struct engine *e, struct conv_id id); /* NULL: 
 struct resident *engine_want(struct engine *e, struct conv_id id, enum confab_err *ret_err);
 void engine_touch(struct engine *e, struct resident *r);
 void engine_account(struct engine *e, struct resident *r);
+void engine_account_part(struct engine *e, struct partition *p);
 void engine_evict(struct engine *e);
 void engine_start_loads(struct engine *e);
 /* A command waits for this one: it is loaded before what is only recovered. */

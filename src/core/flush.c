@@ -661,6 +661,7 @@ static void start(struct engine *e, struct partition *p)
 static void drop_overlays(struct resident *r)
 {
     for (uint32_t i = 0; i < r->overlays_flushing; i++) {
+        r->patch_bytes -= r->overlays[i].cause.len;
         free(r->overlays[i].cause.bytes);
     }
     if (r->overlays_flushing > 0) {
@@ -670,6 +671,11 @@ static void drop_overlays(struct resident *r)
         r->overlay_gen++;
     }
     r->overlays_flushing = 0;
+    if (r->noverlays == 0) {
+        free(r->overlays);
+        r->overlays = NULL;
+        r->cap_overlays = 0;
+    }
 }
 
 static void conv_flushed(struct engine *e, struct flush_conv *fc)
@@ -695,6 +701,22 @@ static void conv_flushed(struct engine *e, struct flush_conv *fc)
     resident_trim(r, e->cfg.recent_max);
 }
 
+/* A thousand partitions must not each keep room for their busiest moment. */
+static void lists_trim(struct engine *e, struct partition *p)
+{
+    if (p->nfeed == 0) {
+        free(p->feed);
+        p->feed = NULL;
+        p->cap_feed = 0;
+    }
+    if (p->nproject == 0) {
+        free(p->project);
+        p->project = NULL;
+        p->cap_project = 0;
+    }
+    engine_account_part(e, p);
+}
+
 static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
 {
     struct flush *f = job->arg;
@@ -718,9 +740,11 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
         }
         r->flushing_seq = r->flushed_seq;
         for (uint32_t k = 0; k < r->ngarbage; k++) {
+            r->patch_bytes -= r->garbage[k].len;
             free(r->garbage[k].bytes);
         }
         r->ngarbage = 0;
+        r->extra_bytes = conv_extra_bytes(&r->c);
         engine_account(e, r);
         engine_touch(e, r);
     }
@@ -747,6 +771,7 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
     }
     p->flushing_lsn = UINT64_MAX;
     p->flushing_bytes = 0;
+    lists_trim(e, p);
     flush_free(f);
 }
 

@@ -9,6 +9,8 @@
 
 /* Loads under way at a time; more wait in loadq. */
 enum { LOADS_MAX = 256, LRU_TRIES = 64 };
+/* Beside each allocation, and of the map of residents for each: on average. */
+enum { ALLOC_EXTRA = 16, RESIDENT_INDEX = 40 };
 
 struct resident *engine_resident(struct engine *e, struct conv_id id)
 {
@@ -146,12 +148,23 @@ void resident_set_changed(struct resident *r)
 
 void engine_account(struct engine *e, struct resident *r)
 {
-    size_t n = sizeof(*r) + conv_bytes(&r->c) + r->slot_bytes;
-    n += (size_t)r->cap_slots * sizeof(*r->slots) + (size_t)r->nslots * 16;
+    size_t n = sizeof(*r) + RESIDENT_INDEX + ALLOC_EXTRA + conv_bytes(&r->c) + r->extra_bytes;
+    n += r->slot_bytes + (size_t)r->nslots * ALLOC_EXTRA;
+    n += (size_t)r->cap_slots * sizeof(*r->slots) + ALLOC_EXTRA;
+    n += r->patch_bytes + ((size_t)r->noverlays + r->ngarbage) * ALLOC_EXTRA;
+    n += (size_t)r->cap_overlays * sizeof(*r->overlays);
+    n += (size_t)r->cap_garbage * sizeof(*r->garbage);
     n += u64map_bytes(&r->dedup) + (size_t)r->cap_pending * sizeof(*r->pending);
-    n += r->set ? r->set->n * sizeof(r->set->users[0]) : 0;
+    n += r->set ? sizeof(*r->set) + r->set->n * sizeof(r->set->users[0]) + ALLOC_EXTRA : 0;
     e->cache_bytes += n - r->bytes;
     r->bytes = n;
+}
+
+void engine_account_part(struct engine *e, struct partition *p)
+{
+    size_t n = p->cap_feed * sizeof(*p->feed) + p->cap_project * sizeof(*p->project);
+    e->cache_bytes += n - p->bytes;
+    p->bytes = n;
 }
 
 void engine_touch(struct engine *e, struct resident *r)
@@ -218,6 +231,7 @@ static void loaded(struct engine *e, struct resident *r)
     r->mem_first = r->next_seq;
     r->flushed_seq = r->c.head_seq;
     r->flushing_seq = r->c.head_seq;
+    r->extra_bytes = conv_extra_bytes(&r->c);
     e->followups_pending += r->c.nfollowups;
     r->followup_row = r->c.nfollowups > 0;
     engine_replay(e, r);

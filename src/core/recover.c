@@ -140,6 +140,7 @@ static enum confab_err recover_event(struct engine *e, struct partition *p,
     saw_time(e, p, event_time_ms(&ev), (uint32_t)(ev.id & 4095U));
     /* Here and not when it is folded: the feed is in the order of the log. */
     err = engine_feed_add(p, &ev, conv_id_read(rec->data.p));
+    engine_account_part(e, p);
     if (err) {
         return err;
     }
