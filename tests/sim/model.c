@@ -295,7 +295,7 @@ static enum confab_err judge_message(const struct model *m, const struct mconv *
     }
     enum confab_err err = blocked == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_OK;
     if (in->text.n == 0) {
-        return CONFAB_INVALID;
+        return err ? err : CONFAB_INVALID;
     }
     if (in->target_id != 0) {
         struct mconv *where;
@@ -303,7 +303,7 @@ static enum confab_err judge_message(const struct model *m, const struct mconv *
         enum sight sight =
             target && where == c ? model_sees(m, c, me->user, target->ev.seq) : SIGHT_NO;
         if (sight == SIGHT_NO || target->ev.kind != EVENT_MESSAGE) {
-            return CONFAB_NOT_FOUND;
+            return err ? err : CONFAB_NOT_FOUND;
         }
         err = sight == SIGHT_MAYBE ? CONFAB_AGAIN : err;
     }

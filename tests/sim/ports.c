@@ -1,5 +1,6 @@
 #include "ports.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "adapters/mem/directory_mem.h"
@@ -65,19 +66,37 @@ static void without_dedup_rows(struct store_request *req)
     req->batch = out;
 }
 
+static void trace_write(struct sim *s, const struct store_request *req, bool fail)
+{
+    struct reader r = reader_of(req->batch.data, req->batch.len);
+    struct store_batch_item item;
+    while (s->options.verbose && store_batch_next(&r, &item) == CONFAB_OK) {
+        bool chunk = item.key.table == STORE_CHUNK;
+        struct conv_id id = {0, 0};
+        if (item.key.key.n == 16) {
+            id = conv_id_read(item.key.key.p);
+        }
+        printf("         store op %d table %d conv " CONV_FMT " seq %u%s\n", (int)item.op,
+               (int)item.key.table, CONV_ARG(id),
+               chunk ? item.key.sort.p[7] + 256U * item.key.sort.p[6] : 0, fail ? " fails" : "");
+    }
+}
+
 static void store_execute(struct sim_store *st, struct pending *p)
 {
     struct sim *s = st->sim;
     struct store_request *req = p->req;
     bool write = req->op == STORE_WRITE;
     bool fail = st->failing && sim_one_in(s, 6);
-    if (fail && (!write || sim_one_in(s, 2))) {
+    if (write) {
+        trace_write(s, req, fail);
+    }
+    if (fail) {
         req->ret_err = CONFAB_IO;
         p->executed = true;
         return;
     }
     if (write) {
-        st->writes++;
         if (s->options.bug == BUG_LOST_BATCH && sim_one_in(s, 8)) {
             buf_clear(&req->batch);
         } else if (s->options.bug == BUG_NO_DEDUP_ROWS) {
@@ -93,9 +112,6 @@ static void store_execute(struct sim_store *st, struct pending *p)
     req->arg = p;
     CHECK(message_store_submit(st->inner, req) == CONFAB_OK);
     CHECK(p->executed);
-    if (fail) {
-        req->ret_err = CONFAB_IO; /* done, and not known to be done */
-    }
 }
 
 static void store_answer(struct sim_store *st, struct pending *p)

@@ -41,7 +41,6 @@ struct sim_store {
     bool direct; /* answers at once: recovery blocks on it */
     bool dead;   /* every request fails */
     bool failing;
-    uint64_t writes;
 };
 struct sim_dir {
     struct directory base;

@@ -308,7 +308,15 @@ void process_stop(struct sim *s)
     for (uint16_t i = 0; i < p->shards; i++) {
         engine_flush_all(p->shard[i].engine);
     }
-    process_quiesce(s);
+    bool all = false;
+    /* A flush that the store refused is tried again after a second. */
+    for (int tries = 0; tries < 100 && !all; tries++) {
+        process_quiesce(s);
+        all = true;
+        for (uint16_t i = 0; i < p->shards; i++) {
+            all = all && engine_is_quiet(p->shard[i].engine);
+        }
+    }
     for (uint16_t i = 0; i < p->shards; i++) {
         struct engine_stats st;
         engine_stats(p->shard[i].engine, &st);

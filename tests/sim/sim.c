@@ -70,10 +70,19 @@ static void draw_features(struct sim *s)
     f->store_queue = (uint32_t)ONE_OF(s, 24, 100, 1000);
     f->text_max = (uint32_t)ONE_OF(s, 12, 60, 300, 2500);
     f->segment_bytes = LOCAL_LOG_SEGMENT_BYTES_MIN << sim_below(s, 3);
+    if (f->text_max > 300) {
+        f->segment_bytes = LOCAL_LOG_SEGMENT_BYTES_MIN
+                           << 4; /* what one turn decides must fit in one */
+    }
     f->batch_bytes = (uint32_t)ONE_OF(s, 2000, 6000, 30000);
     engine_config_defaults(&f->engine);
     f->engine.cache_bytes_max = (size_t)ONE_OF(s, 1, 20000, 100000, 4000000);
     f->engine.dirty_bytes_max = (size_t)ONE_OF(s, 3000, 12000, 60000, 1000000);
+    if (f->engine.cache_bytes_max == 1) {
+        /* What cannot be dropped yet may take as much as may be dirty: one conversation must fit.
+         */
+        f->engine.dirty_bytes_max = MAX(f->engine.dirty_bytes_max, 60000U);
+    }
     f->engine.waiting_max = (uint32_t)ONE_OF(s, 4, 64, 8192);
     f->engine.flush_after_ms = (uint32_t)ONE_OF(s, 0, 30, 300, 3000);
     f->engine.cursor_delay_ms = (uint32_t)ONE_OF(s, 0, 20, 200);
@@ -201,7 +210,7 @@ static void draw_weights(struct sim *s, struct weights *w)
 {
     *w = (struct weights){
         .turn = (uint32_t)ONE_OF(s, 20, 40, 60),
-        .act = (uint32_t)ONE_OF(s, 2, 10, 25),
+        .act = (uint32_t)ONE_OF(s, 4, 20, 60),
         .log = (uint32_t)ONE_OF(s, 0, 6, 12, 30),
         .store = (uint32_t)ONE_OF(s, 0, 10, 20, 60),
         .dir = (uint32_t)ONE_OF(s, 1, 10),

@@ -7,7 +7,7 @@
 #include "base/hash64.h"
 #include "process.h"
 
-enum { FLYING_MAX = 3, AGAIN_MAX = 4096, GROUPS_MAX = 14, DAY_MS = 86400000 };
+enum { FLYING_MAX = 6, AGAIN_MAX = 4096, GROUPS_MAX = 14, DAY_MS = 86400000 };
 
 static int by_number(const void *a, const void *b)
 {
@@ -193,7 +193,7 @@ static struct mconv *any_conv(struct sim *s, uint32_t user, bool former)
     struct model *m = s->model;
     uint64_t id = s->users->ids[user];
     for (int tries = 0; tries < 12 && m->nconvs > 0; tries++) {
-        uint64_t i = sim_low(s, m->nconvs);
+        uint64_t i = sim_low(s, sim_one_in(s, 2) ? MIN(m->nconvs, 6U) : m->nconvs);
         struct mconv *c = m->convs[i];
         bool here = former ? mconv_member(c, id) != NULL : mconv_active(c, id) != NULL;
         if (here && c->kind != CONV_SELF) {
@@ -301,7 +301,7 @@ static void do_send(struct sim *s, uint32_t user)
 {
     struct mconv *c = any_conv(s, user, sim_one_in(s, 20));
     if (c && c->kind == CONV_GROUP && !sim_one_in(s, 5)) {
-        uint64_t burst = sim_one_in(s, 10) ? 1 + sim_below(s, 12) : 1;
+        uint64_t burst = sim_one_in(s, 8) ? 1 + sim_below(s, 16) : 1;
         while (burst-- > 0) {
             do_message(s, user, c->id, 0);
         }
@@ -472,7 +472,7 @@ static void do_ack(struct sim *s, uint32_t user)
     }
     struct mmember *mm = mconv_member(c, cmd->actor);
     if (mm) {
-        mm->cursor_hi = MAX(mm->cursor_hi, seq);
+        mm->cursor_hi = MAX(mm->cursor_hi, MAX(seq, cmd->to_seq));
     }
     send_out(s, cmd);
 }
