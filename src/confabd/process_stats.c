@@ -3,21 +3,23 @@
 #include <dirent.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 static int64_t resident_bytes(void)
 {
+    char line[128];
     FILE *f = fopen("/proc/self/statm", "re");
-    long long size = 0;
-    long long resident = 0;
+    int64_t pages = 0;
     if (f) {
-        if (fscanf(f, "%lld %lld", &size, &resident) != 2) {
-            resident = 0;
-        }
+        /* Pages in all, then resident ones. */
+        const char *at = fgets(line, sizeof(line), f) ? strchr(line, ' ') : NULL;
+        pages = at ? (int64_t)strtoll(at, NULL, 10) : 0;
         (void)fclose(f);
     }
-    return resident * sysconf(_SC_PAGESIZE);
+    return pages * sysconf(_SC_PAGESIZE);
 }
 
 static int64_t open_files(void)

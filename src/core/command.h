@@ -40,7 +40,7 @@ enum command_type {
      * `reverse`, at most `limit`; only messages with `messages_only`, else every event. at_id or
      * at_ms, where not 0, stand for a bound: with `reverse` only events before it, else after it.
      * offset counts messages from the newest. Results: ret = records (see command_record_next)
-     * in rising seq, covered_from, covered_to, more; snap for the cursors' sake.
+     * in rising seq, covered_from, covered_to, more, ret_delivered_seq, ret_read_seq.
      */
     COMMAND_HISTORY,
     /* The actor's own list. Results: entries; ret_seq, ret_id = head of the self conversation. */
@@ -143,6 +143,10 @@ struct command {
     /* Results. */
     enum confab_err err;
     const char *err_field; /* static text or NULL */
+    /* HISTORY, in conversations of up to CONV_STATUS_MEMBERS_MAX: what every member was delivered
+     * and has read; a sender counts as having read what they sent. Else 0. */
+    uint64_t ret_delivered_seq;
+    uint64_t ret_read_seq;
     struct conv_id ret_conv;
     uint64_t ret_seq;
     uint64_t ret_id;

@@ -372,6 +372,25 @@ uint32_t member_mentions(const struct member *m)
     return m->extra ? m->extra->nmentions : 0;
 }
 
+void conv_lowest_cursors(const struct conv *c, uint64_t *ret_delivered, uint64_t *ret_read)
+{
+    uint64_t delivered = c->nactive > 1 ? UINT64_MAX : 0;
+    uint64_t read = delivered;
+    if (c->nactive > CONV_STATUS_MEMBERS_MAX) {
+        delivered = 0;
+        read = 0;
+    }
+    for (uint32_t i = 0; i < c->nmembers && delivered > 0; i++) {
+        const struct member *m = &c->members[i];
+        if (m->role != ROLE_NONE) {
+            delivered = MIN(delivered, m->delivered_seq);
+            read = MIN(read, m->read_seq);
+        }
+    }
+    *ret_delivered = delivered;
+    *ret_read = MIN(read, delivered);
+}
+
 enum confab_err conv_followup_add(struct conv *c, const struct followup *f)
 {
     void *items = c->followups;

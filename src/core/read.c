@@ -702,6 +702,7 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
     }
     cmd->ret_conv = r->c.id;
     cmd->ret_seq = r->c.head_seq;
+    conv_lowest_cursors(&r->c, &cmd->ret_delivered_seq, &cmd->ret_read_seq);
     r->pins++;
     h->lo = 1;
     h->hi = r->c.head_seq;

@@ -146,7 +146,7 @@ static void put_records(struct shard *s, struct json_writer *w, const struct com
     struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
     struct event ev;
     while (command_record_next(&rd, &ev)) {
-        render_message(&s->render, w, &about, &ev, cmd->nsnaps > 0 ? cmd->snaps : NULL);
+        render_message(&s->render, w, &about, &ev, cmd);
         *io_first = *io_first == 0 ? ev.seq : *io_first;
         *io_last = ev.seq;
     }

@@ -157,6 +157,10 @@ static void fanout_observe(struct shard *s, const struct fanout *f)
                 f->sent);
     if (f->d->kind == DELIVERY_EVENT) {
         metrics_observe(s->metrics, METRIC_H_FANOUT, f->sent);
+        /* In steps of a millisecond, the resolution of an event's time; 0 when the clock went back.
+         */
+        uint64_t ms = s->wall_ms > f->d->sent_ms ? s->wall_ms - f->d->sent_ms : 0;
+        metrics_observe(s->metrics, METRIC_H_DELIVERY, ms * 1000000);
     }
 }
 

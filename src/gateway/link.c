@@ -157,7 +157,8 @@ static void link_mark_behind(struct shard *s, struct link_out *l, struct conv_id
 
 /* False: no room, or no memory. */
 static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, struct conv_id conv,
-                         struct member_set *members, uint64_t origin, struct frame_bytes *bytes)
+                         struct member_set *members, uint64_t origin, uint64_t sent_ms,
+                         struct frame_bytes *bytes)
 {
     if (ring_free_slots(l->ring) <= reserved(s)) {
         return false;
@@ -171,6 +172,7 @@ static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, stru
         .kind = kind,
         .conv = conv,
         .origin = origin,
+        .sent_ms = sent_ms,
         .bytes = bytes ? frame_bytes_ref(bytes) : NULL,
         .members = members ? member_set_ref(members) : NULL,
     };
@@ -180,7 +182,7 @@ static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, stru
 }
 
 void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  uint64_t origin, struct frame_bytes *bytes)
+                  uint64_t origin, uint64_t sent_ms, struct frame_bytes *bytes)
 {
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         struct link_out *l = &s->out[i];
@@ -191,7 +193,8 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
         if (atomic_load_explicit(&l->peer->nlive, memory_order_relaxed) == 0) {
             continue;
         }
-        if (l->behind || !bytes || !link_deliver(s, l, kind, conv, members, origin, bytes)) {
+        if (l->behind || !bytes ||
+            !link_deliver(s, l, kind, conv, members, origin, sent_ms, bytes)) {
             link_mark_behind(s, l, conv, members);
         }
     }
@@ -202,14 +205,14 @@ static void link_catch_up(struct shard *s, struct link_out *l)
 {
     struct conv_id none = {0};
     if (l->behind_all) {
-        if (!link_deliver(s, l, DELIVERY_BEHIND, none, NULL, 0, NULL)) {
+        if (!link_deliver(s, l, DELIVERY_BEHIND, none, NULL, 0, 0, NULL)) {
             return;
         }
         l->behind_all = false;
     }
     while (!list_is_empty(&l->conversations)) {
         struct link_behind *b = LIST_ENTRY(l->conversations.next, struct link_behind, node);
-        if (!link_deliver(s, l, DELIVERY_BEHIND, b->conv, b->members, 0, NULL)) {
+        if (!link_deliver(s, l, DELIVERY_BEHIND, b->conv, b->members, 0, 0, NULL)) {
             return;
         }
         list_remove(&b->node);

@@ -36,6 +36,7 @@ struct delivery {
     uint8_t kind;
     struct conv_id conv;
     uint64_t origin;            /* connection id that gets the answer instead */
+    uint64_t sent_ms;           /* EVENT: when it was decided, by the wall clock */
     struct frame_bytes *bytes;  /* NULL for BEHIND */
     struct member_set *members; /* BEHIND: NULL means everyone */
 };
@@ -83,7 +84,7 @@ void link_complete(struct shard *s, struct command *cmd);
  * the members have to pull. Nothing is taken over.
  */
 void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  uint64_t origin, struct frame_bytes *bytes);
+                  uint64_t origin, uint64_t sent_ms, struct frame_bytes *bytes);
 
 /* Takes what has come, up to a bound; true when there is more. */
 bool links_receive(struct shard *s);

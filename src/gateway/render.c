@@ -242,13 +242,13 @@ void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
 }
 
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
-                    const struct event *ev, const struct snapshot *cursors)
+                    const struct event *ev, const struct command *of)
 {
     bool deleted = (ev->flags & EVENT_DELETED) != 0;
     const char *status = "sent";
-    if (cursors && ev->seq <= cursors->read_seq) {
+    if (ev->seq <= of->ret_read_seq) {
         status = "read";
-    } else if (cursors && ev->seq <= cursors->delivered_seq) {
+    } else if (ev->seq <= of->ret_delivered_seq) {
         status = "delivered";
     }
     json_w_object(w);

@@ -283,6 +283,30 @@ static void test_engine__unread_mentions_and_receipts(void **state)
     command_free(c);
 }
 
+static void test_engine__history_tells_what_everybody_has(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 2);
+    uint64_t first = world_say(w, 1, g, "x", NULL);
+    uint64_t second = world_say(w, 1, g, "y", NULL);
+    for (uint64_t user = 2; user <= 3; user++) {
+        struct command *h = world_history(w, 1, g, 1);
+        assert_in_range(h->ret_delivered_seq, 1, first - 1);
+        command_free(h);
+        struct command *c = command_new(COMMAND_ACK);
+        c->actor = user;
+        c->conv = g;
+        c->to_seq = user == 2 ? second : first;
+        c->ack_read = user == 2;
+        command_free(world_do(w, c));
+        world_run(w, 2000);
+    }
+    struct command *h = world_history(w, 1, g, 1);
+    assert_int_equal(h->ret_delivered_seq, first);
+    assert_in_range(h->ret_read_seq, 1, first - 1);
+    command_free(h);
+}
+
 static void test_engine__membership_rules(void **state)
 {
     struct world *w = *state;
@@ -482,6 +506,7 @@ int main(void)
         T(test_engine__history_merges_memory_and_chunks),
         T(test_engine__edit_and_delete_change_what_is_read),
         T(test_engine__unread_mentions_and_receipts),
+        T(test_engine__history_tells_what_everybody_has),
         T(test_engine__membership_rules),
         T(test_engine__block_and_hide_follow_up),
         T(test_engine__state_after_a_kill_equals_the_state_before),
