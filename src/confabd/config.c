@@ -384,9 +384,6 @@ static enum confab_err config_check(const struct config *cfg, struct config_prob
     if (cfg->dead_after_ms <= cfg->heartbeat_ms) {
         return problem(why, CONFAB_INVALID, "dead-after must be longer than heartbeat");
     }
-    if (cfg->shards > 0 && cfg->connections_max < cfg->shards) {
-        return problem(why, CONFAB_INVALID, "connections-max is smaller than shards");
-    }
     return CONFAB_OK;
 }
 

@@ -40,6 +40,13 @@ def test_defaults_are_what_help_says(tmp_path):
         assert values[name] == default, name
 
 
+def test_page_of_options_is_current():
+    made = subprocess.run([harness.ROOT / "tools" / "make-options-page", harness.BUILD / "confabd"],
+                          capture_output=True, text=True, timeout=harness.DEADLINE_S, check=True)
+    page = harness.ROOT / "docs" / "ops" / "options.md"
+    assert page.read_text() == made.stdout, "run tools/make-options-page"
+
+
 def test_later_sources_win(tmp_path):
     file = tmp_path / "confab.conf"
     file.write_text('# a comment\n\nshards = 2   # another\ndrain = 3 s\nlog-level = "warn"\n')
