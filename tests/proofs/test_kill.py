@@ -18,7 +18,7 @@ FORM = os.environ.get("CONFAB_PROOF", "normal")
 SENDERS = 6
 KILLS = {"normal": 10, "long": 100}[FORM]
 # Between kills at least that many messages are acknowledged, so that each kill hits live traffic.
-ACKED_BETWEEN_KILLS = 200
+ACKED_BETWEEN_KILLS = 100
 
 
 class Sender:
