@@ -275,7 +275,8 @@ static void turn_read(struct shard *s, int timeout_ms)
     struct net_event events[EVENTS_PER_TURN];
     int n =
         s->deps.net->ops->poll(s->deps.net, events, EVENTS_PER_TURN, poll_timeout(s, timeout_ms));
-    atomic_store_explicit(&s->woken, false, memory_order_release);
+    /* Not a store: a waker that still finds true must have posted what is looked at below. */
+    (void)atomic_exchange_explicit(&s->woken, false, memory_order_acq_rel);
     shard_read_time(s);
     s->busy = n == EVENTS_PER_TURN;
     drain_turn(s);
