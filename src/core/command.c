@@ -32,6 +32,7 @@ void command_free(struct command *cmd)
     }
     if (cmd->work) {
         buf_deinit(&cmd->work->target);
+        buf_deinit(&cmd->work->original);
         free(cmd->work);
     }
     free(cmd->snaps);

@@ -8,17 +8,10 @@
  */
 #include <stdlib.h>
 
-#include "base/hash64.h"
 #include "core/engine_internal.h"
 
 /* Below the end of the 41 bits, so that the counter may go on for a while. */
 #define STAMP_LAST_MS (ID_EPOCH_MS + (1ULL << 41) - (1ULL << 32))
-
-uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
-{
-    uint64_t h = hash64(cmid.p, cmid.n, user);
-    return h ? h : 1;
-}
 
 uint64_t engine_stamp_ms(struct engine *e, struct partition *p)
 {
@@ -161,107 +154,6 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     return CONFAB_OK;
 }
 
-static void answer_duplicate(struct engine *e, struct resident *r, struct command *cmd,
-                             uint64_t seq, uint64_t id, uint64_t content_hash)
-{
-    if (content_hash != cmd->in.content_hash) {
-        metrics_inc(e->metrics, METRIC_DEDUP_MISMATCHES);
-        engine_complete(e, cmd, CONFAB_DUPLICATE_KEY, "client_msg_id");
-        return;
-    }
-    metrics_inc(e->metrics, METRIC_DEDUP_HITS);
-    cmd->ret_conv = r->c.id;
-    cmd->ret_seq = seq;
-    cmd->ret_id = id;
-    cmd->duplicate = true;
-    engine_complete(e, cmd, CONFAB_OK, NULL);
-}
-
-static void probe_done(struct engine *e, struct engine_job *job)
-{
-    struct command *cmd = job->cmd;
-    struct resident *r = job->r;
-    r->busy = false;
-    cmd->work->probed = true;
-    enum confab_err err = job->err;
-    for (uint32_t i = 0; !err && i < job->req.ret_nrows; i++) {
-        if (job->req.ret_rows[i].found) {
-            err = row_dedup_decode(job->req.ret_rows[i].value, &cmd->work->dedup);
-            cmd->work->dedup_found = !err;
-        }
-    }
-    engine_job_free(job);
-    if (err) {
-        list_remove(&cmd->link);
-        r->nwaiting--;
-        engine_complete(e, cmd, err, NULL);
-    }
-    engine_pump(e, r);
-}
-
-static enum confab_err probe(struct engine *e, struct resident *r, struct command *cmd)
-{
-    uint32_t days = e->cfg.dedup_days + 1; /* today is not over, nor was that day */
-    struct engine_job *job = engine_job_new(e, r, cmd, probe_done);
-    if (!job) {
-        return CONFAB_NOMEM;
-    }
-    job->keys = calloc(days, sizeof(*job->keys));
-    job->key_list = calloc(days, sizeof(*job->key_list));
-    enum confab_err err =
-        job->keys && job->key_list && command_work_get(cmd) ? CONFAB_OK : CONFAB_NOMEM;
-    if (!err) {
-        uint64_t today = MAX(e->now_ms, r->p->last_ms) / 86400000U;
-        uint64_t h = engine_dedup_hash(cmd->actor, cmd->in.cmid);
-        for (uint32_t i = 0; i < days; i++) {
-            row_key_dedup(&job->keys[i], r->c.id, (uint16_t)(today - i), cmd->actor, h);
-            job->key_list[i] = job->keys[i].k;
-        }
-        job->req.op = STORE_GET;
-        job->req.keys = job->key_list;
-        job->req.nkeys = days;
-        metrics_inc(e->metrics, METRIC_DEDUP_PROBES);
-        err = engine_job_submit(e, job);
-    }
-    if (err) {
-        engine_job_free(job);
-        return err;
-    }
-    r->busy = true;
-    return CONFAB_OK;
-}
-
-/*
- * Looks for an earlier message with the same key. CONFAB_OK: there is none. CONFAB_AGAIN: wait.
- * CONFAB_EXISTS: answered.
- */
-static enum confab_err check_duplicate(struct engine *e, struct resident *r, struct command *cmd)
-{
-    uint64_t seq;
-    if (u64map_get(&r->dedup, engine_dedup_hash(cmd->actor, cmd->in.cmid), &seq)) {
-        if (seq > r->c.head_seq) {
-            return CONFAB_AGAIN;
-        }
-        struct slot *s = resident_slot(r, seq);
-        struct event ev;
-        if (s && !event_decode(span_of(s->bytes, s->len), &ev) && ev.actor == cmd->actor &&
-            span_eq(ev.cmid, cmd->in.cmid)) {
-            answer_duplicate(e, r, cmd, seq, ev.id, ev.content_hash);
-            return CONFAB_EXISTS;
-        }
-    }
-    struct command_work *w = cmd->work;
-    if (w && w->dedup_found) {
-        answer_duplicate(e, r, cmd, w->dedup.seq, w->dedup.id, w->dedup.content_hash);
-        return CONFAB_EXISTS;
-    }
-    if (!cmd->fresh && r->flushed_seq > 0 && !(w && w->probed)) {
-        enum confab_err err = probe(e, r, cmd);
-        return err ? err : CONFAB_AGAIN;
-    }
-    return CONFAB_OK;
-}
-
 /* A first message makes a direct, or a user's own, conversation before it. */
 static enum confab_err open_implicit(struct engine *e, struct resident *r, struct command *cmd)
 {
@@ -328,7 +220,7 @@ enum step engine_step_event(struct engine *e, struct resident *r, struct command
         err = r->inflight > 0 ? CONFAB_AGAIN : open_implicit(e, r, cmd);
     }
     if (!err && message && cmd->in.cmid.n > 0 && conv_active(&r->c, cmd->actor)) {
-        err = check_duplicate(e, r, cmd);
+        err = engine_check_duplicate(e, r, cmd);
         if (err == CONFAB_EXISTS) {
             return STEP_DONE;
         }

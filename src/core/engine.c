@@ -195,6 +195,7 @@ void engine_complete(struct engine *e, struct command *cmd, enum confab_err err,
     }
     if (cmd->work) {
         buf_deinit(&cmd->work->target);
+        buf_deinit(&cmd->work->original);
         free(cmd->work);
         cmd->work = NULL;
     }

@@ -1,7 +1,7 @@
 /*
  * Inside of the engine. Included by the engine's own files only: engine.c (life, turns), decide.c
- * (commands, log, fold), load.c (residents), read.c (events out of memory and store), resume.c,
- * cursors.c, followup.c, flush.c, recover.c.
+ * (commands, log, fold), dedup.c (retries), load.c (residents), read.c (events out of memory and
+ * store), resume.c, cursors.c, followup.c, flush.c, recover.c.
  */
 #ifndef CONFAB_CORE_ENGINE_INTERNAL_H
 #define CONFAB_CORE_ENGINE_INTERNAL_H
@@ -168,12 +168,12 @@ struct turn {
 /* What a command waits for or has found; freed with it or when it is decided. */
 struct command_work {
     uint64_t target_seq;
-    bool looked_up; /* target_id was looked for in the feed */
-    bool probed;    /* the store was asked for the dedup key */
-    bool fetched;   /* the target event was looked for */
-    bool dedup_found;
-    struct row_dedup dedup;
-    struct buf target; /* encoded, patched */
+    bool looked_up;      /* target_id was looked for in the feed */
+    bool probed;         /* the store was asked for the key; dedup_seq says where it may be */
+    bool fetched;        /* the target event was looked for */
+    uint64_t dedup_seq;  /* a message whose key has the same hash; 0: none */
+    struct buf original; /* that message, encoded */
+    struct buf target;   /* encoded, patched */
 };
 
 /* A request to the store on behalf of the engine; finish runs on the shard's thread. */
@@ -267,7 +267,6 @@ CONFAB_NODISCARD enum confab_err engine_log_payload(struct engine *e, enum logre
                                                     struct partition *p, struct resident *r,
                                                     struct command *cmd, uint64_t ms,
                                                     struct buf *payload, struct inflight **ret);
-uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
 uint64_t engine_stamp_ms(struct engine *e, struct partition *p);
 void engine_take_durable(struct engine *e);
 /* Folds one logged record into a loaded conversation, in a run or in recovery. Takes the bytes
@@ -285,6 +284,14 @@ void engine_part_folded(struct engine *e, struct partition *p, uint64_t lsn, siz
                         uint64_t ms);
 /* Fold failed: nothing more is decided or answered in this partition. */
 void partition_stop(struct partition *p, enum confab_err err);
+
+/* dedup.c */
+uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
+/*
+ * Looks for an earlier message with the same key. CONFAB_OK: there is none. CONFAB_AGAIN: wait.
+ * CONFAB_EXISTS: answered.
+ */
+enum confab_err engine_check_duplicate(struct engine *e, struct resident *r, struct command *cmd);
 
 /* load.c */
 struct resident *engine_resident(struct engine *e, struct conv_id id); /* NULL: not in memory */

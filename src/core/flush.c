@@ -18,6 +18,8 @@ enum { FLUSHES_MAX = 8, RETRY_MS = 1000, CHECK_MS = 20 };
 struct loaded_chunk {
     struct buf records;
     uint64_t first_seq;
+    uint64_t last_seq;
+    uint16_t day; /* of the last event */
     bool merge;
 };
 
@@ -103,21 +105,34 @@ static void reset_request(struct flush *f)
     f->req = (struct store_request){.arg = arg, .done = request_done};
 }
 
+static uint16_t day_of(const struct event *ev)
+{
+    return (uint16_t)(event_time_ms(ev) / 86400000U);
+}
+
 static bool is_loaded(const struct flush_conv *fc, uint64_t seq)
 {
     for (uint32_t i = 0; i < fc->nloaded; i++) {
-        struct reader rd = reader_of(fc->loaded[i].records.data, fc->loaded[i].records.len);
-        struct event ev = {0};
-        while (reader_left(&rd) > 0) {
-            if (event_peek(reader_blob(&rd), &ev)) {
-                break;
-            }
-        }
-        if (seq >= fc->loaded[i].first_seq && seq <= ev.seq) {
+        if (seq >= fc->loaded[i].first_seq && seq <= fc->loaded[i].last_seq) {
             return true;
         }
     }
     return false;
+}
+
+/* Finds the last event. */
+static enum confab_err loaded_end(struct loaded_chunk *lc)
+{
+    struct reader rd = reader_of(lc->records.data, lc->records.len);
+    struct event ev = {0};
+    enum confab_err err = CONFAB_OK;
+    while (!err && reader_left(&rd) > 0) {
+        struct span bytes = reader_blob(&rd);
+        err = rd.bad ? CONFAB_CORRUPT : event_peek(bytes, &ev);
+    }
+    lc->last_seq = ev.seq;
+    lc->day = day_of(&ev);
+    return err;
 }
 
 static void chunk_read(struct flush *f)
@@ -136,6 +151,9 @@ static void chunk_read(struct flush *f)
     if (!err) {
         lc->first_seq = row_sort_u64(f->req.ret_rows[0].sort);
         err = chunk_decode(f->codec, &lc->records, f->req.ret_rows[0].value, &count);
+    }
+    if (!err) {
+        err = loaded_end(lc);
     }
     for (uint32_t i = 0; i < fc->merge; i++) {
         const struct chunk_ref *ref = &fc->row.chunks[fc->row.nchunks - 1 - i];
@@ -186,9 +204,9 @@ static uint32_t plan_merge(const struct flush_conv *fc)
     return n;
 }
 
-/* Appends one event with the overlays applied; *ret_patched when one did. */
+/* Appends one event with the overlays applied; *ret_patched when one did. *ret is the event. */
 static enum confab_err put_patched(const struct flush_conv *fc, struct span bytes, struct buf *out,
-                                   bool *ret_patched)
+                                   bool *ret_patched, struct event *ret)
 {
     struct event ev;
     enum confab_err err = event_decode(bytes, &ev);
@@ -211,6 +229,7 @@ static enum confab_err put_patched(const struct flush_conv *fc, struct span byte
     } else if (!err) {
         buf_put_blob(out, bytes.p, bytes.n);
     }
+    *ret = ev;
     return !err && !buf_ok(out) ? CONFAB_NOMEM : err;
 }
 
@@ -232,9 +251,29 @@ static enum confab_err put_chunk(struct flush *f, struct conv_id id, uint64_t fi
 /* The run of events being formed into chunks. */
 struct run {
     struct buf records;
+    struct buf keys; /* the dedup row */
     uint64_t first_seq;
     uint32_t count;
+    uint16_t day;       /* of the last event */
+    uint16_t moved_day; /* of the merged chunk that the run begins with; 0: none */
 };
+
+/* The row of keys lies under the day of the chunk's last event. */
+static void put_keys(struct flush *f, const struct flush_conv *fc, struct run *run)
+{
+    struct row_key rk;
+    if (run->moved_day != 0 && run->moved_day != run->day) {
+        row_key_dedup(&rk, fc->id, run->moved_day, run->first_seq);
+        store_batch_del(&f->batch, rk.k);
+    }
+    if (run->keys.len > 0) {
+        row_key_dedup(&rk, fc->id, run->day, run->first_seq);
+        store_batch_put(&f->batch, rk.k, span_of(run->keys.data, run->keys.len));
+    }
+    f->batch.failed |= run->keys.failed;
+    buf_clear(&run->keys);
+    run->moved_day = 0;
+}
 
 static enum confab_err run_close(struct flush *f, struct flush_conv *fc, struct run *run, bool full)
 {
@@ -243,6 +282,7 @@ static enum confab_err run_close(struct flush *f, struct flush_conv *fc, struct 
     }
     f->sealed += full;
     enum confab_err err = put_chunk(f, fc->id, run->first_seq, &run->records, run->count);
+    put_keys(f, fc, run);
     struct row_header *row = &fc->row;
     if (full) {
         row->nchunks = 0; /* what lies before a full chunk is never merged again */
@@ -263,10 +303,15 @@ static enum confab_err run_put(struct flush *f, struct flush_conv *fc, struct ru
                                struct span bytes, uint64_t seq)
 {
     bool patched = false;
+    struct event ev;
     if (run->count == 0) {
         run->first_seq = seq;
     }
-    enum confab_err err = put_patched(fc, bytes, &run->records, &patched);
+    enum confab_err err = put_patched(fc, bytes, &run->records, &patched, &ev);
+    if (!err && ev.kind == EVENT_MESSAGE && ev.cmid.n > 0) {
+        row_dedup_add(&run->keys, run->count, engine_dedup_hash(ev.actor, ev.cmid));
+    }
+    run->day = err ? run->day : day_of(&ev);
     run->count++;
     if (!err && (run->count == CHUNK_EVENTS_MAX || run->records.len >= CHUNK_BYTES_MAX / 2)) {
         err = run_close(f, fc, run, true);
@@ -294,6 +339,10 @@ static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
             struct row_key rk;
             row_key_conv_seq(&rk, STORE_CHUNK, fc->id, merged[i].first_seq);
             store_batch_del(&f->batch, rk.k);
+            row_key_dedup(&rk, fc->id, lc->day, merged[i].first_seq);
+            store_batch_del(&f->batch, rk.k);
+        } else {
+            run.moved_day = lc->day;
         }
         struct reader rd = reader_of(lc->records.data, lc->records.len);
         uint64_t seq = lc->first_seq;
@@ -310,6 +359,7 @@ static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
         err = run_close(f, fc, &run, false);
     }
     buf_deinit(&run.records);
+    buf_deinit(&run.keys);
     return err;
 }
 
@@ -328,7 +378,8 @@ static enum confab_err write_patched(struct flush *f, struct flush_conv *fc)
         uint32_t count = 0;
         while (reader_left(&rd) > 0 && !err) {
             struct span bytes = reader_blob(&rd);
-            err = rd.bad ? CONFAB_CORRUPT : put_patched(fc, bytes, &records, &patched);
+            struct event ev;
+            err = rd.bad ? CONFAB_CORRUPT : put_patched(fc, bytes, &records, &patched, &ev);
             count++;
         }
         if (!err && patched) {
@@ -451,36 +502,25 @@ static void put_members(struct flush *f, struct resident *r)
     r->members_external = r->c.nmembers > CONV_INLINE_MEMBERS;
 }
 
-static void put_dedup(struct flush *f, struct resident *r, struct flush_conv *fc)
+/* Drops the keys of days that nobody can ask about any more. */
+static void forget_keys(struct flush *f, struct resident *r, const struct flush_conv *fc)
 {
-    uint16_t today = 0;
-    for (uint32_t i = 0; i < fc->nslots; i++) {
-        struct event ev;
-        if (event_decode(span_of(fc->slots[i].bytes, fc->slots[i].len), &ev) ||
-            ev.kind != EVENT_MESSAGE || ev.cmid.n == 0) {
-            continue;
-        }
-        today = (uint16_t)(event_time_ms(&ev) / 86400000U);
-        struct buf value = {0};
-        struct row_dedup d = {.seq = ev.seq, .id = ev.id, .content_hash = ev.content_hash};
-        row_dedup_encode(&value, &d);
-        struct row_key rk;
-        row_key_dedup(&rk, r->c.id, today, ev.actor, engine_dedup_hash(ev.actor, ev.cmid));
-        store_batch_put(&f->batch, rk.k, span_of(value.data, value.len));
-        f->batch.failed |= value.failed;
-        buf_deinit(&value);
-    }
-    if (today == 0) {
+    struct event first;
+    struct event last;
+    if (fc->nslots == 0 || event_peek(span_of(fc->slots[0].bytes, fc->slots[0].len), &first) ||
+        event_peek(span_of(fc->slots[fc->nslots - 1].bytes, fc->slots[fc->nslots - 1].len),
+                   &last)) {
         return;
     }
+    uint16_t today = day_of(&last);
     uint32_t keep = f->e->cfg.dedup_days + 1;
     if (r->row.dedup_day == 0) {
-        r->row.dedup_day = today;
+        r->row.dedup_day = day_of(&first);
     } else if (r->row.dedup_day + keep < today) {
         struct row_key from;
         struct row_key to;
-        row_key_dedup(&from, r->c.id, r->row.dedup_day, 0, 0);
-        row_key_dedup(&to, r->c.id, (uint16_t)(today - keep), 0, 0);
+        row_key_dedup(&from, r->c.id, r->row.dedup_day, 0);
+        row_key_dedup(&to, r->c.id, (uint16_t)(today - keep), 0);
         store_batch_del_range(&f->batch, STORE_DEDUP, from.k.key, from.k.sort, to.k.sort);
         r->row.dedup_day = (uint16_t)(today - keep);
     }
@@ -511,7 +551,7 @@ static enum confab_err take_conv(struct flush *f, struct resident *r, struct flu
         memcpy(fc->overlays, r->overlays, r->noverlays * sizeof(*fc->overlays));
         fc->noverlays = r->noverlays;
     }
-    put_dedup(f, r, fc);
+    forget_keys(f, r, fc);
     put_members(f, r);
     fc->row = r->row;
     fc->merge = plan_merge(fc);

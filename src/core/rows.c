@@ -56,14 +56,12 @@ void row_key_followup(struct row_key *rk, uint16_t partition, struct conv_id id)
     set_key(rk, STORE_FOLLOWUP, 2, 16);
 }
 
-void row_key_dedup(struct row_key *rk, struct conv_id id, uint16_t day, uint64_t user,
-                   uint64_t hash)
+void row_key_dedup(struct row_key *rk, struct conv_id id, uint16_t day, uint64_t first_seq)
 {
     conv_id_write(id, rk->key);
     be16(rk->sort, day);
-    be64(rk->sort + 2, user);
-    be64(rk->sort + 10, hash);
-    set_key(rk, STORE_DEDUP, 16, 18);
+    be64(rk->sort + 2, first_seq);
+    set_key(rk, STORE_DEDUP, 16, 10);
 }
 
 uint64_t row_sort_u64(struct span sort)
@@ -136,30 +134,31 @@ enum confab_err row_head_decode(struct span bytes, struct row_head *ret)
     return CONFAB_OK;
 }
 
-void row_dedup_encode(struct buf *out, const struct row_dedup *d)
+void row_dedup_add(struct buf *row, uint32_t offset, uint64_t hash)
 {
-    buf_put_u8(out, ROW_VERSION);
-    buf_put_varint(out, d->seq);
-    buf_put_u64(out, d->id);
-    buf_put_u64(out, d->content_hash);
+    if (row->len == 0) {
+        buf_put_u8(row, ROW_VERSION);
+    }
+    buf_put_varint(row, offset);
+    buf_put_u64(row, hash);
 }
 
-enum confab_err row_dedup_decode(struct span bytes, struct row_dedup *ret)
+enum confab_err row_dedup_find(struct span row, uint64_t hash, uint64_t *ret_offset)
 {
     struct reader r;
-    enum confab_err err = row_open(&r, bytes);
-    if (err) {
-        return err;
+    enum confab_err err = row_open(&r, row);
+    while (!err && reader_left(&r) > 0) {
+        uint64_t offset = reader_varint(&r);
+        uint64_t h = reader_u64(&r);
+        if (r.bad) {
+            return CONFAB_CORRUPT;
+        }
+        if (h == hash) {
+            *ret_offset = offset;
+            return CONFAB_OK;
+        }
     }
-    struct row_dedup d;
-    d.seq = reader_varint(&r);
-    d.id = reader_u64(&r);
-    d.content_hash = reader_u64(&r);
-    if (r.bad) {
-        return CONFAB_CORRUPT;
-    }
-    *ret = d;
-    return CONFAB_OK;
+    return err ? err : CONFAB_NOT_FOUND;
 }
 
 void row_feed_encode(struct buf *out, const struct feed_entry *entries, uint32_t n)

@@ -20,9 +20,11 @@ void row_key_conv_seq(struct row_key *rk, enum store_table table, struct conv_id
 void row_key_partition(struct row_key *rk, enum store_table table, uint16_t partition);
 void row_key_feed(struct row_key *rk, uint16_t partition, uint64_t first_id);
 void row_key_followup(struct row_key *rk, uint16_t partition, struct conv_id id);
-/* sort: day since 1970 (2), user (8), hash of the client_msg_id (8). */
-void row_key_dedup(struct row_key *rk, struct conv_id id, uint16_t day, uint64_t user,
-                   uint64_t hash);
+/*
+ * The keys of a chunk's messages; they move with it when it is merged. sort: day since 1970 of the
+ * chunk's last event (2), its first seq (8).
+ */
+void row_key_dedup(struct row_key *rk, struct conv_id id, uint16_t day, uint64_t first_seq);
 uint64_t row_sort_u64(struct span sort);
 
 struct row_partition {
@@ -40,13 +42,14 @@ struct row_head {
 void row_head_encode(struct buf *out, const struct row_head *h);
 CONFAB_NODISCARD enum confab_err row_head_decode(struct span bytes, struct row_head *ret);
 
-struct row_dedup {
-    uint64_t seq;
-    uint64_t id;
-    uint64_t content_hash;
-};
-void row_dedup_encode(struct buf *out, const struct row_dedup *d);
-CONFAB_NODISCARD enum confab_err row_dedup_decode(struct span bytes, struct row_dedup *ret);
+/* Appends one message with a client_msg_id to a row that is empty or was begun so. */
+void row_dedup_add(struct buf *row, uint32_t offset, uint64_t hash);
+/*
+ * The offset, from the row's first seq, of the message whose key has this hash. CONFAB_NOT_FOUND,
+ * CONFAB_CORRUPT, CONFAB_VERSION.
+ */
+CONFAB_NODISCARD enum confab_err row_dedup_find(struct span row, uint64_t hash,
+                                                uint64_t *ret_offset);
 
 struct feed_entry {
     uint64_t id;

@@ -28,7 +28,7 @@ enum store_table {
     STORE_HEAD,      /* key: conversation (16)         position and time, for resume */
     STORE_MEMBER,    /* key: conversation (16)         sort: user (8)       */
     STORE_CHUNK,     /* key: conversation (16)         sort: first seq (8)  */
-    STORE_DEDUP,     /* key: conversation (16)         sort: day, key hash  */
+    STORE_DEDUP,     /* key: conversation (16)         sort: day (2), first seq (8) */
     STORE_FEED,      /* key: partition (2)             sort: first message id (8) */
     STORE_FOLLOWUP,  /* key: partition (2)             sort: conversation (16) */
     STORE_TABLES

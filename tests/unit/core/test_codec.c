@@ -169,8 +169,8 @@ static void test_rows__keys_sort_as_numbers(void **state)
     row_key_conv_seq(&b, STORE_CHUNK, (struct conv_id){1, 2}, 256);
     assert_true(memcmp(a.k.sort.p, b.k.sort.p, 8) < 0);
     assert_int_equal(row_sort_u64(b.k.sort), 256);
-    row_key_dedup(&a, (struct conv_id){1, 2}, 255, UINT64_MAX, UINT64_MAX);
-    row_key_dedup(&b, (struct conv_id){1, 2}, 256, 0, 0);
+    row_key_dedup(&a, (struct conv_id){1, 2}, 255, UINT64_MAX);
+    row_key_dedup(&b, (struct conv_id){1, 2}, 256, 0);
     assert_true(memcmp(a.k.sort.p, b.k.sort.p, a.k.sort.n) < 0);
 }
 
