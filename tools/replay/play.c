@@ -213,7 +213,7 @@ static bool mixed_send(struct replay *r)
             groups > 0 && (random_below(&r->random.base, 1000) < TO_GROUPS || groups == r->nconvs);
         struct conv *c =
             r->convs[to_group ? random_below(&r->random.base, groups)
-                              : groups + random_below(&r->random.base, r->opt.directs)];
+                              : groups + random_below(&r->random.base, r->nconvs - groups)];
         uint32_t who = (uint32_t)random_below(&r->random.base, to_group ? c->nmembers : 2);
         uint32_t person = to_group ? c->members[who] : c->peers[who];
         struct session *s = ready_session(r, person);

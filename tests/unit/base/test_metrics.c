@@ -113,21 +113,21 @@ static void test_metrics__histogram(void **state)
 static void test_metrics__seconds(void **state)
 {
     (void)state;
-    metrics_observe(&a, METRIC_H_LOG_SYNC, 1024);
-    metrics_observe(&a, METRIC_H_LOG_SYNC, 1025);
-    metrics_observe(&a, METRIC_H_LOG_SYNC, 2500000000);
-    metrics_observe(&a, METRIC_H_LOG_SYNC, 200000000000);
+    metrics_observe(&a, METRIC_H_LOG_APPEND, 1024);
+    metrics_observe(&a, METRIC_H_LOG_APPEND, 1025);
+    metrics_observe(&a, METRIC_H_LOG_APPEND, 2500000000);
+    metrics_observe(&a, METRIC_H_LOG_APPEND, 200000000000);
     char *text = render(&server_1);
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"1.024e-06\"} 1\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"1.536e-06\"} 2\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"2.147483648\"} 2\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"3.221225472\"} 3\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"34.359738368\"} 3\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_bucket{le=\"+Inf\"} 4\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_sum 202.500002049\n"));
-    assert_non_null(strstr(text, "\nconfab_log_sync_seconds_count 4\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"1.024e-06\"} 1\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"1.536e-06\"} 2\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"2.147483648\"} 2\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"3.221225472\"} 3\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"34.359738368\"} 3\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_bucket{le=\"+Inf\"} 4\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_sum 202.500002049\n"));
+    assert_non_null(strstr(text, "\nconfab_log_append_seconds_count 4\n"));
     free(text);
-    assert_int_equal(metrics_quantile(&server_1, METRIC_H_LOG_SYNC, 1), UINT64_MAX);
+    assert_int_equal(metrics_quantile(&server_1, METRIC_H_LOG_APPEND, 1), UINT64_MAX);
 }
 
 /* What a row must look like: the readers of the text are strict. */
