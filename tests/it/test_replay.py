@@ -4,9 +4,12 @@ confab-replay is the judge: it ends with 0 only when every session got every mes
 order, and history holds the same. That it can say no is tested too.
 """
 
+import asyncio
 import json
+import re
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -88,3 +91,97 @@ def test_refuses_what_is_not_a_channel(tmp_path, text):
     code, _, said = run(tmp_path, source=source)
     assert code == 1
     assert "line 1" in said or "no messages" in said
+
+
+class BadProxy:
+    """Passes bytes between clients and a server, but for one live message, which it spoils."""
+
+    def __init__(self, port, how):
+        self.target = port
+        self.how = how
+        self.spoiled = False
+        self.tasks = set()
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self.thread.start()
+        server = asyncio.run_coroutine_threadsafe(
+            asyncio.start_server(self.serve, "127.0.0.1", 0), self.loop).result()
+        self.port = server.sockets[0].getsockname()[1]
+
+    async def serve(self, reader, writer):
+        self.tasks.add(asyncio.current_task())
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", self.target)
+        try:
+            await asyncio.gather(self.copy(reader, back_writer), self.down(back_reader, writer))
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            back_writer.transport.abort()
+            self.tasks.discard(asyncio.current_task())
+
+    @staticmethod
+    async def copy(reader, writer):
+        while data := await reader.read(65536):
+            writer.write(data)
+        writer.close()
+
+    async def down(self, reader, writer):
+        head = await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        if b" 101 " not in head.split(b"\r\n")[0]:
+            await self.copy(reader, writer)
+            return
+        while True:
+            frame = await self.frame(reader)
+            for one in self.spoil(frame):
+                writer.write(one)
+
+    @staticmethod
+    async def frame(reader):
+        """One frame of a server: not masked."""
+        head = await reader.readexactly(2)
+        length = head[1]
+        if length >= 126:
+            more = await reader.readexactly(2 if length == 126 else 8)
+            length, head = int.from_bytes(more, "big"), head + more
+        return head + await reader.readexactly(length)
+
+    def spoil(self, frame):
+        """The 20th message of a conversation, for whoever gets it first."""
+        if self.spoiled or b'"event":"new_message"' not in frame or b'"seq":20,' not in frame:
+            return [frame]
+        self.spoiled = True
+        at = frame.index(b'"content":"') + len(b'"content":"')
+        return {"drop": [], "repeat": [frame, frame],
+                "change": [frame[:at] + b"X" + frame[at + 1:]]}[self.how]
+
+    async def end(self):
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def close(self):
+        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(harness.DEADLINE_S)
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.thread.join(harness.DEADLINE_S)
+
+
+@pytest.mark.parametrize("how, says", [
+    ("drop", "is missing"),
+    ("repeat", "again"),
+    ("change", "other content|never sent"),
+])
+def test_says_no_to_one_spoiled_copy(server_factory, how, says):
+    server = server_factory("--password-cost", "low")
+    proxy = BadProxy(server.port, how)
+    done = subprocess.run(
+        [str(harness.BUILD / "confab-replay"), "--json", "--limit", "60", "--stall-s", "5",
+         "--port", str(proxy.port), str(SAMPLE)],
+        capture_output=True, text=True, timeout=SECONDS, check=False)
+    proxy.close()
+    assert proxy.spoiled
+    assert done.returncode == 1
+    assert not json.loads(done.stdout)["ok"]
+    assert re.search(says, done.stderr), done.stderr
