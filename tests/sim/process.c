@@ -280,11 +280,12 @@ static void end_all(struct sim *s)
     for (int i = 0; i < 1000; i++) {
         bool any = ports_fail_all(s->ports);
         for (uint16_t k = 0; k < p->shards; k++) {
-            engine_poll(p->shard[k].engine);
+            (void)engine_tick(p->shard[k].engine); /* what waits to be loaded ends, too */
             engine_seal(p->shard[k].engine);
+            engine_poll(p->shard[k].engine);
             any |= !list_is_empty(&s->ports->log.lanes[k]);
         }
-        if (!any) {
+        if (!any && i > 3) {
             return;
         }
     }
