@@ -141,6 +141,7 @@ enum confab_err play_mixed_prepare(struct replay *r)
             made++;
         }
     }
+    r->mixed_convs = r->nconvs;
     return err == CONFAB_OK ? sessions_make(r, r->opt.devices) : err;
 }
 
@@ -207,13 +208,13 @@ static void device_goes_or_comes(struct replay *r)
 static bool mixed_send(struct replay *r)
 {
     struct message *m = &r->messages[r->next];
-    uint32_t groups = MIN(r->opt.groups, r->nconvs);
+    uint32_t groups = MIN(r->opt.groups, r->mixed_convs);
     for (int i = 0; i < DRAWS_MAX; i++) {
-        bool to_group =
-            groups > 0 && (random_below(&r->random.base, 1000) < TO_GROUPS || groups == r->nconvs);
+        bool to_group = groups > 0 && (random_below(&r->random.base, 1000) < TO_GROUPS ||
+                                       groups == r->mixed_convs);
         struct conv *c =
             r->convs[to_group ? random_below(&r->random.base, groups)
-                              : groups + random_below(&r->random.base, r->nconvs - groups)];
+                              : groups + random_below(&r->random.base, r->mixed_convs - groups)];
         uint32_t who = (uint32_t)random_below(&r->random.base, to_group ? c->nmembers : 2);
         uint32_t person = to_group ? c->members[who] : c->peers[who];
         struct session *s = ready_session(r, person);

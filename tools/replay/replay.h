@@ -173,6 +173,7 @@ struct replay {
     uint32_t nsessions;
     struct conv **convs;
     uint32_t nconvs;
+    uint32_t mixed_convs; /* the first so many are groups, then directs; people's own come later */
     uint32_t cap_convs;
     struct idmap by_id;    /* conv_id -> struct conv */
     struct u64map by_user; /* user id -> person */
