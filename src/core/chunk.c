@@ -16,7 +16,8 @@ enum {
     CODEC_NONE = 0,
     CODEC_ZSTD = 1,
     ZSTD_LEVEL = 1,
-    COMPRESS_MIN = 256
+    COMPRESS_MIN = 256,
+    RAW_MAX = 8 << 20, /* a full chunk of the largest events, as edits may make it */
 };
 
 struct chunk_codec {
@@ -104,7 +105,7 @@ enum confab_err chunk_decode(struct chunk_codec *codec, struct buf *out, struct 
     if (version != CHUNK_VERSION || key != 0 || kind > CODEC_ZSTD) {
         return CONFAB_VERSION;
     }
-    if (raw > 2 * CHUNK_BYTES_MAX || count > CHUNK_EVENTS_MAX) {
+    if (raw > RAW_MAX || count > CHUNK_EVENTS_MAX) {
         return CONFAB_CORRUPT;
     }
     if (!buf_reserve(out, raw)) {
