@@ -170,6 +170,7 @@ void engine_free(struct engine *e)
     for (uint16_t i = 0; e->parts && i < e->part_count; i++) {
         struct partition *p = &e->parts[i];
         commands_free(&p->durable_acks);
+        engine_flush_drop(p);
         buf_deinit(&p->confirms);
         free(p->feed);
         free(p->project);
@@ -339,8 +340,9 @@ void engine_pump(struct engine *e, struct resident *r)
         struct command *cmd = LIST_ENTRY(r->waiting.next, struct command, link);
         list_remove(&cmd->link);
         r->nwaiting--;
-        if (r->state == RESIDENT_BROKEN) {
-            engine_complete(e, cmd, r->broken, NULL);
+        if (r->state == RESIDENT_BROKEN || r->p->stopped) {
+            /* Stopped: what is in memory may not be all that is durable. */
+            engine_complete(e, cmd, r->p->stopped ? r->p->stopped : r->broken, NULL);
             continue;
         }
         if (step(e, r, cmd) == STEP_BLOCKED) {

@@ -108,6 +108,8 @@ struct resident {
     size_t bytes;       /* as accounted in e->cache_bytes */
 };
 
+struct flush;
+
 struct partition {
     uint64_t last_ms;
     uint32_t counter;
@@ -122,6 +124,7 @@ struct partition {
     uint64_t flushing_bytes;
     uint64_t dirty_since_ms;
     uint64_t retry_ms;
+    struct flush *unwritten;  /* its batch failed, nobody knows how: written again as it is */
     struct list cursor_link;  /* in e->cursor_parts while there are pending cursors */
     struct list confirm_link; /* in e->confirm_parts while there are confirms */
     struct list dirty;
@@ -223,6 +226,7 @@ struct engine {
     uint32_t loading;
     uint32_t followups_sent;
     uint64_t followup_retry_ms;
+    uint64_t load_retry_ms; /* recovery's loads rest until then: the store failed */
     uint64_t followups_pending;
     size_t cache_bytes;
     uint64_t dirty_bytes;
@@ -393,6 +397,8 @@ void engine_confirms_rejected(struct engine *e, struct inflight *in);
 
 /* flush.c */
 void engine_flush_due(struct engine *e);
+/* Frees what waits to be written again; only when the engine goes. */
+void engine_flush_drop(struct partition *p);
 
 /* recover.c */
 void engine_replay(struct engine *e, struct resident *r);

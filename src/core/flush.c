@@ -57,6 +57,7 @@ struct flush {
     uint64_t lsn;
     enum confab_err err;
     uint64_t started_ns;
+    bool writing; /* the batch was handed to the store */
     void (*then)(struct flush *f);
 };
 
@@ -445,6 +446,7 @@ static void work(struct flush *f)
     f->req.op = STORE_WRITE;
     f->req.batch = f->batch;
     buf_init(&f->batch);
+    f->writing = true;
     ask(f, written);
 }
 
@@ -757,10 +759,38 @@ static void lists_trim(struct engine *e, struct partition *p)
     engine_account_part(e, p);
 }
 
+/*
+ * Whether a batch that failed was written is not known. A batch made anew could be cut into other
+ * chunks, and those of the first would lie across them: the very same batch is written again.
+ */
+static bool write_again(struct engine *e, struct flush *f)
+{
+    bool unknown = f->err && f->writing && f->err != CONFAB_INVALID && f->err != CONFAB_TOO_LARGE;
+    if (unknown) {
+        f->p->unwritten = f;
+        f->p->retry_ms = e->now_ms + RETRY_MS;
+    }
+    return unknown;
+}
+
+void engine_flush_drop(struct partition *p)
+{
+    if (p->unwritten) {
+        flush_free(p->unwritten);
+        p->unwritten = NULL;
+    }
+}
+
 static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
 {
     struct flush *f = job->arg;
     struct partition *p = f->p;
+    if (write_again(e, f)) {
+        return;
+    }
+    if (f->err == CONFAB_CORRUPT || f->err == CONFAB_VERSION) {
+        partition_stop(p, f->err); /* it would never end, and its dirty bytes would only grow */
+    }
     e->flushes--;
     p->flushing = false;
     for (uint32_t i = 0; i < f->nconvs; i++) {
@@ -816,10 +846,14 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
 }
 
 /* Not right after one that failed. The wall clock may have been set back since. */
+static bool is_retry_due(const struct engine *e, const struct partition *p)
+{
+    return e->now_ms >= p->retry_ms || p->retry_ms > e->now_ms + RETRY_MS;
+}
+
 static bool may_flush(const struct engine *e, const struct partition *p)
 {
-    return p->first_dirty_lsn != UINT64_MAX && !p->flushing && !p->stopped &&
-           (e->now_ms >= p->retry_ms || p->retry_ms > e->now_ms + RETRY_MS);
+    return p->first_dirty_lsn != UINT64_MAX && !p->flushing && !p->stopped && is_retry_due(e, p);
 }
 
 /* Under pressure the partitions that hold the oldest records go first. */
@@ -848,6 +882,16 @@ void engine_flush_due(struct engine *e)
         return;
     }
     e->flush_check_ms = e->now_ms + CHECK_MS;
+    for (uint16_t i = 0; i < e->part_count; i++) {
+        struct partition *p = &e->parts[i];
+        if (p->unwritten && is_retry_due(e, p)) {
+            struct flush *f = p->unwritten;
+            p->unwritten = NULL;
+            f->req.ret_err = CONFAB_OK;
+            e->jobs++;
+            ask(f, written);
+        }
+    }
     while (e->flushes < FLUSHES_MAX) {
         struct partition *p = oldest(e);
         bool aged = p && (e->now_ms >= p->dirty_since_ms + e->cfg.flush_after_ms ||

@@ -8,7 +8,7 @@
 #include "core/engine_internal.h"
 
 /* Loads under way at a time; more wait in loadq. */
-enum { LOADS_MAX = 256, LRU_TRIES = 64 };
+enum { LOADS_MAX = 256, LRU_TRIES = 64, LOAD_RETRY_MS = 500 };
 /* Beside each allocation, and of the map of residents for each: on average. */
 enum { ALLOC_EXTRA = 16, RESIDENT_INDEX = 40 };
 
@@ -206,10 +206,33 @@ void engine_tail_done(struct engine *e, struct resident *r)
     r->tail = false;
 }
 
+/* Forgets what was loaded so far and queues it once more. */
+static void load_again(struct engine *e, struct resident *r, bool wanted)
+{
+    conv_deinit(&r->c);
+    r->row = (struct row_header){0};
+    r->members_external = false;
+    r->state = RESIDENT_LOADING;
+    list_push_back(wanted ? &e->loadq : &e->tailq, &r->loadq);
+    r->wanted = wanted;
+    e->nloadq += wanted;
+}
+
 static void load_failed(struct engine *e, struct resident *r, enum confab_err err)
 {
+    if (err == CONFAB_BUSY) {
+        load_again(e, r, !r->tail); /* the tick comes back to it */
+        return;
+    }
     r->state = RESIDENT_BROKEN;
     r->broken = err;
+    if (r->tail && err != CONFAB_CORRUPT && err != CONFAB_VERSION) {
+        /* Recovery needs it; who waits for it now is told. */
+        engine_pump(e, r);
+        e->load_retry_ms = e->now_ms + LOAD_RETRY_MS;
+        load_again(e, r, false);
+        return;
+    }
     engine_tail_done(e, r);
     bool had_replay = r->replay.len > 0;
     if (had_replay) {
@@ -351,11 +374,21 @@ static enum confab_err load(struct engine *e, struct resident *r)
     return err;
 }
 
+/* Where the next one to load is; NULL: nowhere, for now. */
+static struct list *next_queue(struct engine *e)
+{
+    bool rests = e->now_ms < e->load_retry_ms && e->load_retry_ms <= e->now_ms + LOAD_RETRY_MS;
+    if (!list_is_empty(&e->loadq)) {
+        return &e->loadq;
+    }
+    return list_is_empty(&e->tailq) || rests ? NULL : &e->tailq;
+}
+
 void engine_start_loads(struct engine *e)
 {
     while (e->loading < LOADS_MAX) {
-        struct list *q = list_is_empty(&e->loadq) ? &e->tailq : &e->loadq;
-        if (list_is_empty(q)) {
+        struct list *q = next_queue(e);
+        if (!q) {
             return;
         }
         struct resident *r = LIST_ENTRY(q->next, struct resident, loadq);

@@ -191,15 +191,12 @@ enum confab_err engine_recover_record(struct engine *e, const struct log_record 
     if (!p) {
         return CONFAB_INVALID;
     }
-    if (rec->version > LOGREC_VERSION) {
-        return CONFAB_VERSION;
-    }
     if (rec->lsn < p->flushed_lsn) {
         return CONFAB_OK;
     }
     metrics_inc(e->metrics, METRIC_RECOVERY_RECORDS);
     enum confab_err err;
-    switch (rec->kind) {
+    switch (rec->version > LOGREC_VERSION ? 0 : rec->kind) {
     case LOGREC_EVENT:
         err = recover_event(e, p, rec);
         break;
@@ -216,6 +213,11 @@ enum confab_err engine_recover_record(struct engine *e, const struct log_record 
         break;
     default:
         err = CONFAB_VERSION;
+    }
+    if (err == CONFAB_VERSION || err == CONFAB_CORRUPT) {
+        /* Never skipped: the partition's log is kept, for a program that knows it. */
+        partition_stop(p, err);
+        err = CONFAB_OK;
     }
     if (!err) {
         /* Events add their bytes when they are folded; without any the partition would be dirty and

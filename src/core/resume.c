@@ -363,13 +363,15 @@ void engine_resume(struct engine *e, struct command *cmd)
     rs->e = e;
     rs->cmd = cmd;
     uint32_t cold = 0;
+    enum confab_err err = CONFAB_OK;
     for (uint32_t i = 0; i < cmd->nitems; i++) {
+        const struct partition *p = engine_partition(e, conv_id_partition(cmd->items[i].conv));
+        err = !err && p ? p->stopped : err;
         bool here = engine_resident(e, cmd->items[i].conv) != NULL;
         rs->moved[i] = here || cmd->since_ms == 0;
         cold += !rs->moved[i];
     }
-    enum confab_err err = CONFAB_OK;
-    if (cold > 0) {
+    if (!err && cold > 0) {
         err = ask_heads(rs, cold);
         if (!err) {
             return;
