@@ -288,6 +288,9 @@ void partition_stop(struct partition *p, enum confab_err err)
 {
     if (!p->stopped) {
         p->stopped = err;
+        if (!*p->any_stopped) {
+            *p->any_stopped = err;
+        }
     }
 }
 

@@ -112,6 +112,7 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     for (uint16_t i = 0; i < e->part_count; i++) {
         struct partition *p = &e->parts[i];
         p->number = (uint16_t)(e->part_first + i);
+        p->any_stopped = &e->stopped;
         p->first_dirty_lsn = UINT64_MAX;
         p->flushing_lsn = UINT64_MAX;
         list_init(&p->dirty);
@@ -625,10 +626,8 @@ enum confab_err engine_health(const struct engine *e)
     if (e->failed) {
         return e->failed;
     }
-    for (uint16_t i = 0; i < e->part_count; i++) {
-        if (e->parts[i].stopped) {
-            return e->parts[i].stopped;
-        }
+    if (e->stopped) {
+        return e->stopped;
     }
     return is_full(e) ? CONFAB_NO_SPACE : CONFAB_OK;
 }

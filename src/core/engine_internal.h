@@ -115,7 +115,8 @@ struct partition {
     uint32_t counter;
     uint16_t number;
     bool flushing;
-    enum confab_err stopped; /* fold failed: nothing more is decided here */
+    enum confab_err stopped;      /* fold failed: nothing more is decided here */
+    enum confab_err *any_stopped; /* the engine's: the first of them, for engine_health */
     uint64_t flushed_lsn;
     uint64_t folded_lsn;      /* just above the highest folded record */
     uint64_t first_dirty_lsn; /* UINT64_MAX: clean */
@@ -236,6 +237,7 @@ struct engine {
     uint64_t inflight;
     uint64_t jobs; /* store and directory requests under way */
     enum confab_err failed;
+    enum confab_err stopped; /* of the first partition that stopped */
     uint64_t nospace_until_ms;
     uint64_t refused; /* submissions that the log did not take */
     struct mpsc inbox;
