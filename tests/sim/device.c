@@ -129,12 +129,31 @@ static void ask_shard(struct sim *s, struct device *d, uint16_t shard, bool fres
     ask(s, d, shard, cmd);
 }
 
+/* Became a member again after that: what was hidden before may be visible now, and is in the past.
+ */
+static bool rejoined(const struct mconv *c, uint64_t user, uint64_t after)
+{
+    for (uint64_t seq = after + 1; seq <= c->head; seq++) {
+        const struct event *ev = &c->events[seq - 1].ev;
+        struct reader r = reader_of(ev->members.p, ev->members.n);
+        uint64_t who;
+        uint8_t role;
+        while (ev->kind == EVENT_ADD && event_members_next(&r, &who, &role)) {
+            if (who == user) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 static void check_moved(struct sim *s, const struct device *d, const struct known *k,
                         const struct snapshot *snap)
 {
     const struct mconv *c = model_conv(s->model, snap->conv);
     /* Nothing between what was known and what is given, unless it says so. */
-    if (d->token_ms != 0 && k->head > 0 && !snap->limited) {
+    if (d->token_ms != 0 && k->head > 0 && !snap->limited &&
+        !rejoined(c, s->users->ids[d->user], k->head)) {
         bool gap = snap->head_seq > k->head && snap->covered_from > k->head + 1;
         for (uint64_t seq = k->head + 1; gap && seq < snap->covered_from; seq++) {
             SIM_CHECK(
