@@ -15,7 +15,8 @@ enum {
     CHUNK_CRC_AT = 10,
     CODEC_NONE = 0,
     CODEC_ZSTD = 1,
-    ZSTD_LEVEL = 1,
+    LEVEL_FULL = 1,
+    LEVEL_OPEN = -1, /* half the time for 7 % more bytes: it will soon be written again */
     COMPRESS_MIN = 256,
     RAW_MAX = 8 << 20, /* a full chunk of the largest events, as edits may make it */
 };
@@ -59,11 +60,12 @@ enum confab_err chunk_encode(struct chunk_codec *codec, struct buf *out, struct 
         return CONFAB_NOMEM;
     }
     uint8_t kind = CODEC_NONE;
+    int level = count < CHUNK_EVENTS_MAX ? LEVEL_OPEN : LEVEL_FULL;
     size_t n = records.n;
     uint8_t *payload = out->data + start + CHUNK_HEADER;
     if (records.n >= COMPRESS_MIN) {
         size_t got =
-            ZSTD_compressCCtx(codec->compress, payload, bound, records.p, records.n, ZSTD_LEVEL);
+            ZSTD_compressCCtx(codec->compress, payload, bound, records.p, records.n, level);
         if (!ZSTD_isError(got) && got < records.n) {
             kind = CODEC_ZSTD;
             n = got;
