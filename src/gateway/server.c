@@ -51,7 +51,7 @@ void server_config_defaults(struct server_config *cfg)
 {
     memset(cfg, 0, sizeof(*cfg));
     cfg->shards = 1;
-    cfg->checkpoint_ms = 5000;
+    cfg->checkpoint_ms = 60000;
     cfg->flush_max_ms = 10000;
     shard_config_defaults(&cfg->shard);
 }

@@ -25,7 +25,7 @@
 struct server_config {
     uint16_t shards;           /* 1 to SHARDS_MAX */
     struct shard_config shard; /* for each of them; its numbers are set by server_new */
-    uint32_t checkpoint_ms;    /* between checkpoints */
+    uint32_t checkpoint_ms;    /* between checkpoints, at most; see checkpointer_start_gaining */
     uint32_t flush_max_ms;     /* how long flushing may take at the end */
 };
 void server_config_defaults(struct server_config *cfg);

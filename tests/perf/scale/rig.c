@@ -50,8 +50,8 @@ void rig_config_defaults(struct rig_config *cfg)
     *cfg = (struct rig_config){.shards = 2,
                                .cache_bytes = 64 * MIB,
                                .dirty_bytes = 32 * MIB,
-                               .flush_after_ms = 5000,
-                               .checkpoint_ms = 5000,
+                               .flush_after_ms = 20000,
+                               .checkpoint_ms = 60000,
                                .store_cache_bytes = 16 * MIB,
                                .store_memtable_bytes = 16 * MIB,
                                .log_segment_bytes = 64 * MIB};
