@@ -14,6 +14,7 @@ enum {
     BLOCK_BYTES = 8192, /* a header or two; a chunk has its own */
     META_BLOCK_BYTES = 4096,
     INFO_LOGS_KEPT = 2,
+    LEVEL0_FILES = 8,
 };
 
 static char *prefix_transform(void *state, const char *key, size_t n, size_t *ret_n)
@@ -106,6 +107,8 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_target_file_size_base(o, 4 * memtable_bytes);
     rocksdb_options_set_max_bytes_for_level_base(o, 16 * memtable_bytes);
+    /* Each merge of level 0 rewrites most of the level below: keys are spread over all of it. */
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_FILES);
     /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
     /* Chunks come compressed and stay as they are; headers, members and dedup rows gain. */
