@@ -165,11 +165,17 @@ struct self_entry *conv_entry_make(struct conv *c, struct conv_id id)
 
 static uint32_t blocked_place(const struct conv *c, uint64_t user)
 {
-    uint32_t i = 0;
-    while (i < c->nblocked && c->blocked[i] < user) {
-        i++;
+    uint32_t lo = 0;
+    uint32_t hi = c->nblocked;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (c->blocked[mid] < user) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
     }
-    return i;
+    return lo;
 }
 
 bool conv_blocks_user(const struct conv *c, uint64_t user)
@@ -219,6 +225,45 @@ bool member_sees(const struct member *m, uint64_t seq)
         in = range_has(x->past, x->npast, seq);
     }
     return in && !(x && range_has(x->hidden, x->nhidden, seq));
+}
+
+/* The nearest seq from `seq` on, up or down, that is in an interval; false: none. */
+static bool nearest_shown(const struct member *m, uint64_t seq, bool down, uint64_t *ret)
+{
+    bool found = false;
+    uint32_t npast = m->extra ? m->extra->npast : 0;
+    for (uint32_t i = 0; i <= npast; i++) {
+        struct range r =
+            i < npast ? m->extra->past[i] : (struct range){m->visible_from, m->visible_to};
+        uint64_t at = down ? MIN(seq, r.to) : MAX(seq, r.from);
+        bool fits = r.from > 0 && r.from <= r.to && (down ? at >= r.from : at <= r.to);
+        if (fits && (!found || (down ? at > *ret : at < *ret))) {
+            *ret = at;
+            found = true;
+        }
+    }
+    return found;
+}
+
+bool member_next_visible(const struct member *m, uint64_t seq, bool down, uint64_t *ret)
+{
+    uint32_t nhidden = m->extra ? m->extra->nhidden : 0;
+    while (nearest_shown(m, seq, down, &seq)) {
+        const struct range *in = NULL;
+        for (uint32_t i = 0; i < nhidden && !in; i++) {
+            const struct range *h = &m->extra->hidden[i];
+            in = seq >= h->from && seq <= h->to ? h : NULL;
+        }
+        if (!in) {
+            *ret = seq;
+            return true;
+        }
+        if (down ? in->from <= 1 : in->to == UINT64_MAX) {
+            return false;
+        }
+        seq = down ? in->from - 1 : in->to + 1;
+    }
+    return false;
 }
 
 uint64_t member_first_visible(const struct member *m)
@@ -311,6 +356,9 @@ enum confab_err member_mention(struct member *m, uint64_t ord)
     struct member_extra *x = member_extra_make(m);
     if (!x) {
         return CONFAB_NOMEM;
+    }
+    if (x->nmentions > 0 && x->mentions[x->nmentions - 1] == ord) {
+        return CONFAB_OK;
     }
     if (x->nmentions >= CONV_MENTIONS_MAX) {
         /* Above the bound the count stays at it; the oldest is the first to be read anyway. */
@@ -660,6 +708,7 @@ void conv_encode(struct buf *out, const struct conv *c, bool all)
     buf_put_varint(out, c->moved_ms);
     buf_put_varint(out, c->created_ms);
     buf_put_blob(out, c->name.data, c->name.len);
+    buf_put_varint(out, c->name_seq);
     buf_put_varint(out, c->last_seq);
     buf_put_u64(out, c->last_id);
     buf_put_u64(out, c->last_from);
@@ -691,6 +740,7 @@ enum confab_err conv_decode(struct conv *c, struct span bytes, bool *ret_externa
     c->moved_ms = reader_varint(&r);
     c->created_ms = reader_varint(&r);
     struct span name = reader_blob(&r);
+    c->name_seq = reader_varint(&r);
     c->last_seq = reader_varint(&r);
     c->last_id = reader_u64(&r);
     c->last_from = reader_u64(&r);

@@ -101,6 +101,7 @@ struct conv {
     uint64_t moved_ms; /* time of the latest event or cursor record */
     uint64_t created_ms;
     struct buf name;
+    uint64_t name_seq; /* of the event that gave it */
     /* The latest message: */
     uint64_t last_seq;
     uint64_t last_id;
@@ -147,6 +148,8 @@ enum confab_err conv_set_blocked(struct conv *c, uint64_t user, bool on);
 
 /* May this member see the event at seq? Intervals and hidden ranges. */
 bool member_sees(const struct member *m, uint64_t seq);
+/* The nearest seq that the member may see, from `seq` on, upwards or down; false: there is none. */
+bool member_next_visible(const struct member *m, uint64_t seq, bool down, uint64_t *ret);
 /* Lowest seq that the member may ever see. */
 uint64_t member_first_visible(const struct member *m);
 /* Highest seq that the member may see, given the head. */

@@ -229,6 +229,11 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
     if (r->c.nactive > RECEIPT_MEMBERS_MAX || r->c.nactive < 2 || from > to) {
         return;
     }
+    for (uint32_t i = 0; r->c.kind == CONV_DIRECT && i < r->c.nmembers; i++) {
+        if (r->c.members[i].blocks) {
+            return; /* who was blocked does not learn what the other does */
+        }
+    }
     struct member_set *set = resident_set(r);
     struct slot *s = resident_slot(r, to);
     struct event ev = {0};

@@ -154,8 +154,28 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     return CONFAB_OK;
 }
 
+/* Is the message taken once its conversation is there? One that is refused makes nothing. */
+static enum confab_err try_first(struct engine *e, struct conv_id id, const struct event *create,
+                                 const struct command *cmd, const char **field)
+{
+    struct conv c;
+    struct event ev = *create;
+    struct facts facts = {.now_ms = e->now_ms};
+    struct buf scratch = {0};
+    conv_init(&c, id);
+    ev.seq = 1;
+    enum confab_err err = conv_fold(&c, &ev);
+    if (!err) {
+        err = conv_decide(&c, cmd, &facts, &ev, &scratch, field);
+    }
+    buf_deinit(&scratch);
+    conv_deinit(&c);
+    return err;
+}
+
 /* A first message makes a direct, or a user's own, conversation before it. */
-static enum confab_err open_implicit(struct engine *e, struct resident *r, struct command *cmd)
+static enum confab_err open_implicit(struct engine *e, struct resident *r, struct command *cmd,
+                                     const char **field)
 {
     bool self = conv_id_eq(r->c.id, conv_id_self(cmd->actor));
     if (!self && (cmd->peer == 0 || !conv_id_eq(r->c.id, conv_id_direct(cmd->actor, cmd->peer)))) {
@@ -172,8 +192,10 @@ static enum confab_err open_implicit(struct engine *e, struct resident *r, struc
     make.in.members = span_of(members.data, members.len);
     struct facts facts = {.now_ms = e->now_ms};
     struct event ev;
-    const char *field = NULL;
-    enum confab_err err = conv_decide(&r->c, &make, &facts, &ev, &scratch, &field);
+    enum confab_err err = conv_decide(&r->c, &make, &facts, &ev, &scratch, field);
+    if (!err) {
+        err = try_first(e, r->c.id, &ev, cmd, field);
+    }
     if (!err) {
         err = log_event(e, r, NULL, &ev);
     }
@@ -217,7 +239,7 @@ enum step engine_step_event(struct engine *e, struct resident *r, struct command
     }
     bool message = cmd->in.kind == EVENT_MESSAGE;
     if (!err && message && r->c.kind == CONV_NONE) {
-        err = r->inflight > 0 ? CONFAB_AGAIN : open_implicit(e, r, cmd);
+        err = r->inflight > 0 ? CONFAB_AGAIN : open_implicit(e, r, cmd, &field);
     }
     if (!err && message && cmd->in.cmid.n > 0 && conv_active(&r->c, cmd->actor)) {
         err = engine_check_duplicate(e, r, cmd);
@@ -506,10 +528,9 @@ enum confab_err engine_fold_confirm(struct engine *e, struct resident *r, uint64
     return CONFAB_OK;
 }
 
-static void publish(struct engine *e, struct resident *r, const struct event *ev,
-                    struct member_set *before, uint64_t origin)
+static void publish_to(struct engine *e, struct resident *r, const struct event *ev,
+                       struct member_set *set, uint64_t origin)
 {
-    struct member_set *set = before ? before : resident_set(r);
     if (!set) {
         metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
         return;
@@ -521,6 +542,47 @@ static void publish(struct engine *e, struct resident *r, const struct event *ev
                               .members = set,
                               .origin = origin};
     e->host->ops->publish(e->host, &pub);
+}
+
+/* The members that see the target of an edit, or those that do not. NULL: out of memory. */
+static struct member_set *edit_set(const struct conv *c, const struct event *ev, bool seeing)
+{
+    struct member_set *set = malloc(sizeof(*set) + (size_t)c->nactive * sizeof(set->users[0]));
+    if (set) {
+        atomic_init(&set->refs, 1);
+        set->n = 0;
+        for (uint32_t i = 0; i < c->nmembers && set->n < c->nactive; i++) {
+            const struct member *m = &c->members[i];
+            if (m->role != ROLE_NONE && member_sees(m, ev->target_seq) == seeing) {
+                set->users[set->n++] = m->user;
+            }
+        }
+    }
+    return set;
+}
+
+static void publish(struct engine *e, struct resident *r, const struct event *ev,
+                    struct member_set *before, uint64_t origin)
+{
+    bool all = true;
+    for (uint32_t i = 0; ev->kind == EVENT_EDIT && i < r->c.nmembers && all; i++) {
+        const struct member *m = &r->c.members[i];
+        all = m->role == ROLE_NONE || member_sees(m, ev->target_seq);
+    }
+    if (all) {
+        publish_to(e, r, ev, before ? before : resident_set(r), origin);
+        return;
+    }
+    for (int seeing = 1; seeing >= 0; seeing--) {
+        static const struct member nobody;
+        struct event part = *ev;
+        struct member_set *set = edit_set(&r->c, ev, seeing);
+        if (!seeing) {
+            (void)event_blank_for(&part, &nobody);
+        }
+        publish_to(e, r, &part, set, origin);
+        member_set_unref(set);
+    }
 }
 
 /* A durable event of this run: fold, then let the effects out. */

@@ -62,6 +62,11 @@ CONFAB_NODISCARD enum confab_err conv_fold(struct conv *c, const struct event *e
  * then point into `cause`). False when it does not concern that event.
  */
 bool event_patch(const struct event *cause, struct event *victim);
+/*
+ * An edit of a message that the member may not see shows nothing of it: takes the content out of
+ * *ev and returns true.
+ */
+bool event_blank_for(struct event *ev, const struct member *m);
 /* The seqs that `cause` patches, at most 2; returns their number. */
 int event_patch_targets(const struct event *cause, uint64_t ret_seqs[2]);
 

@@ -25,7 +25,7 @@ enum confab_err conv_decide(const struct conv *c, const struct command *cmd,
         return CONFAB_INVALID;
     }
     /* A self conversation has one member and no rules but those of its kinds. */
-    if ((k->flags & KIND_SELF) && c->kind != CONV_SELF && c->kind != CONV_NONE) {
+    if ((k->flags & KIND_SELF) && !conv_id_eq(c->id, conv_id_self(cmd->actor))) {
         return CONFAB_INVALID;
     }
     if (!(k->flags & KIND_SELF) && cmd->in.kind != EVENT_CREATE && !conv_active(c, cmd->actor)) {
@@ -73,6 +73,16 @@ int event_patch_targets(const struct event *cause, uint64_t ret_seqs[2])
         }
     }
     return n;
+}
+
+bool event_blank_for(struct event *ev, const struct member *m)
+{
+    if (ev->kind != EVENT_EDIT || member_sees(m, ev->target_seq)) {
+        return false;
+    }
+    ev->text = span_of(NULL, 0);
+    ev->flags |= EVENT_BLANK;
+    return true;
 }
 
 bool event_patch(const struct event *cause, struct event *victim)

@@ -7,7 +7,7 @@
 
 #include "core/engine_internal.h"
 
-enum { HISTORY_MAX = 200, PARTS_MAX = 64, FETCH_EVENTS = 512 };
+enum { HISTORY_MAX = 200, FETCH_EVENTS = 512 };
 
 enum confab_err resident_patched(const struct resident *r, struct span bytes, struct buf *out)
 {
@@ -344,10 +344,21 @@ void collect_deinit(struct collect *c)
     buf_deinit(&c->out);
 }
 
-static bool collect_wants(const struct collect *c, const struct event *ev)
+/* Appends the event as the member may see it. */
+static enum confab_err collect_put(const struct collect *c, const struct member *m,
+                                   struct span bytes, const struct event *peek, struct buf *out)
 {
-    const struct member *m = conv_member(&c->r->c, c->user);
-    return m && member_sees(m, ev->seq) && (!c->messages_only || ev->kind == EVENT_MESSAGE);
+    struct event ev;
+    enum confab_err err = peek->kind == EVENT_EDIT ? event_decode(bytes, &ev) : CONFAB_OK;
+    if (err || peek->kind != EVENT_EDIT || !event_blank_for(&ev, m)) {
+        return err ? err : resident_patched(c->r, bytes, out);
+    }
+    struct buf b = {0};
+    event_encode(&b, &ev);
+    buf_put_blob(out, b.data, b.len);
+    bool ok = buf_ok(&b) && buf_ok(out);
+    buf_deinit(&b);
+    return ok ? CONFAB_OK : CONFAB_NOMEM;
 }
 
 /* Looks at one event; false when the collection is complete before it. */
@@ -363,12 +374,20 @@ static bool collect_take(struct collect *c, struct span bytes, struct buf *part,
         c->stopped_at_id = true;
         return false;
     }
-    if (collect_wants(c, &ev)) {
+    const struct member *m = conv_member(&c->r->c, c->user);
+    if (!m || !member_sees(m, ev.seq)) {
+        /* However much lies between, it need not be read. */
+        if (!m || !member_next_visible(m, ev.seq, c->reverse, &c->at)) {
+            c->at = c->reverse ? c->lo - 1 : c->hi + 1;
+        }
+        return true;
+    }
+    if (!c->messages_only || ev.kind == EVENT_MESSAGE) {
         if (c->count >= c->limit) {
             return false;
         }
         c->count++;
-        *ret_err = resident_patched(c->r, bytes, part);
+        *ret_err = collect_put(c, m, bytes, &ev, part);
     }
     c->at = c->reverse ? ev.seq - 1 : ev.seq + 1;
     return *ret_err == CONFAB_OK;
@@ -398,9 +417,12 @@ static bool collect_complete(const struct collect *c)
     return c->stopped_at_id || (c->reverse ? c->at < c->lo || c->at == 0 : c->at > c->hi);
 }
 
-/* Room for one more piece of a reverse collection. */
+/* Room for one more piece of a reverse collection; a piece that stayed empty is used again. */
 static struct buf *collect_part(struct collect *c)
 {
+    if (c->nparts > 0 && c->parts[c->nparts - 1].len == 0) {
+        return &c->parts[c->nparts - 1];
+    }
     struct buf *parts = realloc(c->parts, (c->nparts + 1U) * sizeof(*parts));
     if (!parts) {
         return NULL;
@@ -460,6 +482,12 @@ static enum confab_err collect_records(struct collect *c, const struct buf *reco
         struct span bytes = c->reverse ? list[n - 1 - i] : list[i];
         struct event ev;
         err = event_peek(bytes, &ev);
+        if (!err && (c->reverse ? ev.seq > c->at : ev.seq < c->at)) {
+            continue; /* stepped over */
+        }
+        if (!err && collect_complete(c)) {
+            break;
+        }
         if (!err && ev.seq != c->at) {
             err = CONFAB_CORRUPT; /* a hole in the chunks */
         }
@@ -713,7 +741,8 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
     } else if (cmd->at_id || cmd->at_ms) {
         /* Before: ids below it; after: skip it as well. A time stands for the first id it may have.
          */
-        uint64_t id = cmd->at_id ? cmd->at_id : message_id_make(MAX(cmd->at_ms, ID_EPOCH_MS), 0, 0);
+        uint64_t ms = MIN(MAX(cmd->at_ms, ID_EPOCH_MS), ID_EPOCH_MS + (1ULL << 41) - 1);
+        uint64_t id = cmd->at_id ? cmd->at_id : message_id_make(ms, 0, 0);
         h->bound = cmd->reverse || !cmd->at_id ? id : id + 1;
         seek_run(h);
     } else {

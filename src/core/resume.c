@@ -80,11 +80,11 @@ static enum confab_err fill_snapshot(struct resident *r, const struct member *m,
     s->conv_kind = c->kind;
     s->role = m->role;
     s->active = m->role != ROLE_NONE;
-    s->members = c->nactive;
+    s->members = s->active ? c->nactive : 0;
     s->head_seq = member_last_visible(m, c->head_seq);
     s->head_id = head_id(r, s->head_seq);
     s->unread = conv_unread(c, m);
-    s->mentions = member_mentions(m);
+    s->mentions = s->active ? member_mentions(m) : 0;
     s->delivered_seq = m->delivered_seq;
     s->read_seq = m->read_seq;
     s->first_visible_seq = member_first_visible(m);
@@ -101,8 +101,24 @@ static enum confab_err fill_snapshot(struct resident *r, const struct member *m,
         s->last_message_flags = (uint8_t)c->last_flags;
         buf_put(&s->preview, c->preview.data, c->preview.len);
     }
-    buf_put(&s->name, c->name.data, c->name.len);
+    if (s->active || c->name_seq <= s->head_seq) {
+        buf_put(&s->name, c->name.data, c->name.len);
+    }
     return buf_ok(&s->preview) && buf_ok(&s->name) ? CONFAB_OK : CONFAB_NOMEM;
+}
+
+/*
+ * Has the conversation anything for the member that is later than the token? For a former one that
+ * was the leaving; what others do since is not to be seen.
+ */
+static bool has_moved(const struct conv *c, const struct member *m, const struct resume_item *item,
+                      uint64_t since)
+{
+    if (item->have_seq > 0 && item->have_seq < member_last_visible(m, c->head_seq)) {
+        return true;
+    }
+    bool known = m->role == ROLE_NONE && !item->entry.joined && item->entry.since_ms > 0;
+    return (known ? item->entry.since_ms : c->moved_ms) > since;
 }
 
 /* Is the client's event id at its seq ours? Unknown when the event is not in memory: then yes. */
@@ -152,7 +168,7 @@ static void events_done(struct collect *c, enum confab_err err)
         want++;
     }
     /* Stopped by count, not by the token's time: older ones are missing. */
-    s->limited = !c->stopped_at_id && c->covered_from > want;
+    s->limited = !c->stopped_at_id && c->covered_from > (s->reset ? s->first_visible_seq : want);
     item_done(w, err);
 }
 
@@ -164,8 +180,7 @@ enum step engine_step_snapshot(struct engine *e, struct resident *r, struct comm
     uint64_t since = cmd->since_ms;
     bool has_seq = item->have_seq > 0;
     bool reset = has_seq && mismatch(r, item);
-    w->moved = m && m->visible_from > 0 &&
-               (r->c.moved_ms > since || reset || (has_seq && item->have_seq < r->c.head_seq));
+    w->moved = m && m->visible_from > 0 && (reset || has_moved(&r->c, m, item, since));
     if (!w->moved) {
         item_done(w, CONFAB_OK);
         return STEP_DONE;

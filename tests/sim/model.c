@@ -283,8 +283,8 @@ const char *mconv_wrong(const struct mconv *c, const struct event *ev, uint64_t 
 
 /* ---- rules ------------------------------------------------------------------------------- */
 
-static enum confab_err judge_message(const struct model *m, const struct mconv *c,
-                                     const struct mmember *me, const struct event *in)
+static enum confab_err judge_send(const struct model *m, const struct mconv *c,
+                                  const struct mmember *me)
 {
     if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
         return CONFAB_FORBIDDEN;
@@ -293,7 +293,16 @@ static enum confab_err judge_message(const struct model *m, const struct mconv *
     if (blocked == SIGHT_YES) {
         return CONFAB_BLOCKED;
     }
-    enum confab_err err = blocked == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_OK;
+    return blocked == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_OK;
+}
+
+static enum confab_err judge_message(const struct model *m, const struct mconv *c,
+                                     const struct mmember *me, const struct event *in)
+{
+    enum confab_err err = judge_send(m, c, me);
+    if (err && err != CONFAB_AGAIN) {
+        return err;
+    }
     if (in->text.n == 0) {
         return err ? err : CONFAB_INVALID;
     }
@@ -328,7 +337,10 @@ static enum confab_err judge_change(const struct model *m, const struct mconv *c
     if (now.actor != me->user && !admin) {
         return sight == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_FORBIDDEN;
     }
-    return sight == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_OK;
+    if (sight == SIGHT_MAYBE) {
+        return CONFAB_AGAIN;
+    }
+    return in->kind == EVENT_EDIT ? judge_send(m, c, me) : CONFAB_OK;
 }
 
 static uint32_t owners(const struct mconv *c)
@@ -698,6 +710,31 @@ void model_durable(struct model *m, const struct log_record *rec)
     c->durable = ev.seq;
 }
 
+/* First to those who see the message, then, without its content, to the others. */
+static void edit_published(struct model *m, struct mconv *c, const struct publication *pub)
+{
+    struct sim *s = m->sim;
+    bool blank = (pub->ev.flags & EVENT_BLANK) != 0;
+    if (!blank) {
+        learn(m, c, &pub->ev);
+        c->told = 0;
+    }
+    c->told += pub->members->n;
+    uint32_t n = mconv_nactive(c);
+    SIM_CHECK(s, pub->ev.seq == c->head && c->told <= n && (!blank || c->told == n),
+              "an event goes to the members", CONV_FMT " seq %llu: %u of %u", CONV_ARG(c->id),
+              (unsigned long long)pub->ev.seq, c->told, n);
+    for (uint32_t i = 0; i < pub->members->n; i++) {
+        uint64_t user = pub->members->users[i];
+        enum sight sight = model_sees(m, c, user, pub->ev.target_seq);
+        SIM_CHECK(s, mconv_active(c, user) && sight != (blank ? SIGHT_YES : SIGHT_NO),
+                  "an event goes to the members", CONV_FMT " seq %llu: user %llu", CONV_ARG(c->id),
+                  (unsigned long long)pub->ev.seq, (unsigned long long)user);
+    }
+    SIM_CHECK(s, !blank || pub->ev.text.n == 0, "nobody sees what they may not",
+              CONV_FMT " seq %llu", CONV_ARG(c->id), (unsigned long long)pub->ev.seq);
+}
+
 void model_published(struct model *m, uint16_t shard, const struct publication *pub)
 {
     struct sim *s = m->sim;
@@ -706,6 +743,10 @@ void model_published(struct model *m, uint16_t shard, const struct publication *
     SIM_CHECK(s, pub->ev.seq <= c->durable, "nothing is shown before it is durable",
               CONV_FMT ": seq %llu above %llu", CONV_ARG(c->id), (unsigned long long)pub->ev.seq,
               (unsigned long long)c->durable);
+    if (pub->ev.kind == EVENT_EDIT) {
+        edit_published(m, c, pub);
+        return;
+    }
     bool ends = pub->ev.kind == EVENT_REMOVE || pub->ev.kind == EVENT_LEAVE;
     uint64_t gone = pub->ev.kind == EVENT_REMOVE ? pub->ev.user : pub->ev.actor;
     learn(m, c, &pub->ev);

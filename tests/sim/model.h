@@ -58,6 +58,7 @@ struct mblock {
 };
 
 struct mconv {
+    uint32_t told; /* members that the last edit was published to */
     struct conv_id id;
     uint8_t kind;
     uint64_t settings;

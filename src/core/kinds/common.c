@@ -12,6 +12,14 @@ enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user)
     return CONFAB_OK;
 }
 
+enum confab_err kinds_may_send(const struct conv *c, const struct member *me)
+{
+    if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
+        return CONFAB_FORBIDDEN;
+    }
+    return c->kind == CONV_DIRECT ? kinds_check_blocks(c, me->user) : CONFAB_OK;
+}
+
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,
                                 enum followup_type type)
 {

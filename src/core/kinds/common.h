@@ -7,6 +7,8 @@
 /* Direct: CONFAB_BLOCKED or CONFAB_FORBIDDEN when one of the two takes no messages from the other.
  */
 enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user);
+/* May an active member bring new content? */
+enum confab_err kinds_may_send(const struct conv *c, const struct member *me);
 /* Adds the follow-up that tells the user's own conversation. */
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,
                                 enum followup_type type);

@@ -12,6 +12,10 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     }
     out->type = cmd->in.type ? cmd->in.type : CONV_GROUP;
     out->value = cmd->in.value;
+    if (out->type > CONV_SELF) {
+        *ret_field = "type";
+        return CONFAB_INVALID;
+    }
     if (out->type == CONV_GROUP) {
         if (!kinds_name_ok(cmd->in.text)) {
             *ret_field = "name";
@@ -61,6 +65,7 @@ static enum confab_err fold(struct conv *c, const struct event *ev)
     c->settings = ev->value;
     c->created_ms = event_time_ms(ev);
     enum confab_err err = kinds_set_text(&c->name, ev->text, EVENT_NAME_MAX);
+    c->name_seq = ev->seq;
     struct reader r = reader_of(ev->members.p, ev->members.n);
     uint64_t user;
     uint8_t role;

@@ -6,7 +6,6 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
                               const struct facts *facts, struct event *out, struct buf *scratch,
                               const char **ret_field)
 {
-    (void)c;
     (void)scratch;
     const struct event *target = facts->target;
     if (target->kind != EVENT_MESSAGE || (target->flags & EVENT_DELETED)) {
@@ -15,6 +14,11 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     }
     if (target->actor != cmd->actor) {
         return CONFAB_FORBIDDEN;
+    }
+    /* An old message must not be a way to say something new. */
+    enum confab_err err = kinds_may_send(c, conv_active(c, cmd->actor));
+    if (err) {
+        return err;
     }
     if (cmd->in.text.n > EVENT_TEXT_MAX) {
         *ret_field = "content";

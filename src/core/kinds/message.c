@@ -5,12 +5,28 @@
 #include "base/utf8.h"
 #include "core/kinds/common.h"
 
-static enum confab_err may_send(const struct conv *c, const struct member *me)
+/* Those who are members, each once: a mention of somebody else says nothing to anybody. */
+static enum confab_err put_mentions(const struct conv *c, const struct command *cmd,
+                                    struct buf *out)
 {
-    if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
-        return CONFAB_FORBIDDEN;
+    struct reader r = reader_of(cmd->in.mentions.p, cmd->in.mentions.n);
+    uint64_t users[EVENT_MENTIONS_MAX];
+    uint64_t user;
+    uint32_t n = 0;
+    while (event_mentions_next(&r, &user)) {
+        if (n == EVENT_MENTIONS_MAX) {
+            return CONFAB_TOO_LARGE;
+        }
+        bool repeated = false;
+        for (uint32_t i = 0; i < n; i++) {
+            repeated |= users[i] == user;
+        }
+        users[n++] = user;
+        if (!repeated && user != cmd->actor && conv_active(c, user)) {
+            buf_put_varint(out, user);
+        }
     }
-    return c->kind == CONV_DIRECT ? kinds_check_blocks(c, me->user) : CONFAB_OK;
+    return r.bad ? CONFAB_INVALID : CONFAB_OK;
 }
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,
@@ -18,7 +34,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
                               const char **ret_field)
 {
     const struct event *in = &cmd->in;
-    enum confab_err err = may_send(c, conv_active(c, cmd->actor));
+    enum confab_err err = kinds_may_send(c, conv_active(c, cmd->actor));
     if (err) {
         return err;
     }
@@ -46,18 +62,10 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
         out->target_id = facts->target->id;
         out->target_seq = facts->target->seq;
     }
-    /* A mention of somebody who is not a member says nothing to anybody. */
-    struct reader r = reader_of(in->mentions.p, in->mentions.n);
-    uint64_t user;
-    uint32_t n = 0;
-    while (event_mentions_next(&r, &user)) {
-        if (++n > EVENT_MENTIONS_MAX) {
-            *ret_field = "mentions";
-            return CONFAB_TOO_LARGE;
-        }
-        if (user != cmd->actor && conv_active(c, user)) {
-            buf_put_varint(scratch, user);
-        }
+    err = put_mentions(c, cmd, scratch);
+    if (err) {
+        *ret_field = "mentions";
+        return err;
     }
     out->mentions = span_of(scratch->data, scratch->len);
     out->type = in->type;

@@ -23,6 +23,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
 
 static enum confab_err fold(struct conv *c, const struct event *ev)
 {
+    c->name_seq = ev->seq;
     return kinds_set_text(&c->name, ev->text, EVENT_NAME_MAX);
 }
 

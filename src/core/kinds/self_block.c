@@ -17,7 +17,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     if (conv_blocks_user(c, cmd->in.user) == (cmd->in.value == 1)) {
         return CONFAB_EXISTS;
     }
-    if (c->nblocked >= CONV_ENTRIES_MAX) {
+    if (cmd->in.value == 1 && c->nblocked >= CONV_ENTRIES_MAX) {
         return CONFAB_LIMIT;
     }
     if (c->nfollowups >= CONV_FOLLOWUPS_MAX) {
