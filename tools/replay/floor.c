@@ -108,6 +108,9 @@ static void serve(int listener, const struct options *o)
         }
         done++;
     }
+    /* Leaving earlier would look like a lost writer to a reader that is behind. */
+    while (recv(fds[0], frame, READ_BYTES, 0) > 0) {
+    }
     free(fds);
     free(frame);
 }
@@ -235,6 +238,7 @@ static void read_all(uint16_t port, const struct options *o, pid_t writer)
         }
     }
     double seconds = (double)(clock_mono_ns(clock_system()) - began) / 1e9;
+    (void)shutdown(r.control, SHUT_WR);
     while (waitpid(writer, NULL, 0) < 0 && errno == EINTR) {
     }
     report(o, &r.answer_ns, seconds);
