@@ -188,7 +188,9 @@ static enum confab_err read_entry(struct csession *s, struct reader *r)
         return CONFAB_CORRUPT;
     }
     m.content = ctext(content);
-    return coutbox_add(s, &m, conv, (flags & FLAG_TRIED) != 0, cmid);
+    /* Whatever the flag says: the state is older than what its process did in the end, and a
+     * message called fresh by mistake may be stored twice. */
+    return coutbox_add(s, &m, conv, true, cmid);
 }
 
 enum confab_err cstate_load(struct csession *s, struct span data)
