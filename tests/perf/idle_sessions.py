@@ -55,9 +55,13 @@ class Api:
         headers = {"Content-Type": "application/json"}
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        self.conn.request(method, path, json.dumps(body), headers)
-        answer = self.conn.getresponse()
-        data = answer.read()
+        while True:
+            self.conn.request(method, path, json.dumps(body), headers)
+            answer = self.conn.getresponse()
+            data = answer.read()
+            if answer.status != 503:
+                break
+            time.sleep(int(answer.getheader("Retry-After") or 1))
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {data[:200]}")
         return json.loads(data)
