@@ -280,13 +280,9 @@ void engine_cursors_durable(struct engine *e, struct inflight *in)
     struct reader rd = reader_of(in->payload.data, in->payload.len);
     uint64_t ms = reader_u64(&rd);
     struct cursor_entry entry;
-    struct resident *last = NULL;
+    engine_cursors_unpin(e, span_of(in->payload.data, in->payload.len));
     while (cursor_entry_next(&rd, &entry)) {
         struct resident *r = engine_resident(e, entry.conv);
-        if (r && r != last) {
-            r->pins--;
-            last = r;
-        }
         if (r) {
             (void)!engine_fold_cursor(e, r, &entry, ms, true);
         }
@@ -297,7 +293,7 @@ void engine_cursors_durable(struct engine *e, struct inflight *in)
     }
 }
 
-void engine_cursors_rejected(struct engine *e, struct span payload)
+void engine_cursors_unpin(struct engine *e, struct span payload)
 {
     struct reader rd = reader_of(payload.p, payload.n);
     (void)reader_u64(&rd);
@@ -309,6 +305,17 @@ void engine_cursors_rejected(struct engine *e, struct span payload)
             r->pins--;
             last = r;
         }
+    }
+}
+
+void engine_cursors_rejected(struct engine *e, struct span payload)
+{
+    struct reader rd = reader_of(payload.p, payload.n);
+    (void)reader_u64(&rd);
+    struct cursor_entry entry;
+    engine_cursors_unpin(e, payload);
+    while (cursor_entry_next(&rd, &entry)) {
+        struct resident *r = engine_resident(e, entry.conv);
         struct member *m = r ? conv_member(&r->c, entry.user) : NULL;
         if (m && note(e, r, m, entry.delivered, entry.read, entry.read_ord)) {
             metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);

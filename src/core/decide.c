@@ -10,6 +10,9 @@
 
 #include "core/engine_internal.h"
 
+/* A conversation with so many overlays is flushed before it is due. */
+enum { OVERLAYS_SOON = 1024 };
+
 /* Below the end of the 41 bits, so that the counter may go on for a while. */
 #define STAMP_LAST_MS (ID_EPOCH_MS + (1ULL << 41) - (1ULL << 32))
 
@@ -398,8 +401,14 @@ static enum confab_err add_overlay(struct resident *r, uint64_t seq, struct slot
         return CONFAB_NOMEM;
     }
     memcpy(copy, cause.bytes, cause.len);
-    r->overlays[r->noverlays++] = (struct overlay){seq, {copy, cause.len}};
+    uint32_t at = overlay_place(r->overlays, r->noverlays, seq + 1);
+    memmove(&r->overlays[at + 1], &r->overlays[at], (r->noverlays - at) * sizeof(*r->overlays));
+    r->overlays[at] = (struct overlay){seq, {copy, cause.len}, false};
+    r->noverlays++;
     r->patch_bytes += cause.len;
+    if (r->noverlays >= OVERLAYS_SOON) {
+        r->p->dirty_since_ms = 0; /* old enough: each may stand for a chunk to be written again */
+    }
     return CONFAB_OK;
 }
 
@@ -680,6 +689,9 @@ static void record_failed(struct engine *e, struct inflight *in, enum confab_err
     }
     while (!list_is_empty(&in->acks)) {
         engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), err, NULL);
+    }
+    if (in->kind == LOGREC_CURSORS) {
+        engine_cursors_unpin(e, span_of(in->payload.data, in->payload.len));
     }
 }
 

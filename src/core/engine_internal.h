@@ -37,6 +37,7 @@ struct slot {
 struct overlay {
     uint64_t target_seq;
     struct slot cause;
+    bool flushing; /* belongs to the flush under way */
 };
 
 struct pending_cursor {
@@ -86,12 +87,11 @@ struct resident {
     uint64_t flushed_seq;
     uint64_t flushing_seq; /* = flushed_seq when no flush is under way */
     bool flushing;
-    struct overlay *overlays;
+    struct overlay *overlays; /* by target, those of one target in the order of their causes */
     uint32_t noverlays;
     uint32_t cap_overlays;
-    uint32_t overlays_flushing; /* the first so many belong to the flush under way */
-    uint32_t overlay_gen;       /* rises when overlays are dropped after a flush */
-    struct slot *garbage;       /* bytes that the flush under way may still read */
+    uint32_t overlay_gen; /* rises when overlays are dropped after a flush */
+    struct slot *garbage; /* bytes that the flush under way may still read */
     uint32_t ngarbage;
     uint32_t cap_garbage;
     struct row_header row;
@@ -333,6 +333,8 @@ enum confab_err engine_feed_find(struct engine *e, struct partition *p, uint64_t
 CONFAB_NODISCARD enum confab_err engine_feed_ask(struct engine *e, struct command *cmd);
 /* Puts the patched bytes of the event at `seq` into work->target; AGAIN: the store is asked. */
 enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct command *cmd);
+/* The first overlay of this target or a later one; n when there is none. */
+uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq);
 /* Appends the event to `out` as a record, with overlays applied. */
 enum confab_err resident_patched(const struct resident *r, struct span bytes, struct buf *out);
 
@@ -371,6 +373,8 @@ enum step engine_step_list(struct engine *e, struct resident *r, struct command 
 /* cursors.c */
 enum step engine_step_ack(struct engine *e, struct resident *r, struct command *cmd);
 void engine_log_cursors(struct engine *e, bool all);
+/* The conversations of a cursor record need not stay in memory for it any more. */
+void engine_cursors_unpin(struct engine *e, struct span payload);
 /* The log did not take the record: what it said is pending again. */
 void engine_cursors_rejected(struct engine *e, struct span payload);
 void engine_cursors_durable(struct engine *e, struct inflight *in);

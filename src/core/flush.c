@@ -20,7 +20,6 @@ struct loaded_chunk {
     uint64_t first_seq;
     uint64_t last_seq;
     uint16_t day; /* of the last event */
-    bool merge;
 };
 
 struct flush_conv {
@@ -34,8 +33,10 @@ struct flush_conv {
     struct row_header row;
     struct buf header; /* canonical encoding, to stand behind the row header */
     uint64_t head_seq;
-    struct loaded_chunk *loaded;
+    struct loaded_chunk loaded[HEADER_CHUNKS_MAX]; /* to be merged */
     uint32_t nloaded;
+    uint64_t patched_from; /* the chunk that was patched last */
+    uint64_t patched_to;
     uint32_t merge; /* how many of row.chunks, from the end, are merged */
     uint32_t next_overlay;
 };
@@ -118,7 +119,7 @@ static bool is_loaded(const struct flush_conv *fc, uint64_t seq)
             return true;
         }
     }
-    return false;
+    return seq >= fc->patched_from && seq <= fc->patched_to;
 }
 
 /* Finds the last event. */
@@ -136,33 +137,35 @@ static enum confab_err loaded_end(struct loaded_chunk *lc)
     return err;
 }
 
+static enum confab_err write_patched(struct flush *f, struct flush_conv *fc,
+                                     const struct loaded_chunk *lc);
+
+/* What is to be merged waits for the new events; another one is written again at once. */
 static void chunk_read(struct flush *f)
 {
     struct flush_conv *fc = &f->convs[f->at];
     enum confab_err err = f->req.ret_nrows == 1 ? CONFAB_OK : CONFAB_CORRUPT;
-    struct loaded_chunk *list = realloc(fc->loaded, (fc->nloaded + 1U) * sizeof(*list));
-    if (!list) {
-        hand_back(f, CONFAB_NOMEM);
-        return;
-    }
-    fc->loaded = list;
-    struct loaded_chunk *lc = &list[fc->nloaded];
-    *lc = (struct loaded_chunk){.first_seq = 0};
+    struct loaded_chunk lc = {.first_seq = 0};
+    bool merge = false;
     uint32_t count;
     if (!err) {
-        lc->first_seq = row_sort_u64(f->req.ret_rows[0].sort);
-        err = chunk_decode(f->codec, &lc->records, f->req.ret_rows[0].value, &count);
+        lc.first_seq = row_sort_u64(f->req.ret_rows[0].sort);
+        err = chunk_decode(f->codec, &lc.records, f->req.ret_rows[0].value, &count);
     }
     if (!err) {
-        err = loaded_end(lc);
+        err = loaded_end(&lc);
+    }
+    if (!err && (f->asked_seq < lc.first_seq || f->asked_seq > lc.last_seq)) {
+        err = CONFAB_CORRUPT; /* a hole in the chunks */
     }
     for (uint32_t i = 0; i < fc->merge; i++) {
-        const struct chunk_ref *ref = &fc->row.chunks[fc->row.nchunks - 1 - i];
-        lc->merge |= ref->first_seq == lc->first_seq;
+        merge |= fc->row.chunks[fc->row.nchunks - 1 - i].first_seq == lc.first_seq;
     }
-    fc->nloaded++;
-    if (!err && !is_loaded(fc, f->asked_seq)) {
-        err = CONFAB_CORRUPT; /* a hole in the chunks */
+    if (!err && merge) {
+        fc->loaded[fc->nloaded++] = lc;
+    } else {
+        err = err ? err : write_patched(f, fc, &lc);
+        buf_deinit(&lc.records);
     }
     if (err) {
         hand_back(f, err);
@@ -212,13 +215,12 @@ static enum confab_err put_patched(const struct flush_conv *fc, struct span byte
     struct event ev;
     enum confab_err err = event_decode(bytes, &ev);
     bool patched = false;
-    for (uint32_t i = 0; i < fc->noverlays && !err; i++) {
+    for (uint32_t i = err ? fc->noverlays : overlay_place(fc->overlays, fc->noverlays, ev.seq);
+         i < fc->noverlays && fc->overlays[i].target_seq == ev.seq && !err; i++) {
         const struct overlay *o = &fc->overlays[i];
         struct event cause;
-        if (o->target_seq == ev.seq) {
-            err = event_decode(span_of(o->cause.bytes, o->cause.len), &cause);
-            patched |= !err && event_patch(&cause, &ev);
-        }
+        err = event_decode(span_of(o->cause.bytes, o->cause.len), &cause);
+        patched |= !err && event_patch(&cause, &ev);
     }
     if (!err && patched) {
         struct buf b = {0};
@@ -364,40 +366,34 @@ static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
     return err;
 }
 
-/* Chunks that are not merged but hold events that overlays change. */
-static enum confab_err write_patched(struct flush *f, struct flush_conv *fc)
+/* A chunk that is not merged but holds events that overlays change. */
+static enum confab_err write_patched(struct flush *f, struct flush_conv *fc,
+                                     const struct loaded_chunk *lc)
 {
+    struct buf records = {0};
+    struct reader rd = reader_of(lc->records.data, lc->records.len);
     enum confab_err err = CONFAB_OK;
-    for (uint32_t i = 0; i < fc->nloaded && !err; i++) {
-        struct loaded_chunk *lc = &fc->loaded[i];
-        if (lc->merge) {
-            continue;
-        }
-        struct buf records = {0};
-        struct reader rd = reader_of(lc->records.data, lc->records.len);
-        bool patched = false;
-        uint32_t count = 0;
-        while (reader_left(&rd) > 0 && !err) {
-            struct span bytes = reader_blob(&rd);
-            struct event ev;
-            err = rd.bad ? CONFAB_CORRUPT : put_patched(fc, bytes, &records, &patched, &ev);
-            count++;
-        }
-        if (!err && patched) {
-            f->rewritten++;
-            err = put_chunk(f, fc->id, lc->first_seq, &records, count);
-        }
-        buf_deinit(&records);
+    bool patched = false;
+    uint32_t count = 0;
+    while (reader_left(&rd) > 0 && !err) {
+        struct span bytes = reader_blob(&rd);
+        struct event ev;
+        err = rd.bad ? CONFAB_CORRUPT : put_patched(fc, bytes, &records, &patched, &ev);
+        count++;
     }
+    if (!err && patched) {
+        f->rewritten++;
+        err = put_chunk(f, fc->id, lc->first_seq, &records, count);
+    }
+    fc->patched_from = lc->first_seq;
+    fc->patched_to = lc->last_seq;
+    buf_deinit(&records);
     return err;
 }
 
 static enum confab_err write_conv(struct flush *f, struct flush_conv *fc)
 {
     enum confab_err err = write_new(f, fc);
-    if (!err) {
-        err = write_patched(f, fc);
-    }
     struct buf row = {0};
     row_header_encode(&row, &fc->row);
     buf_put(&row, fc->header.data, fc->header.len);
@@ -469,7 +465,6 @@ static void flush_free(struct flush *f)
         for (uint32_t j = 0; j < fc->nloaded; j++) {
             buf_deinit(&fc->loaded[j].records);
         }
-        free(fc->loaded);
         free(fc->slots);
         free(fc->overlays);
         buf_deinit(&fc->header);
@@ -614,7 +609,9 @@ static void mark_flushing(struct flush *f)
         list_remove(&r->dirty);
         r->flushing = true;
         r->flushing_seq = r->c.head_seq;
-        r->overlays_flushing = r->noverlays;
+        for (uint32_t k = 0; k < r->noverlays; k++) {
+            r->overlays[k].flushing = true;
+        }
         r->pins++;
     }
     f->e->flushes++;
@@ -702,17 +699,18 @@ static void start(struct engine *e, struct partition *p)
 
 static void drop_overlays(struct resident *r)
 {
-    for (uint32_t i = 0; i < r->overlays_flushing; i++) {
-        r->patch_bytes -= r->overlays[i].cause.len;
-        free(r->overlays[i].cause.bytes);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->noverlays; i++) {
+        struct overlay *o = &r->overlays[i];
+        if (o->flushing) {
+            r->patch_bytes -= o->cause.len;
+            free(o->cause.bytes);
+        } else {
+            r->overlays[kept++] = *o;
+        }
     }
-    if (r->overlays_flushing > 0) {
-        r->noverlays -= r->overlays_flushing;
-        memmove(r->overlays, r->overlays + r->overlays_flushing,
-                r->noverlays * sizeof(*r->overlays));
-        r->overlay_gen++;
-    }
-    r->overlays_flushing = 0;
+    r->overlay_gen += kept < r->noverlays;
+    r->noverlays = kept;
     if (r->noverlays == 0) {
         free(r->overlays);
         r->overlays = NULL;
@@ -802,7 +800,9 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
             r->followup_row = r->followup_row_next;
             conv_flushed(e, fc);
         } else {
-            r->overlays_flushing = 0;
+            for (uint32_t k = 0; k < r->noverlays; k++) {
+                r->overlays[k].flushing = false;
+            }
             members_dirty_again(r);
             if (!list_is_linked(&r->dirty)) {
                 list_push_back(&p->dirty, &r->dirty);

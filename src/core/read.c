@@ -9,6 +9,21 @@
 
 enum { HISTORY_MAX = 200, FETCH_EVENTS = 512 };
 
+uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq)
+{
+    uint32_t lo = 0;
+    uint32_t hi = n;
+    while (lo < hi) {
+        uint32_t mid = lo + (hi - lo) / 2;
+        if (list[mid].target_seq < seq) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
 enum confab_err resident_patched(const struct resident *r, struct span bytes, struct buf *out)
 {
     struct event ev;
@@ -16,12 +31,10 @@ enum confab_err resident_patched(const struct resident *r, struct span bytes, st
         (ev.kind == EVENT_MESSAGE || ev.kind == EVENT_EDIT)) {
         bool patched = false;
         enum confab_err err = CONFAB_OK;
-        for (uint32_t i = 0; i < r->noverlays && !err; i++) {
+        for (uint32_t i = overlay_place(r->overlays, r->noverlays, ev.seq);
+             i < r->noverlays && r->overlays[i].target_seq == ev.seq && !err; i++) {
             const struct overlay *o = &r->overlays[i];
             struct event cause;
-            if (o->target_seq != ev.seq) {
-                continue;
-            }
             if (!patched) {
                 err = event_decode(bytes, &ev);
             }

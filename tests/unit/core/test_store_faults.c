@@ -325,6 +325,67 @@ static void test_store__a_chunk_grows_by_edits(void **state)
     assert_int_equal(n, 140);
 }
 
+/* Changes to many old events, in any order, while flushes come and go. */
+static void test_store__changes_all_over_the_place(void **state)
+{
+    struct world *w = *state;
+    enum { MESSAGES = 700, CHANGES = 1600 };
+    static uint64_t ids[MESSAGES];
+    static uint32_t version[MESSAGES]; /* UINT32_MAX: deleted */
+    char text[32];
+    struct random_seeded rnd;
+    random_seeded_init(&rnd, 7);
+    restart(w);
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    for (uint32_t i = 0; i < MESSAGES; i++) {
+        world_say(w, 1, g, "0", &ids[i]);
+    }
+    world_flush(w);
+    uint64_t writes = fault_plan_seen(world_plan(w), STORE_WRITE);
+    uint64_t first_write = 0;
+    w->gate.hold = false;
+    for (uint32_t i = 1; i <= CHANGES; i++) {
+        uint32_t at = (uint32_t)random_below(&rnd.base, MESSAGES);
+        bool gone = version[at] == UINT32_MAX;
+        bool del = random_below(&rnd.base, 10) == 0;
+        struct command *c = world_event(w, 1, g, del ? EVENT_DELETE : EVENT_EDIT);
+        c->in.target_id = ids[at];
+        snprintf(text, sizeof(text), "%u", i);
+        assert_int_equal(command_set_span(c, &c->in.text, span_str(text)), CONFAB_OK);
+        assert_int_equal(world_err(w, c), gone ? CONFAB_NOT_FOUND : CONFAB_OK);
+        version[at] = gone || del ? UINT32_MAX : i;
+        if (!first_write && fault_plan_seen(world_plan(w), STORE_WRITE) > writes) {
+            first_write = i;
+        }
+    }
+    /* Long before their age: so many chunks are not kept waiting to be written at once. */
+    assert_in_range(first_write, 200, 1200);
+    for (int pass = 0; pass < 2; pass++) {
+        struct command *c = NULL;
+        uint32_t i = 0;
+        for (uint64_t from = 1; i < MESSAGES; from = c->covered_to + 1, command_free(c)) {
+            c = command_new(COMMAND_HISTORY);
+            c->actor = 2;
+            c->conv = g;
+            c->from_seq = from;
+            c->messages_only = true;
+            c->limit = 200;
+            c = world_do(w, c);
+            struct reader rd = reader_of(c->ret.data, c->ret.len);
+            struct event ev;
+            while (command_record_next(&rd, &ev)) {
+                snprintf(text, sizeof(text), "%u", version[i]);
+                assert_int_equal(ev.id, ids[i]);
+                assert_true(version[i] == UINT32_MAX ? ev.flags == EVENT_DELETED && ev.text.n == 0
+                                                     : span_is(ev.text, text));
+                i++;
+            }
+        }
+        world_flush(w);
+        world_kill(w, true, 3);
+    }
+}
+
 static void log_raw(struct world *w, uint16_t partition, uint8_t kind, uint8_t version,
                     const struct buf *payload)
 {
@@ -406,6 +467,7 @@ int main(void)
         cmocka_unit_test(test_store__a_failed_flush_is_made_up_for),
         T(test_store__a_late_target_is_read_again),
         T(test_store__a_chunk_grows_by_edits),
+        T(test_store__changes_all_over_the_place),
         cmocka_unit_test(test_store__what_is_not_known_stops_its_partition),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -134,7 +134,9 @@ static enum confab_err gate_submit(struct message_store *store, struct store_req
 {
     struct world_gate *g = CONTAINER_OF(store, struct world_gate, base);
     struct held *h = malloc(sizeof(*h));
-    assert_non_null(h);
+    if (!h) {
+        return CONFAB_NOMEM;
+    }
     *h = (struct held){.gate = g, .req = req, .done = req->done, .arg = req->arg};
     list_init(&h->link);
     req->done = gate_done;
