@@ -8,7 +8,7 @@
 #include "core/engine_internal.h"
 
 /* Loads under way at a time; more wait in loadq. */
-enum { LOADS_MAX = 256, LRU_TRIES = 64, LOAD_RETRY_MS = 500 };
+enum { LOADS_MAX = 256, LOAD_BATCH = 16, LRU_TRIES = 64, LOAD_RETRY_MS = 500 };
 /* Beside each allocation, and of the map of residents for each: on average. */
 enum { ALLOC_EXTRA = 16, RESIDENT_INDEX = 40 };
 
@@ -221,7 +221,7 @@ static void load_again(struct engine *e, struct resident *r, bool wanted)
 static void load_failed(struct engine *e, struct resident *r, enum confab_err err)
 {
     if (err == CONFAB_BUSY) {
-        load_again(e, r, !r->tail); /* the tick comes back to it */
+        load_again(e, r, !r->tail || !list_is_empty(&r->waiting)); /* the tick comes back to it */
         return;
     }
     r->state = RESIDENT_BROKEN;
@@ -323,19 +323,17 @@ static enum confab_err load_members(struct engine *e, struct resident *r)
     return err;
 }
 
-static void header_done(struct engine *e, struct engine_job *job)
+static void header_taken(struct engine *e, struct resident *r, enum confab_err err,
+                         const struct store_row *row)
 {
-    struct resident *r = job->r;
-    enum confab_err err = job->err;
     bool external = false;
     struct span rest;
-    if (!err && job->req.ret_rows[0].found) {
-        err = row_header_decode(job->req.ret_rows[0].value, &r->row, &rest);
+    if (!err && row->found) {
+        err = row_header_decode(row->value, &r->row, &rest);
         if (!err) {
             err = conv_decode(&r->c, rest, &external);
         }
     }
-    engine_job_free(job);
     r->members_external = external;
     if (!err && external) {
         err = load_members(e, r);
@@ -351,25 +349,53 @@ static void header_done(struct engine *e, struct engine_job *job)
     loaded(e, r);
 }
 
-static enum confab_err load(struct engine *e, struct resident *r)
+/* Several at a time: after a kill there may be tens of thousands to load. */
+struct header_load {
+    struct resident *list[LOAD_BATCH];
+    uint32_t n;
+};
+
+static void headers_done(struct engine *e, struct engine_job *job)
 {
-    struct engine_job *job = engine_job_new(e, r, NULL, header_done);
+    struct header_load *hl = job->arg;
+    for (uint32_t i = 0; i < hl->n; i++) {
+        hl->list[i]->pins--;
+    }
+    for (uint32_t i = 0; i < hl->n; i++) {
+        header_taken(e, hl->list[i], job->err, job->err ? NULL : &job->req.ret_rows[i]);
+    }
+    engine_job_free(job);
+    free(hl);
+}
+
+static enum confab_err load(struct engine *e, const struct header_load *batch)
+{
+    struct engine_job *job = engine_job_new(e, NULL, NULL, headers_done);
+    struct header_load *hl = malloc(sizeof(*hl));
     if (job) {
-        job->keys = calloc(1, sizeof(*job->keys));
-        job->key_list = calloc(1, sizeof(*job->key_list));
+        job->arg = hl;
+        job->keys = calloc(batch->n, sizeof(*job->keys));
+        job->key_list = calloc(batch->n, sizeof(*job->key_list));
     }
-    if (!job || !job->keys || !job->key_list) {
-        engine_job_free(job);
-        return CONFAB_NOMEM;
+    enum confab_err err = job && hl && job->keys && job->key_list ? CONFAB_OK : CONFAB_NOMEM;
+    if (!err) {
+        *hl = *batch;
+        for (uint32_t i = 0; i < hl->n; i++) {
+            row_key_conv(&job->keys[i], STORE_HEADER, hl->list[i]->c.id);
+            job->key_list[i] = job->keys[i].k;
+            hl->list[i]->pins++;
+        }
+        job->req.op = STORE_GET;
+        job->req.keys = job->key_list;
+        job->req.nkeys = hl->n;
+        err = engine_job_submit(e, job);
+        for (uint32_t i = 0; i < hl->n && err; i++) {
+            hl->list[i]->pins--;
+        }
     }
-    row_key_conv(&job->keys[0], STORE_HEADER, r->c.id);
-    job->key_list[0] = job->keys[0].k;
-    job->req.op = STORE_GET;
-    job->req.keys = job->key_list;
-    job->req.nkeys = 1;
-    enum confab_err err = engine_job_submit(e, job);
     if (err) {
         engine_job_free(job);
+        free(hl);
     }
     return err;
 }
@@ -384,25 +410,35 @@ static struct list *next_queue(struct engine *e)
     return list_is_empty(&e->tailq) || rests ? NULL : &e->tailq;
 }
 
-void engine_start_loads(struct engine *e)
+/* Takes the next ones out of their queue; they count as being loaded. */
+static void next_batch(struct engine *e, struct header_load *ret)
 {
-    while (e->loading < LOADS_MAX) {
+    ret->n = 0;
+    while (ret->n < LOAD_BATCH && e->loading < LOADS_MAX) {
         struct list *q = next_queue(e);
         if (!q) {
-            return;
+            break;
         }
         struct resident *r = LIST_ENTRY(q->next, struct resident, loadq);
-        enum confab_err err = load(e, r);
-        if (err == CONFAB_BUSY) {
-            return; /* the tick comes back to it */
-        }
         unqueue(e, r);
-        if (err) {
-            load_failed(e, r, err);
-            continue;
-        }
         e->loading++;
-        metrics_inc(e->metrics, METRIC_COLD_LOADS);
+        ret->list[ret->n++] = r;
+    }
+}
+
+void engine_start_loads(struct engine *e)
+{
+    struct header_load batch;
+    for (next_batch(e, &batch); batch.n > 0; next_batch(e, &batch)) {
+        enum confab_err err = load(e, &batch);
+        for (uint32_t i = 0; i < batch.n && err; i++) {
+            e->loading--;
+            load_failed(e, batch.list[i], err);
+        }
+        if (err) {
+            return; /* the tick comes back to those that are queued again */
+        }
+        metrics_add(e->metrics, METRIC_COLD_LOADS, batch.n);
     }
 }
 

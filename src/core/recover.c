@@ -69,25 +69,64 @@ static struct resident *want_tail(struct engine *e, struct conv_id id, enum conf
     return r;
 }
 
-/* Conversations with follow-ups that were not confirmed must be in memory to send them. */
-static enum confab_err want_followups(struct engine *e, uint16_t number)
+static enum confab_err take_followups(struct engine *e, const struct store_request *req)
 {
-    struct row_key rk;
-    row_key_partition(&rk, STORE_FOLLOWUP, number);
-    struct store_request req = {.op = STORE_RANGE,
-                                .table = STORE_FOLLOWUP,
-                                .key = rk.k.key,
-                                .limit = UINT32_MAX,
-                                .bytes_max = UINT32_MAX};
-    enum confab_err err = call(e, &req);
-    for (uint32_t i = 0; i < req.ret_nrows && !err; i++) {
-        if (req.ret_rows[i].sort.n != 16) {
+    enum confab_err err = req->ret_err;
+    for (uint32_t i = 0; i < req->ret_nrows && !err; i++) {
+        if (req->ret_rows[i].sort.n != 16) {
             err = CONFAB_CORRUPT;
         } else {
-            want_tail(e, conv_id_read(req.ret_rows[i].sort.p), &err);
+            want_tail(e, conv_id_read(req->ret_rows[i].sort.p), &err);
         }
     }
-    store_request_deinit(&req);
+    return err;
+}
+
+struct followups_read {
+    struct store_request req;
+    struct row_key rk;
+};
+
+/*
+ * Conversations with follow-ups that were not confirmed must be in memory to send them. All
+ * partitions are asked at once: one after the other, a busy machine would switch threads a thousand
+ * times.
+ */
+static enum confab_err want_followups(struct engine *e)
+{
+    struct followups_read *all = calloc(e->part_count, sizeof(*all));
+    sem_t sem;
+    if (!all || sem_init(&sem, 0, 0)) {
+        free(all);
+        return CONFAB_NOMEM;
+    }
+    enum confab_err err = CONFAB_OK;
+    uint16_t asked = 0;
+    while (asked < e->part_count && !err) {
+        struct followups_read *one = &all[asked];
+        row_key_partition(&one->rk, STORE_FOLLOWUP, e->parts[asked].number);
+        one->req = (struct store_request){.op = STORE_RANGE,
+                                          .table = STORE_FOLLOWUP,
+                                          .key = one->rk.k.key,
+                                          .limit = UINT32_MAX,
+                                          .bytes_max = UINT32_MAX,
+                                          .done = sync_done,
+                                          .arg = &sem};
+        err = message_store_submit(e->store, &one->req);
+        if (!err) {
+            asked++;
+        }
+    }
+    for (uint16_t i = 0; i < asked; i++) {
+        while (sem_wait(&sem)) {
+        }
+    }
+    for (uint16_t i = 0; i < asked; i++) {
+        err = err ? err : take_followups(e, &all[i].req);
+        store_request_deinit(&all[i].req);
+    }
+    sem_destroy(&sem);
+    free(all);
     return err;
 }
 
@@ -229,10 +268,7 @@ enum confab_err engine_recover_record(struct engine *e, const struct log_record 
 
 enum confab_err engine_recover_end(struct engine *e)
 {
-    enum confab_err err = CONFAB_OK;
-    for (uint16_t i = 0; i < e->part_count && !err; i++) {
-        err = want_followups(e, e->parts[i].number);
-    }
+    enum confab_err err = want_followups(e);
     uint64_t seen = atomic_load(&e->shared->log_clock_ms);
     uint64_t mine = e->floor_ms > 0 ? e->floor_ms - 1 : 0;
     while (mine > seen && !atomic_compare_exchange_weak(&e->shared->log_clock_ms, &seen, mine)) {
