@@ -110,6 +110,15 @@ void clink_resume(struct csession *s, uint64_t now)
     }
 }
 
+void clink_resume_again(struct csession *s, uint64_t now)
+{
+    if (s->phase == CPHASE_LIVE) {
+        clink_resume(s, now);
+    } else if (s->phase == CPHASE_SYNC) {
+        s->again = true;
+    }
+}
+
 /* ---- Events ---- */
 
 static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_t now)
@@ -154,6 +163,11 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t server_
     s->since.failed = false;
     ctrack_caught_up(s, now);
     if (s->phase != CPHASE_SYNC) {
+        return;
+    }
+    if (ctrack_lacks_joined(s) || s->again) {
+        s->again = false;
+        clink_resume(s, now);
         return;
     }
     s->attempt = 0;

@@ -254,11 +254,7 @@ void ctrack_caught_up(struct csession *s, uint64_t now)
     struct idmap_iter it = {0};
     while (s->phase == CPHASE_SYNC && idmap_next(&s->tracks, &it)) {
         struct ctrack *t = it.value;
-        if (!t->known && !list_is_empty(&t->held)) {
-            t->known = true;
-            t->seq = LIST_ENTRY(t->held.next, struct cheld, node)->seq - 1;
-            t->id = 0;
-        }
+        ctrack_begin_held(s, t);
         ctrack_drain(s, t, now);
         if (!t->known) {
             continue;

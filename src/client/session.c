@@ -296,6 +296,8 @@ void csession_link_down(struct csession *s, uint64_t now)
         return;
     }
     s->link = false;
+    s->again = false;
+    s->njoined = 0;
     buf_deinit(&s->in);
     buf_deinit(&s->message);
     buf_deinit(&s->out);

@@ -88,10 +88,13 @@ struct clane {
     char *to;            /* in the same block */
 };
 
+#define CSESSION_JOINED_MAX 16U /* above, one resume more is made to be sure */
+
 struct csession {
     enum cphase phase;
     enum cphase after_closing; /* OFF, WAIT or REFUSED */
     bool link;                 /* between link_up and link_down */
+    bool again;                /* resume once more after caught_up, see clink_resume_again */
     bool save_due;
     bool told; /* status was handed out */
     enum confab_state told_state;
@@ -134,6 +137,10 @@ struct csession {
     size_t outbox_bytes;
     uint64_t outbox_next_ms; /* earliest retry or ack timeout */
 
+    /* While SYNC: what the user's own log says was joined, and was not known then. */
+    struct conv_id joined[CSESSION_JOINED_MAX];
+    uint32_t njoined;
+
     struct buf since;
     uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
@@ -162,6 +169,11 @@ size_t clink_frame_begin(struct csession *s);
 bool clink_frame_end(struct csession *s, size_t mark, uint64_t now);
 void clink_input(struct csession *s, uint8_t *p, size_t n, uint64_t now);
 void clink_resume(struct csession *s, uint64_t now);
+/*
+ * A conversation turned up that the answer to the last resume may lack: it began just before this
+ * session was attached, and the user's list of conversations learns of it a little later.
+ */
+void clink_resume_again(struct csession *s, uint64_t now);
 
 /* ---- track.c, page.c: positions ---- */
 /* A frame of a conversation's sequence, live. Errors end the link. */
@@ -182,6 +194,10 @@ void ctrack_aim(struct ctrack *t, uint64_t seq, uint64_t id);
 CONFAB_NODISCARD enum confab_err ctrack_page(struct csession *s, struct span page,
                                              struct scratch *scratch, uint64_t now);
 void ctrack_caught_up(struct csession *s, uint64_t now);
+/* Begins with what is held when that is the user's joining; else it waits for a page. */
+void ctrack_begin_held(struct csession *s, struct ctrack *t);
+/* Was something joined that no page brought? Forgets what was noted. */
+bool ctrack_lacks_joined(struct csession *s);
 /* The connection is gone: what is held comes again. */
 void ctrack_link_down(struct csession *s);
 struct ctrack *ctrack_find(const struct csession *s, struct conv_id conv);

@@ -117,6 +117,83 @@ void ctrack_hold(struct csession *s, struct ctrack *t, const struct wire_seq *at
     s->stats.held++;
 }
 
+/* The event with which the user comes to see the conversation. */
+static bool is_own_joining(const struct csession *s, const struct wire_server_msg *m)
+{
+    if (m->u.at.seq == 1) {
+        return true;
+    }
+    if (m->event != WIRE_S_MEMBERSHIP || (m->u.membership.action != WIRE_MEMBERS_CREATE &&
+                                          m->u.membership.action != WIRE_MEMBERS_ADD)) {
+        return false;
+    }
+    struct json it;
+    struct wire_member member;
+    wire_list_begin(&it, m->u.membership.members_json, NULL);
+    while (wire_member_next(&it, &member)) {
+        if (member.user_id == s->user_id) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The same of one that is held. */
+static bool held_is_joining(const struct csession *s, const struct cheld *h)
+{
+    uint8_t *block = memchr(h->frame, '\\', h->n) ? malloc(h->n) : NULL;
+    struct scratch scratch;
+    struct wire_server_msg m;
+    struct wire_error why;
+    scratch_init(&scratch, block, block ? h->n : 0);
+    bool joining = wire_parse_server(span_of(h->frame, h->n), &scratch, &m, &why) == CONFAB_OK &&
+                   is_own_joining(s, &m);
+    free(block);
+    return joining;
+}
+
+void ctrack_begin_held(struct csession *s, struct ctrack *t)
+{
+    if (t->known || list_is_empty(&t->held)) {
+        return;
+    }
+    const struct cheld *h = LIST_ENTRY(t->held.next, struct cheld, node);
+    if (held_is_joining(s, h)) {
+        t->known = true;
+        t->seq = h->seq - 1;
+        t->id = 0;
+    }
+}
+
+static bool is_known(const struct csession *s, struct conv_id conv)
+{
+    const struct ctrack *t = ctrack_find(s, conv);
+    return t && t->known;
+}
+
+/* The user's own log says that there is a conversation. */
+static void heard_of(struct csession *s, struct conv_id conv, uint64_t now)
+{
+    if (is_known(s, conv)) {
+        return;
+    }
+    if (s->phase != CPHASE_SYNC || s->njoined == CSESSION_JOINED_MAX) {
+        clink_resume_again(s, now);
+    } else {
+        s->joined[s->njoined++] = conv; /* a page may bring it still */
+    }
+}
+
+bool ctrack_lacks_joined(struct csession *s)
+{
+    bool lacks = false;
+    for (uint32_t i = 0; i < s->njoined; i++) {
+        lacks = lacks || !is_known(s, s->joined[i]);
+    }
+    s->njoined = 0;
+    return lacks;
+}
+
 static bool is_own_leaving(const struct csession *s, const struct wire_server_msg *m)
 {
     if (m->event != WIRE_S_MEMBERSHIP) {
@@ -154,6 +231,9 @@ void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server
         ctrack_want_ack(s, t, now);
     }
     bool leaving = is_own_leaving(s, m);
+    if (m->event == WIRE_S_SELF && m->u.self.action == WIRE_SELF_JOINED) {
+        heard_of(s, m->u.self.target, now);
+    }
     cdeliver(s, m, source);
     if (leaving) {
         uint64_t seq = t->seq;
@@ -216,10 +296,12 @@ enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
             return err;
         }
     }
-    if (!t->known && s->phase == CPHASE_LIVE) {
+    if (!t->known && s->phase == CPHASE_LIVE && is_own_joining(s, m)) {
         t->known = true;
         t->seq = at->seq - 1;
         t->id = 0;
+    } else if (!t->known && s->phase == CPHASE_LIVE) {
+        clink_resume_again(s, now); /* held until it is known what comes before it */
     }
     if (t->known && at->seq <= t->seq) {
         s->stats.repeated++;

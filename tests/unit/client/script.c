@@ -303,6 +303,15 @@ void script_live(struct script *h)
     script_log_clear(h);
 }
 
+void script_live_at(struct script *h, char conv, unsigned head)
+{
+    script_connect(h);
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, conv, head, 0, 0, "", "");
+    script_caught_up(h, "t1");
+    script_log_clear(h);
+}
+
 void script_drop(struct script *h)
 {
     under_test(true);

@@ -60,6 +60,8 @@ void script_upgrade(struct script *h, char ret_accept[WS_ACCEPT_TEXT]);
 void script_reply_upgrade(struct script *h, const char accept[WS_ACCEPT_TEXT]);
 /* connect, then resume with an empty answer. */
 void script_live(struct script *h);
+/* The same, with the position `head` in one conversation. */
+void script_live_at(struct script *h, char conv, unsigned head);
 void script_drop(struct script *h);
 /* Moves the session's bytes to from_it. */
 void script_collect(struct script *h);

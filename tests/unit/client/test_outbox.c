@@ -66,7 +66,7 @@ static void test_outbox__sends_and_hands_out_its_own_message(void **state)
 {
     struct script *h = *state;
     assert_int_equal(script_open(h), CONFAB_OK);
-    script_live(h);
+    script_live_at(h, 'a', 1);
     assert_int_equal(put(h, "bob", "k1", "hi \"bob\"\n"), CONFAB_E_OK);
     script_expect(h, "\"event\":\"send_message\"");
     const char *frame = (const char *)h->frame.data;

@@ -32,6 +32,12 @@ static void open_live(struct script *h)
     script_live(h);
 }
 
+static void open_live_at(struct script *h, char conv, unsigned head)
+{
+    assert_int_equal(script_open(h), CONFAB_OK);
+    script_live_at(h, conv, head);
+}
+
 static void answer_fetch(struct script *h, const char *range, int status, const char *body)
 {
     struct csession_fetch f;
@@ -85,7 +91,7 @@ static void test_session__sends_the_token_and_no_other_secret(void **state)
 static void test_session__applies_next_and_ignores_older(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_message(h, 'a', 8, 5, "eight");
     script_message(h, 'a', 7, 5, "seven");
@@ -230,7 +236,7 @@ static void test_session__held_events_are_bounded(void **state)
 static void test_session__resume_sends_positions_past_the_token(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_drop(h);
     script_connect(h);
@@ -248,7 +254,7 @@ static void test_session__resume_sends_positions_past_the_token(void **state)
 static void test_session__missed_events_come_once(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_drop(h);
     script_connect(h);
@@ -267,7 +273,7 @@ static void test_session__live_before_its_page_is_held(void **state)
     assert_int_equal(script_open(h), CONFAB_OK);
     script_connect(h);
     script_message(h, 'a', 4, 5, "four"); /* conversation not known yet */
-    script_message(h, 'b', 9, 5, "nine");
+    script_message(h, 'b', 1, 5, "one");
     script_log_is(h, "");
     char events[1024];
     snprintf(events, sizeof(events), "%s,%s", script_message_text('a', 2, 5, "two"),
@@ -275,7 +281,7 @@ static void test_session__live_before_its_page_is_held(void **state)
     script_page(h, 'a', 3, 2, 3, "", events);
     script_log_is(h, "c a head=3 first\nm a2 two first\nm a3 three first\nm a4 four live\n");
     script_caught_up(h, "t1"); /* b is new: it begins with what came */
-    script_log_is(h, "m b9 nine live\ncaught up\n");
+    script_log_is(h, "m b1 one live\ncaught up\n");
     struct csession_fetch f;
     assert_false(csession_fetch_next(h->session, h->now, &f));
 }
@@ -351,7 +357,7 @@ static void test_session__unfinished_gap_survives_a_drop_and_a_restart(void **st
 static void test_session__reset_starts_over(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_drop(h);
     script_connect(h);
@@ -365,7 +371,7 @@ static void test_session__reset_starts_over(void **state)
 static void test_session__another_event_at_the_position_resets(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_send(h,
                 "{\"event\":\"new_message\",\"conversation_id\":\"%s\",\"seq\":7,\"event_id\":"
                 "\"55\",\"message_id\":\"55\",\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":"
@@ -380,18 +386,60 @@ static void test_session__another_event_at_the_position_resets(void **state)
     script_log_is(h, "m a7 x live\nc a head=8\nreset a\nm a7 seven first\nm a8 eight first\n");
 }
 
-static void test_session__left_conversation_is_forgotten(void **state)
+/* It began just before this session was attached: the list did not have it, the frames went by. */
+static void test_session__joined_but_in_no_page_is_asked_for_again(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_send(h,
+                "{\"event\":\"self\",\"conversation_id\":\"%s\",\"seq\":2,\"event_id\":\"1002\","
+                "\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"1\",\"action\":\"joined\","
+                "\"target\":\"%s\"}",
+                "cccccccccccccccccccccccccccccccc", CONV_A);
+    script_log_clear(h);
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_caught_up(h, "t2");
+    script_log_is(h, "c a head=2 first\nm a2 two first\ncaught up\n");
+}
+
+static void test_session__begins_nowhere_in_the_middle(void **state)
 {
     struct script *h = *state;
     open_live(h);
+    script_message(h, 'a', 3, 5, "three"); /* two was sent before this session was attached */
+    script_log_is(h, "");
+    script_expect(h, "\"event\":\"resume\"");
+    script_caught_up(h, "t2"); /* the list does not have it yet */
+    script_log_is(h, "caught up\n");
+    script_message(h, 'a', 4, 5, "four");
+    script_expect(h, "\"event\":\"resume\"");
+    char events[1024];
+    snprintf(events, sizeof(events), "%s,%s", script_message_text('a', 2, 5, "two"),
+             script_message_text('a', 3, 5, "three"));
+    script_page(h, 'a', 3, 2, 3, "", events);
+    script_caught_up(h, "t3");
+    script_log_is(h, "c a head=3 first\nm a2 two first\nm a3 three first\nm a4 four live\n"
+                     "caught up\n");
+}
+
+static void test_session__left_conversation_is_forgotten(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_send(h,
                 "{\"event\":\"membership\",\"conversation_id\":\"%s\",\"seq\":8,\"event_id\":"
                 "\"1008\",\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"5\",\"action\":"
                 "\"remove\",\"members\":[{\"user_id\":\"1\",\"role\":\"member\"}]}",
                 CONV_A);
+    script_send(h,
+                "{\"event\":\"membership\",\"conversation_id\":\"%s\",\"seq\":19,\"event_id\":"
+                "\"1019\",\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"5\",\"action\":"
+                "\"add\",\"members\":[{\"user_id\":\"1\",\"role\":\"member\"}]}",
+                CONV_A);
     script_message(h, 'a', 20, 5, "back again");
-    script_log_is(h, "m a7 seven live\ne a8 3 live\nm a20 back again live\n");
+    script_log_is(h, "m a7 seven live\ne a8 3 live\ne a19 3 live\nm a20 back again live\n");
     script_drop(h);
     script_connect(h);
     script_page(h, 'a', 0, 0, 0, "left", "");
@@ -717,7 +765,7 @@ static void test_session__read_acks(void **state)
 static void test_session__state_survives_a_restart(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_restart(h);
     script_connect(h);
@@ -879,7 +927,7 @@ static void test_session__nothing_new_before_the_page(void **state)
 static void test_session__joined_again_after_leaving(void **state)
 {
     struct script *h = *state;
-    open_live(h);
+    open_live_at(h, 'a', 6);
     script_message(h, 'a', 7, 5, "seven");
     script_send(h,
                 "{\"event\":\"membership\",\"conversation_id\":\"%s\",\"seq\":8,\"event_id\":"
@@ -937,6 +985,8 @@ int main(void)
         T(test_session__unfinished_gap_survives_a_drop_and_a_restart),
         T(test_session__reset_starts_over),
         T(test_session__another_event_at_the_position_resets),
+        T(test_session__joined_but_in_no_page_is_asked_for_again),
+        T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
         T(test_session__other_events_are_in_the_sequence),
