@@ -244,7 +244,8 @@ enum step engine_step_event(struct engine *e, struct resident *r, struct command
     if (!err && message && r->c.kind == CONV_NONE) {
         err = r->inflight > 0 ? CONFAB_AGAIN : open_implicit(e, r, cmd, &field);
     }
-    if (!err && message && cmd->in.cmid.n > 0 && conv_active(&r->c, cmd->actor)) {
+    /* Also of one who is no longer a member: what was stored stays stored. */
+    if (!err && message && cmd->in.cmid.n > 0 && conv_member(&r->c, cmd->actor)) {
         err = engine_check_duplicate(e, r, cmd);
         if (err == CONFAB_EXISTS) {
             return STEP_DONE;
