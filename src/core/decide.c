@@ -153,6 +153,9 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     r->next_seq = ev->seq + 1;
     r->next_ord = ev->ord;
     r->barrier = !(k->flags & KIND_PIPELINED);
+    if (dedup && cmd && !cmd->fresh) {
+        engine_dedup_late(e, r, dedup);
+    }
     metrics_inc(e->metrics, METRIC_EVENTS_DECIDED);
     return CONFAB_OK;
 }

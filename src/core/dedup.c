@@ -12,11 +12,49 @@
 
 /* Rows of this many bytes are looked at in one go: some thousand messages. */
 enum { PROBE_BYTES = 128 * 1024 };
+/* Keys of repeated attempts are remembered for this long at least, unless there are too many: much
+ * longer than a connection may be silent before it is closed. */
+enum { LATE_S = 600, LATE_MAX = 32768 };
 
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
 {
     uint64_t h = hash64(cmid.p, cmid.n, user);
     return h ? h : 1;
+}
+
+/*
+ * A client that lost its connection repeats a message on another one. What it had sent on the first
+ * may still lie in a socket, and be read when the repetition was stored and has left memory: marked
+ * as a first attempt it would be stored again.
+ */
+static uint64_t late_key(const struct resident *r, uint64_t dedup_hash)
+{
+    uint8_t raw[16];
+    conv_id_write(r->c.id, raw);
+    return hash64(raw, sizeof(raw), dedup_hash);
+}
+
+void engine_dedup_late(struct engine *e, struct resident *r, uint64_t dedup_hash)
+{
+    uint64_t now = clock_mono_ns(e->clock);
+    if (u64map_len(&e->late[0]) >= LATE_MAX || now - e->late_ns > LATE_S * 1000000000ULL) {
+        u64map_deinit(&e->late[1]);
+        e->late[1] = e->late[0];
+        u64map_init(&e->late[0], now);
+        e->late_ns = now;
+    }
+    if (u64map_put(&e->late[0], late_key(r, dedup_hash), 1)) {
+        metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+    }
+}
+
+static bool is_late(const struct engine *e, const struct resident *r, const struct command *cmd)
+{
+    if (u64map_len(&e->late[0]) + u64map_len(&e->late[1]) == 0) {
+        return false;
+    }
+    uint64_t key = late_key(r, engine_dedup_hash(cmd->actor, cmd->in.cmid));
+    return u64map_has(&e->late[0], key) || u64map_has(&e->late[1], key);
 }
 
 static void answer_duplicate(struct engine *e, struct resident *r, struct command *cmd,
@@ -214,7 +252,8 @@ enum confab_err engine_check_duplicate(struct engine *e, struct resident *r, str
         }
         w->dedup_seq = 0; /* another key with the same hash */
     }
-    if (!cmd->fresh && r->flushed_seq > 0 && !(w && w->probed)) {
+    bool first = cmd->fresh && !is_late(e, r, cmd);
+    if (!first && r->flushed_seq > 0 && !(w && w->probed)) {
         enum confab_err err = probe(e, r, cmd);
         return err ? err : CONFAB_AGAIN;
     }

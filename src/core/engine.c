@@ -105,6 +105,8 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     atomic_init(&e->clean_lsn, UINT64_MAX);
     e->now_ms = clock_wall_ms(clock);
     e->unknown_ms = UINT64_MAX;
+    u64map_init(&e->late[0], clock_mono_ns(clock));
+    u64map_init(&e->late[1], clock_mono_ns(clock));
     if (!e->parts || !e->turn) {
         engine_free(e);
         return CONFAB_NOMEM;
@@ -178,6 +180,8 @@ void engine_free(struct engine *e)
     }
     buf_deinit(&e->rec);
     free(e->parts);
+    u64map_deinit(&e->late[0]);
+    u64map_deinit(&e->late[1]);
     idmap_deinit(&e->residents);
     free(e);
 }

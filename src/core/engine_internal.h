@@ -209,9 +209,11 @@ struct engine {
     struct metrics *metrics;
 
     uint64_t now_ms;
-    uint64_t floor_ms;   /* no stamp is below */
-    bool floor_shared;   /* nothing was stamped since recovery: the floor is that of all engines */
-    uint64_t unknown_ms; /* earliest time of a record that a failed log left open, or fold */
+    uint64_t floor_ms; /* no stamp is below */
+    bool floor_shared; /* nothing was stamped since recovery: the floor is that of all engines */
+    struct u64map late[2]; /* keys of messages stored by a repeated attempt: new ones, older ones */
+    uint64_t late_ns;      /* when the new ones were begun */
+    uint64_t unknown_ms;   /* earliest time of a record that a failed log left open, or fold */
     struct partition *parts;
     uint16_t part_first;
     uint16_t part_count;
@@ -293,6 +295,8 @@ void partition_stop(struct partition *p, enum confab_err err);
 
 /* dedup.c */
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
+/* A repeated attempt is stored: should the first one come after all, it is looked for. */
+void engine_dedup_late(struct engine *e, struct resident *r, uint64_t dedup_hash);
 /*
  * Looks for an earlier message with the same key. CONFAB_OK: there is none. CONFAB_AGAIN: wait.
  * CONFAB_EXISTS: answered.

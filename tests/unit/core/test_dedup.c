@@ -191,6 +191,43 @@ static void test_dedup__busy_conversations_are_probed_in_pages(void **state)
     assert_false(is_known(w, conv, MANY + 1, 0));
 }
 
+/* The repetition on another connection is stored and flushed; then the first attempt is read. */
+static void test_dedup__first_attempt_after_its_repetition(void **state)
+{
+    struct world *w = *state;
+    struct conv_id conv = conv_id_direct(1, 2);
+    uint64_t id;
+    say(w, conv, 1, &id);
+    world_flush(w);
+    struct command *cmd = world_message(2, conv, 1, "key-1", "hello");
+    cmd->fresh = true;
+    cmd = world_do(w, cmd);
+    assert_int_equal(cmd->err, CONFAB_OK);
+    assert_true(cmd->duplicate);
+    assert_int_equal(cmd->ret_id, id);
+    command_free(cmd);
+}
+
+/* What was removed with its sender's membership is answered all the same. */
+static void test_dedup__retry_of_a_former_member(void **state)
+{
+    struct world *w = *state;
+    struct conv_id conv = world_group(w, 1, "group", 2, 1);
+    struct command *cmd = world_do(w, world_message(2, conv, 0, "key", "hello"));
+    assert_int_equal(cmd->err, CONFAB_OK);
+    uint64_t id = cmd->ret_id;
+    command_free(cmd);
+    cmd = world_event(w, 2, conv, EVENT_LEAVE);
+    cmd = world_do(w, cmd);
+    assert_int_equal(cmd->err, CONFAB_OK);
+    command_free(cmd);
+    cmd = world_do(w, world_message(2, conv, 0, "key", "hello"));
+    assert_int_equal(cmd->err, CONFAB_OK);
+    assert_true(cmd->duplicate);
+    assert_int_equal(cmd->ret_id, id);
+    command_free(cmd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -199,6 +236,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dedup__keys_are_forgotten_by_days, setup, teardown),
         cmocka_unit_test_setup_teardown(test_dedup__busy_conversations_are_probed_in_pages, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__first_attempt_after_its_repetition, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__retry_of_a_former_member, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
