@@ -54,7 +54,7 @@ if(SIM_SRC)
   add_executable(confab-sim ${CMAKE_SOURCE_DIR}/tests/sim/cli/main.c ${SIM_SRC})
   target_include_directories(confab-sim PRIVATE ${CMAKE_SOURCE_DIR}/src
     ${CMAKE_SOURCE_DIR}/tests/sim ${CMAKE_SOURCE_DIR}/include)
-  target_link_libraries(confab-sim PRIVATE confab_core
+  target_link_libraries(confab-sim PRIVATE confab_gateway confab_core confab_client confab_proto
     ${ALL_ADAPTERS} confab_base)
 endif()
 

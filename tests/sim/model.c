@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "gate.h"
 #include "users.h"
 
 /* Stored kinds of log records, as docs/formats/event.md numbers them. */
@@ -692,7 +693,11 @@ static void learn(struct model *m, struct mconv *c, const struct event *ev)
         SIM_CHECK(s, mconv_nactive(c) == 0 || owners(c) > 0, "a group has an owner", CONV_FMT,
                   CONV_ARG(c->id));
     }
-    users_saw_event(s, c, &e->ev);
+    if (s->gate) {
+        gate_saw_event(s, c, &e->ev);
+    } else {
+        users_saw_event(s, c, &e->ev);
+    }
 }
 
 void model_durable(struct model *m, const struct log_record *rec)
@@ -708,6 +713,9 @@ void model_durable(struct model *m, const struct log_record *rec)
               CONV_FMT ": seq %llu after %llu", CONV_ARG(c->id), (unsigned long long)ev.seq,
               (unsigned long long)c->durable);
     c->durable = ev.seq;
+    if (m->sim->gate) {
+        learn(m, c, &ev); /* what is published there goes to shards and clients, unseen */
+    }
 }
 
 /* First to those who see the message, then, without its content, to the others. */
@@ -795,9 +803,11 @@ void model_recovered(struct model *m, const struct journal_record *rec)
                             .data = span_of(rec->bytes, rec->len)};
     model_durable(m, &lr);
     if (rec->kind == RECORD_EVENT) {
+        m->sim->result.counts.unknown_found++;
+    }
+    if (rec->kind == RECORD_EVENT && !m->sim->gate) {
         struct event ev;
         CHECK(event_decode(span_of(rec->bytes + 16, rec->len - 16), &ev) == CONFAB_OK);
-        m->sim->result.counts.unknown_found++;
         learn(m, model_conv(m, conv_id_read(rec->bytes)), &ev);
     }
 }
@@ -814,6 +824,7 @@ void model_quiet(struct model *m)
 {
     for (uint32_t i = 0; i < m->nconvs; i++) {
         struct mconv *c = m->convs[i];
+        c->quiet_head = c->head;
         for (uint32_t k = 0; k < c->nhides; k++) {
             c->hides[k].sure = true;
         }

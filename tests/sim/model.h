@@ -68,6 +68,7 @@ struct mconv {
     uint64_t head;
     uint64_t cap;
     uint64_t durable;         /* highest seq in the journal */
+    uint64_t quiet_head;      /* when nothing was under way last */
     uint64_t version;         /* rises with every event, hide and block that concerns it */
     uint64_t members_version; /* rises when somebody may see more or less */
     struct mmember *members;

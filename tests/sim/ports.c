@@ -508,7 +508,7 @@ static enum confab_err lying_sync(struct disk_file *f)
 {
     struct lying_disk *d = lying_of(f->disk);
     /* Half of the time, and never while a run stands still. */
-    if (d->sim->process && !d->sim->calm && sim_one_in(d->sim, 2)) {
+    if ((d->sim->process || d->sim->gate) && !d->sim->calm && sim_one_in(d->sim, 2)) {
         return disk_sim_halted(d->sim->ports->disk) ? CONFAB_CLOSED : CONFAB_OK;
     }
     return disk_sync(file_of(f));

@@ -9,13 +9,12 @@
 #include "base/check.h"
 #include "base/hash64.h"
 #include "check.h"
+#include "faults.h"
+#include "gate.h"
 #include "model.h"
 #include "ports.h"
 #include "process.h"
 #include "users.h"
-
-/* A day's keys must stay known for seven days: jumps stay well below. */
-#define JUMPS_MAX_MS (3ULL * 86400000)
 
 const char *sim_bug_name(enum sim_bug bug)
 {
@@ -48,13 +47,6 @@ void sim_fail(struct sim *s, const char *invariant, const char *fmt, ...)
     s->result.failed = true;
     longjmp(s->failed, 1);
 }
-
-static uint64_t one_of(struct sim *s, const uint64_t *list, uint64_t n)
-{
-    return list[sim_below(s, n)];
-}
-#define ONE_OF(s, ...)                                                                             \
-    one_of(s, (const uint64_t[]){__VA_ARGS__}, ARRAY_LEN(((const uint64_t[]){__VA_ARGS__})))
 
 static void draw_features(struct sim *s)
 {
@@ -94,14 +86,7 @@ static uint16_t draw_shards(struct sim *s)
     return s->options.shards ? s->options.shards : (uint16_t)ONE_OF(s, 1, 4, 4, 3, 8);
 }
 
-/* ---- faults ------------------------------------------------------------------------------ */
-
-static void calm_down(struct sim *s)
-{
-    s->ports->store.failing = false;
-    disk_sim_set_capacity(s->ports->disk, 0);
-    disk_sim_heal(s->ports->disk);
-}
+/* ---- life ------------------------------------------------------------------------------- */
 
 static void restart(struct sim *s)
 {
@@ -116,7 +101,7 @@ static void restart(struct sim *s)
 static void crash(struct sim *s)
 {
     bool power = s->features.power || s->options.bug == BUG_ACK_BEFORE_SYNC;
-    calm_down(s);
+    faults_end(s);
     process_crash(s, power);
     if (sim_one_in(s, 4)) {
         disk_sim_halt_after(s->ports->disk, sim_below(s, 25)); /* dies while it recovers */
@@ -144,52 +129,6 @@ static bool stopped(const struct sim *s)
         }
     }
     return false;
-}
-
-static void fault(struct sim *s)
-{
-    const struct sim_features *f = &s->features;
-    struct ports *p = s->ports;
-    switch (sim_below(s, 8)) {
-    case 0:
-        if (f->disk_full) {
-            struct log_stats st;
-            log_store_stats(&p->log.base, &st);
-            disk_sim_set_capacity(p->disk, st.segments * f->segment_bytes + sim_below(s, 3000));
-            sim_trace(s, "disk full");
-        }
-        break;
-    case 1:
-        if (f->sync_fails && sim_one_in(s, 3)) {
-            disk_sim_fail(p->disk, DISK_OP_SYNC, 1 + sim_below(s, 6), 1, CONFAB_IO);
-            sim_trace(s, "a sync will fail");
-        }
-        break;
-    case 2:
-        if (f->store_fails) {
-            p->store.failing = true;
-            sim_trace(s, "store fails");
-        }
-        break;
-    case 3:
-        disk_sim_halt_after(p->disk, sim_below(s, 60));
-        break;
-    case 4:
-        if (f->clock_jumps) {
-            uint64_t now = clock_wall_ms(&s->clock.base);
-            uint64_t by = ONE_OF(s, 50, 2000, 60000, 40000000);
-            bool back = sim_one_in(s, 2);
-            if (back || s->jumped_ms + by < JUMPS_MAX_MS) {
-                s->jumped_ms += back ? 0 : by;
-                clock_sim_set_wall(&s->clock, back ? now - by : now + by);
-                sim_trace(s, "clock jumps %s %" PRIu64, back ? "back" : "on", by);
-            }
-        }
-        break;
-    default:
-        calm_down(s);
-        break;
-    }
 }
 
 /* ---- steps ------------------------------------------------------------------------------- */
@@ -257,16 +196,16 @@ static void one_step(struct sim *s, const struct weights *w)
         checkpointer_start(p->checkpointer);
         s->result.counts.checkpoints += checkpointer_is_running(p->checkpointer) && before > 0;
     } else {
-        fault(s);
+        faults_draw(s);
     }
 }
 
 static void quiet(struct sim *s)
 {
-    calm_down(s);
+    faults_end(s);
     if (stopped(s)) {
         crash(s);
-        calm_down(s);
+        faults_end(s);
     }
     s->calm = true;
     s->result.counts.quiets++;
@@ -275,7 +214,7 @@ static void quiet(struct sim *s)
     while (!process_try_quiesce(s)) {
         s->calm = false;
         crash(s);
-        calm_down(s);
+        faults_end(s);
         s->calm = true;
     }
     check_quiet(s);
@@ -322,6 +261,7 @@ static void tear_down(struct sim *s)
     if (s->process) {
         process_crash(s, false);
     }
+    gate_free(s->gate);
     users_free(s->users);
     model_free(s->model);
     ports_free(s->ports);
@@ -338,8 +278,12 @@ void sim_run(const struct sim_options *options, struct sim_result *ret)
         draw_features(s);
         s->ports = ports_new(s);
         s->model = model_new(s);
-        s->users = users_new(s, (uint32_t)sim_between(s, 6, SIM_USERS_MAX));
-        run(s);
+        if (options->gate) {
+            gate_run(s);
+        } else {
+            s->users = users_new(s, (uint32_t)sim_between(s, 6, SIM_USERS_MAX));
+            run(s);
+        }
         tear_down(s);
     }
     /* After a failure nothing is in a state that could be taken down. */
@@ -370,8 +314,9 @@ void sim_report(const struct sim_options *options, const struct sim_result *r)
     (void)fprintf(stderr,
                   "simulator: seed %" PRIu64 " failed at step %" PRIu64 ", commit %s\n"
                   "  invariant: %s\n  %s\n"
-                  "  again: confab-sim --seed %" PRIu64 " --shards %u --steps %u --bug %s "
+                  "  again: confab-sim%s --seed %" PRIu64 " --shards %u --steps %u --bug %s "
                   "--verbose\n",
                   options->seed, r->at_step, commit[0] ? commit : "unknown", r->invariant, r->text,
-                  options->seed, options->shards, options->steps, sim_bug_name(options->bug));
+                  options->gate ? " --gate" : "", options->seed, options->shards, options->steps,
+                  sim_bug_name(options->bug));
 }

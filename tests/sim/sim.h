@@ -43,6 +43,7 @@ struct sim_options {
     uint16_t shards; /* 0: drawn, and drawn again at each restart */
     uint32_t steps;  /* 0: drawn */
     enum sim_bug bug;
+    bool gate; /* whole servers with clients on a network, not engines alone */
     bool verbose;
 };
 
@@ -62,6 +63,8 @@ struct sim_counts {
     uint64_t dumps;
     uint64_t unknown_found; /* outcomes that the log told after a crash */
     uint64_t refused;
+    uint64_t shown; /* events handed out by clients */
+    uint64_t drains;
 };
 
 struct sim_result {
@@ -99,6 +102,7 @@ struct model;
 struct ports;
 struct process;
 struct users;
+struct gate;
 
 struct sim {
     struct sim_options options;
@@ -110,7 +114,8 @@ struct sim {
     struct ports *ports;
     struct process *process; /* NULL while down */
     struct model *model;
-    struct users *users;
+    struct users *users; /* NULL in a run with a gate */
+    struct gate *gate;
     uint64_t step;
     uint64_t trace;
     uint64_t jumped_ms; /* forward jumps of the wall clock so far */
@@ -139,6 +144,13 @@ static inline uint64_t sim_low(struct sim *s, uint64_t n)
     uint64_t b = sim_below(s, n);
     return a < b ? a : b;
 }
+
+static inline uint64_t sim_one_of(struct sim *s, const uint64_t *list, uint64_t n)
+{
+    return list[sim_below(s, n)];
+}
+#define ONE_OF(s, ...)                                                                             \
+    sim_one_of(s, (const uint64_t[]){__VA_ARGS__}, ARRAY_LEN(((const uint64_t[]){__VA_ARGS__})))
 
 /* Goes into the trace hash, and is printed with --verbose. */
 void sim_trace(struct sim *s, const char *fmt, ...) CONFAB_PRINTF(2, 3);

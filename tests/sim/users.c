@@ -717,10 +717,7 @@ static void check_event(struct sim *s, struct uop *op, const struct command *cmd
               err_text(cmd->err));
     if (cmd->err) {
         s->result.counts.refused++;
-        bool member = op->seen.conv && mconv_active(op->seen.conv, cmd->actor);
-        bool still = op->seen.conv && op->seen.conv->members_version == op->seen.members_version;
-        bool may = users_transient(s, cmd->err) || !member || !still ||
-                   (op->misuse && cmd->err == CONFAB_DUPLICATE_KEY);
+        bool may = users_transient(s, cmd->err) || (op->misuse && cmd->err == CONFAB_DUPLICATE_KEY);
         SIM_CHECK(s, !op->was_done || may, "a retry returns the first result",
                   "intent %llu, misuse %d: %s", (unsigned long long)op->intent, op->misuse,
                   err_text(cmd->err));

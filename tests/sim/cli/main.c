@@ -14,11 +14,12 @@
 static void usage(FILE *out)
 {
     (void)fprintf(out, "usage: confab-sim [--seed S | --seeds A..B] [--shards N] [--steps N]\n"
-                       "                  [--bug NAME] [--keep-going] [--verbose]\n"
+                       "                  [--gate] [--bug NAME] [--keep-going] [--verbose]\n"
                        "  --seed S       one run (default 1)\n"
                        "  --seeds A..B   runs of all seeds from A to B\n"
                        "  --shards N     always N shards; otherwise each start draws its number\n"
                        "  --steps N      length of a run; otherwise drawn\n"
+                       "  --gate         servers with clients on a network, not engines alone\n"
                        "  --bug NAME     plants a fault, to see that it is found:");
     for (int i = 1; i < BUG_COUNT; i++) {
         (void)fprintf(out, " %s", sim_bug_name((enum sim_bug)i));
@@ -42,23 +43,20 @@ static void print_counts(const struct sim_counts *c)
            " (%" PRIu64 " messages, %" PRIu64 " found after a crash), refused %" PRIu64
            ", retries %" PRIu64 " (%" PRIu64 " duplicates), reads %" PRIu64 ", resumes %" PRIu64
            ", quiet %" PRIu64 ", checkpoints %" PRIu64 ", evictions %" PRIu64
-           ", states compared %" PRIu64 "\n",
+           ", states compared %" PRIu64 ", shown by clients %" PRIu64 ", drains %" PRIu64 "\n",
            c->steps, c->crashes, c->recovery_crashes, c->events, c->messages, c->unknown_found,
            c->refused, c->retries, c->duplicates, c->reads, c->resumes, c->quiets, c->checkpoints,
-           c->evictions, c->dumps);
+           c->evictions, c->dumps, c->shown, c->drains);
 }
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seed", required_argument, NULL, 's'},
-                                            {"seeds", required_argument, NULL, 'r'},
-                                            {"shards", required_argument, NULL, 'n'},
-                                            {"steps", required_argument, NULL, 't'},
-                                            {"bug", required_argument, NULL, 'b'},
-                                            {"keep-going", no_argument, NULL, 'k'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seed", required_argument, NULL, 's'},   {"seeds", required_argument, NULL, 'r'},
+        {"shards", required_argument, NULL, 'n'}, {"steps", required_argument, NULL, 't'},
+        {"bug", required_argument, NULL, 'b'},    {"keep-going", no_argument, NULL, 'k'},
+        {"gate", no_argument, NULL, 'g'},         {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0}};
     struct sim_options run = {0};
     uint64_t first = 1;
     uint64_t last = 1;
@@ -85,6 +83,9 @@ int main(int argc, char **argv)
                 run.bug =
                     strcmp(optarg, sim_bug_name((enum sim_bug)i)) == 0 ? (enum sim_bug)i : run.bug;
             }
+            break;
+        case 'g':
+            run.gate = true;
             break;
         case 'k':
             keep_going = true;

@@ -1,0 +1,160 @@
+/*
+ * The second kind of run: whole servers, with their gateway on a simulated network, and the heart
+ * of libconfab as their clients. The model learns what the log made durable; the clients check what
+ * they are given against it.
+ */
+#ifndef CONFAB_TESTS_SIM_GATE_H
+#define CONFAB_TESTS_SIM_GATE_H
+
+#include "adapters/mem/net_sim.h"
+#include "client/session.h"
+#include "gateway/server.h"
+#include "model.h"
+#include "proto/http1.h"
+#include "sim.h"
+
+struct gate;
+
+#define GATE_PEOPLE_MAX 40U
+#define GATE_RESTS_MAX  6U
+#define GATE_TOKEN_LEN  47U
+
+/* One request over a connection of its own. */
+struct http_call {
+    struct net_sim_conn *conn;
+    struct buf out;
+    size_t sent;
+    struct buf in;
+    struct http_scan scan;
+    struct http_body body;
+    bool in_body;
+    bool until_close;
+    bool busy;
+    int status; /* 0: no answer */
+    uint64_t retry_after_ms;
+    uint64_t deadline_ms;
+    struct buf content;
+};
+struct http_ask {
+    const char *method;
+    const char *path;
+    const char *token;
+    struct span json;
+};
+void http_begin(struct gate *g, struct http_call *c, const struct http_ask *ask);
+/* True when the answer is there, or will not come. */
+bool http_pump(struct gate *g, struct http_call *c);
+void http_end(struct http_call *c);
+
+/* A message somebody sent, known by the number in its text. */
+struct gsend {
+    uint32_t person;
+    struct conv_id conv;
+    bool rest;    /* sent by REST: not repeated */
+    bool asked;   /* the server may have it */
+    uint8_t kind; /* message or edit */
+    enum { GSEND_OPEN = 0, GSEND_STORED, GSEND_FAILED } outcome;
+    uint64_t seq; /* in the model, 0: not yet */
+    uint64_t id;
+    struct buf text;
+};
+
+/* What a phone has handed out of one conversation. */
+struct view {
+    struct conv_id conv;
+    uint64_t first;
+    uint64_t last;
+    bool filled; /* from history since, which holds messages only */
+};
+struct views {
+    struct view *at;
+    uint32_t n;
+};
+
+struct phone {
+    struct gate *g;
+    uint32_t person;
+    uint32_t number;
+    char token[GATE_TOKEN_LEN + 1];
+    struct random_seeded random;
+    struct csession *session; /* NULL: switched off */
+    struct net_sim_conn *conn;
+    struct http_call calls[CSESSION_FETCHES];
+    struct csession_fetch fetches[CSESSION_FETCHES];
+    struct buf state; /* as saved last */
+    struct views views;
+    struct views saved; /* views when the state was saved */
+    bool killed;        /* what it saves now is lost */
+    bool fresh;         /* for one look: keeps what it is told of conversations */
+    uint64_t caught_up; /* times */
+    uint64_t slow_until_ms;
+    struct confab_conversation *told; /* fresh: without spans */
+    uint64_t told_n;
+};
+
+struct person {
+    uint64_t id;
+    char token[GATE_TOKEN_LEN + 1]; /* of the REST calls */
+};
+
+/* The shard's side of the network, as long as the process lives. */
+struct gate_net {
+    struct net base;
+    struct gate *g;
+    uint16_t shard;
+};
+
+enum rest_kind { REST_NONE = 0, REST_CREATE, REST_CHANGE, REST_SEND, REST_EDIT, REST_READ };
+
+struct rest {
+    struct http_call call;
+    enum rest_kind kind;
+    uint32_t person;
+    uint64_t number; /* of the gsend */
+};
+
+struct gate {
+    struct sim *sim;
+    struct net_sim *net;
+    struct net_sim_cfg chances;
+    struct server_config cfg;
+    struct server *server; /* NULL while down */
+    struct executor *password_ex;
+    uint16_t shards;
+    bool dead; /* the network is gone for the shards that are freed */
+    struct gate_net nets[SIM_SHARDS_MAX];
+    struct random_seeded randoms[SIM_SHARDS_MAX];
+    uint32_t npeople;
+    struct person people[GATE_PEOPLE_MAX];
+    uint32_t nphones;
+    struct phone *phones;
+    struct rest rests[GATE_RESTS_MAX];
+    struct gsend *sends;
+    uint64_t nsends;
+    uint32_t groups;
+};
+
+void gate_run(struct sim *s);
+void gate_free(struct gate *g);
+void gate_saw_event(struct sim *s, const struct mconv *c, const struct event *ev);
+uint64_t gate_now(const struct gate *g);
+struct gsend *gate_send_new(struct gate *g, uint32_t person, uint8_t kind, struct conv_id conv);
+struct gsend *gate_send_of(struct gate *g, uint64_t number);
+/* Makes an account's device in the directory. */
+void gate_device_new(struct gate *g, uint32_t person, char ret_token[GATE_TOKEN_LEN + 1]);
+struct mconv *gate_any_conv(struct gate *g, uint32_t person);
+
+void phone_init(struct gate *g, struct phone *p, uint32_t person, uint32_t number);
+void phone_on(struct phone *p);
+/* At once: what was not saved is forgotten. */
+void phone_kill(struct phone *p);
+void phone_deinit(struct phone *p);
+void phone_pump(struct phone *p);
+void phone_act(struct phone *p);
+bool phone_is_settled(const struct phone *p);
+void phone_check_quiet(struct phone *p);
+
+void rest_act(struct gate *g);
+bool rest_pump(struct gate *g); /* false: none is under way */
+
+#endif

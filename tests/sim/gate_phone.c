@@ -1,0 +1,527 @@
+/*
+ * A phone: one session of libconfab, its connection, its fetches, and what it has handed out. It is
+ * slow, unreachable, switched off or killed now and then, and comes back with what it had saved.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "gate.h"
+
+#define ULL(x) ((unsigned long long)(x))
+
+static struct view *view_of(struct views *v, struct conv_id conv)
+{
+    for (uint32_t i = 0; i < v->n; i++) {
+        if (conv_id_eq(v->at[i].conv, conv)) {
+            return &v->at[i];
+        }
+    }
+    return NULL;
+}
+
+static struct view *view_make(struct views *v, struct conv_id conv)
+{
+    struct view *w = view_of(v, conv);
+    if (!w) {
+        v->at = realloc(v->at, (v->n + 1U) * sizeof(*v->at));
+        CHECK(v->at);
+        w = &v->at[v->n++];
+        *w = (struct view){.conv = conv};
+    }
+    return w;
+}
+
+static void views_copy(struct views *to, const struct views *from)
+{
+    to->n = from->n;
+    to->at = realloc(to->at, (from->n + 1U) * sizeof(*to->at));
+    CHECK(to->at);
+    memcpy(to->at, from->at ? from->at : to->at, from->n * sizeof(*to->at));
+}
+
+static struct conv_id conv_of(const char *text)
+{
+    struct conv_id id = {0, 0};
+    CHECK(conv_id_parse(span_str(text), &id));
+    return id;
+}
+
+/* Has the user come back after that, so that what lay between may be left out? */
+static bool came_back(const struct mconv *c, uint64_t user, uint64_t after)
+{
+    for (uint64_t seq = after + 1; seq <= c->head; seq++) {
+        const struct event *ev = &c->events[seq - 1].ev;
+        struct reader r = reader_of(ev->members.p, ev->members.n);
+        uint64_t who;
+        uint8_t role;
+        while (ev->kind == EVENT_ADD && event_members_next(&r, &who, &role)) {
+            if (who == user) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* Something of a conversation is shown. */
+static const struct mevent *shown(struct phone *p, const char *conv, uint64_t seq, uint64_t id,
+                                  enum confab_source source)
+{
+    struct sim *s = p->g->sim;
+    uint64_t user = p->g->people[p->person].id;
+    struct mconv *c = model_conv(s->model, conv_of(conv));
+    SIM_CHECK(s, c && seq >= 1 && seq <= c->head, "nothing is shown before it is durable",
+              "phone %u: %.8s seq %llu of %llu", p->number, conv, ULL(seq), ULL(c ? c->head : 0));
+    const struct mevent *e = mconv_event(c, seq);
+    SIM_CHECK(s, e->ev.id == id, "events are shown as they are",
+              "phone %u: %.8s seq %llu: another id", p->number, conv, ULL(seq));
+    SIM_CHECK(s, model_sees(s->model, c, user, seq) != SIGHT_NO, "nobody sees what they may not",
+              "phone %u: %.8s seq %llu source %d", p->number, conv, ULL(seq), (int)source);
+    struct view *v = view_make(&p->views, c->id);
+    SIM_CHECK(s, seq > v->last, "everything is shown once and in order",
+              "phone %u: %.8s seq %llu after %llu, source %d", p->number, conv, ULL(seq),
+              ULL(v->last), (int)source);
+    for (uint64_t k = v->last + 1; v->last > 0 && k < seq; k++) {
+        if (v->filled && mconv_event(c, k)->ev.kind != EVENT_MESSAGE) {
+            continue;
+        }
+        SIM_CHECK(s, model_sees(s->model, c, user, k) != SIGHT_YES || came_back(c, user, v->last),
+                  "what is shown is complete", "phone %u: %.8s seq %llu is missing before %llu",
+                  p->number, conv, ULL(k), ULL(seq));
+    }
+    v->first = v->first ? v->first : seq;
+    v->last = seq;
+    v->filled = v->filled && source == CONFAB_FILLED;
+    sim_trace(s, "phone %u shows %.8s seq %llu source %d", p->number, conv, ULL(seq), (int)source);
+    s->result.counts.shown++;
+    return e;
+}
+
+static void on_message(void *arg, const struct confab_message *m)
+{
+    struct phone *p = arg;
+    struct sim *s = p->g->sim;
+    const struct mevent *e = shown(p, m->conv, m->seq, m->message_id, m->source);
+    struct mconv *c = model_conv(s->model, conv_of(m->conv));
+    SIM_CHECK(s,
+              e->ev.kind == EVENT_MESSAGE && e->ev.actor == m->from &&
+                  m->own == (m->from == p->g->people[p->person].id),
+              "events are shown as they are", "phone %u: %.8s seq %llu", p->number, m->conv,
+              ULL(m->seq));
+    bool known = false;
+    for (uint32_t n = 0; n <= e->ncauses && !known; n++) {
+        /* What had been replaced at the last quiet moment must not be seen again. */
+        if (n < e->ncauses && e->causes[n] <= c->quiet_head) {
+            continue;
+        }
+        struct event ev;
+        mconv_message(c, e, n, &ev);
+        known = span_eq(ev.text, span_of(m->content.p, m->content.n));
+    }
+    SIM_CHECK(s, known, "events are shown as they are", "phone %u: text of %.8s seq %llu",
+              p->number, m->conv, ULL(m->seq));
+}
+
+static void on_event(void *arg, const struct confab_event *ev)
+{
+    (void)shown(arg, ev->conv, ev->seq, ev->event_id, ev->source);
+}
+
+static void on_receipt(void *arg, const struct confab_receipt *r)
+{
+    struct phone *p = arg;
+    struct sim *s = p->g->sim;
+    struct mconv *c = model_conv(s->model, conv_of(r->conv));
+    SIM_CHECK(s, c && mconv_member(c, r->user_id) && r->seq <= c->head && r->from_seq <= r->seq,
+              "receipts are of members", "phone %u: %.8s seq %llu", p->number, r->conv,
+              ULL(r->seq));
+}
+
+static void on_conversation(void *arg, const struct confab_conversation *k)
+{
+    struct phone *p = arg;
+    if (p->fresh) {
+        p->told = realloc(p->told, (p->told_n + 1) * sizeof(*p->told));
+        CHECK(p->told);
+        p->told[p->told_n++] = *k;
+    }
+}
+
+static void on_reset(void *arg, const char *conv)
+{
+    struct phone *p = arg;
+    sim_fail(p->g->sim, "a device that is right is not reset", "phone %u: %s", p->number, conv);
+}
+
+static void on_gap(void *arg, const struct confab_gap *gap)
+{
+    struct phone *p = arg;
+    sim_fail(p->g->sim, "what is shown is complete", "phone %u: gap %.8s %llu-%llu", p->number,
+             gap->conv, ULL(gap->from_seq), ULL(gap->to_seq));
+}
+
+static void on_sent(void *arg, const struct confab_sent *sent)
+{
+    struct phone *p = arg;
+    struct sim *s = p->g->sim;
+    struct gsend *gs = gate_send_of(p->g, strtoull(sent->client_msg_id + 1, NULL, 10));
+    SIM_CHECK(s, gs && gs->person == p->person, "what is told as sent was sent", "phone %u: %s",
+              p->number, sent->client_msg_id);
+    sim_trace(s, "phone %u sent %s error %d seq %llu", p->number, sent->client_msg_id,
+              (int)sent->error, ULL(sent->seq));
+    if (sent->error) {
+        SIM_CHECK(s, gs->outcome != GSEND_STORED && gs->seq == 0,
+                  "what was refused does not happen", "phone %u: %s, seq %llu", p->number,
+                  sent->client_msg_id, ULL(gs->seq));
+        gs->outcome = GSEND_FAILED;
+        s->result.counts.refused++;
+        return;
+    }
+    SIM_CHECK(s, gs->outcome != GSEND_FAILED && gs->seq == sent->seq && gs->id == sent->message_id,
+              "what is acknowledged exists", "phone %u: %s seq %llu, should be %llu", p->number,
+              sent->client_msg_id, ULL(sent->seq), ULL(gs->seq));
+    gs->outcome = GSEND_STORED;
+    s->result.counts.duplicates += sent->duplicate;
+}
+
+static void on_caught_up(void *arg)
+{
+    struct phone *p = arg;
+    p->caught_up++;
+    p->g->sim->result.counts.resumes++;
+}
+
+static enum confab_error save(void *arg, const void *data, size_t n)
+{
+    struct phone *p = arg;
+    if (p->killed) {
+        return CONFAB_E_SAVE;
+    }
+    buf_clear(&p->state);
+    buf_put(&p->state, data, n);
+    views_copy(&p->saved, &p->views);
+    return CONFAB_E_OK;
+}
+
+/* ---- life -------------------------------------------------------------------------------- */
+
+void phone_init(struct gate *g, struct phone *p, uint32_t person, uint32_t number)
+{
+    memset(p, 0, sizeof(*p));
+    p->g = g;
+    p->person = person;
+    p->number = number;
+    gate_device_new(g, person, p->token);
+    random_seeded_init(&p->random, random_u64(&g->sim->random.base));
+}
+
+void phone_on(struct phone *p)
+{
+    struct confab_options o;
+    confab_options_init(&o);
+    o.handlers = (struct confab_handlers){.on_message = on_message,
+                                          .on_event = on_event,
+                                          .on_receipt = on_receipt,
+                                          .on_conversation = on_conversation,
+                                          .on_reset = on_reset,
+                                          .on_gap = on_gap,
+                                          .on_sent = on_sent,
+                                          .on_caught_up = on_caught_up};
+    o.arg = p;
+    o.save = save;
+    o.state = p->state.data;
+    o.state_len = p->state.len;
+    o.send_attempts_max = UINT32_MAX;
+    o.backoff_max_ms = 2000;
+    struct csession_config cfg = {.random = &p->random.base,
+                                  .options = &o,
+                                  .host = span_str("sim"),
+                                  .target = span_str("/ws"),
+                                  .token = span_str(p->token)};
+    CHECK(!p->session && csession_new(&cfg, &p->session) == CONFAB_OK);
+    csession_start(p->session, gate_now(p->g));
+}
+
+static void drop(struct phone *p)
+{
+    net_sim_drop(p->conn);
+    p->conn = NULL;
+    for (uint32_t i = 0; i < CSESSION_FETCHES; i++) {
+        http_end(&p->calls[i]);
+    }
+}
+
+void phone_kill(struct phone *p)
+{
+    p->killed = true;
+    drop(p);
+    csession_free(p->session);
+    p->session = NULL;
+    p->killed = false;
+    views_copy(&p->views, &p->saved);
+}
+
+void phone_deinit(struct phone *p)
+{
+    phone_kill(p);
+    buf_deinit(&p->state);
+    free(p->views.at);
+    free(p->saved.at);
+    free(p->told);
+}
+
+static void link_lost(struct phone *p)
+{
+    net_sim_drop(p->conn);
+    p->conn = NULL;
+    csession_link_down(p->session, gate_now(p->g));
+}
+
+static void write_out(struct phone *p)
+{
+    while (p->conn) {
+        struct span out = csession_output(p->session);
+        size_t n = 0;
+        if (out.n == 0) {
+            return;
+        }
+        enum confab_err err = net_sim_send(p->conn, out.p, out.n, &n);
+        if (err == CONFAB_AGAIN || (!err && n == 0)) {
+            return;
+        }
+        if (err) {
+            link_lost(p);
+            return;
+        }
+        csession_output_sent(p->session, n, gate_now(p->g));
+    }
+}
+
+static void read_in(struct phone *p)
+{
+    uint32_t rounds = p->slow_until_ms > gate_now(p->g) ? (uint32_t)sim_below(p->g->sim, 2) : 1000;
+    size_t piece = rounds < 1000 ? 64 : 4096;
+    while (p->conn && rounds-- > 0) {
+        uint8_t tmp[4096];
+        size_t n = 0;
+        enum confab_err err = net_sim_recv(p->conn, tmp, piece, &n);
+        if (err == CONFAB_AGAIN) {
+            return;
+        }
+        if (err) {
+            link_lost(p);
+            return;
+        }
+        csession_input(p->session, tmp, n, gate_now(p->g));
+    }
+}
+
+static void fetch(struct phone *p)
+{
+    uint64_t now = gate_now(p->g);
+    for (uint32_t i = 0; i < CSESSION_FETCHES; i++) {
+        struct http_call *c = &p->calls[i];
+        if (c->busy && http_pump(p->g, c)) {
+            struct view *v = view_of(&p->views, p->fetches[i].conv);
+            if (v && c->status == 200) {
+                v->filled = true;
+            }
+            csession_fetch_done(p->session, &p->fetches[i], c->status, c->retry_after_ms,
+                                span_of(c->content.data, c->content.len), now);
+            http_end(c);
+        }
+        if (!c->busy && csession_fetch_next(p->session, now, &p->fetches[i])) {
+            struct http_ask ask = {.method = "GET", .path = p->fetches[i].path, .token = p->token};
+            http_begin(p->g, c, &ask);
+            p->g->sim->result.counts.reads++;
+        }
+    }
+}
+
+void phone_pump(struct phone *p)
+{
+    uint64_t now = gate_now(p->g);
+    if (!p->session) {
+        return;
+    }
+    if (p->conn && !csession_wants_link(p->session)) {
+        write_out(p);
+        if (p->conn) {
+            link_lost(p);
+        }
+    }
+    if (!p->conn && csession_wants_link(p->session)) {
+        if (net_sim_connect(p->g->net, NET_SIM_ANY, &p->conn)) {
+            p->conn = NULL;
+            csession_link_down(p->session, now);
+        } else {
+            csession_link_up(p->session, now);
+        }
+    } else if (!p->conn) {
+        csession_link_down(p->session, now); /* a closing one without a connection */
+    }
+    read_in(p);
+    write_out(p);
+    if (csession_deadline(p->session) <= now) {
+        csession_tick(p->session, now);
+    }
+    fetch(p);
+    write_out(p);
+    struct confab_status st;
+    csession_status(p->session, now, &st);
+    SIM_CHECK(p->g->sim, st.state != CONFAB_STATE_REFUSED, "good tokens are good", "phone %u",
+              p->number);
+}
+
+/* ---- what it does ------------------------------------------------------------------------ */
+
+static void send_something(struct phone *p)
+{
+    struct gate *g = p->g;
+    struct sim *s = g->sim;
+    struct mconv *c = gate_any_conv(g, p->person);
+    char to[24];
+    char conv[CONFAB_CONV_SIZE];
+    char cmid[32];
+    struct confab_outgoing m = {.to = NULL};
+    struct conv_id id;
+    if (c && c->kind == CONV_GROUP && !sim_one_in(s, 4)) {
+        id = c->id;
+        conv_id_text(id, conv);
+        conv[ID_CONV_TEXT] = '\0';
+        m.conv = conv;
+    } else {
+        uint32_t other = (uint32_t)((p->person + 1 + sim_below(s, 3)) % g->npeople);
+        other = other == p->person ? (p->person + 1) % g->npeople : other;
+        id = conv_id_direct(g->people[p->person].id, g->people[other].id);
+        (void)snprintf(to, sizeof(to), "%llu", ULL(g->people[other].id));
+        m.to = to;
+    }
+    struct gsend *gs = gate_send_new(g, p->person, EVENT_MESSAGE, id);
+    (void)snprintf(cmid, sizeof(cmid), "k%llu", ULL(g->nsends));
+    m.client_msg_id = cmid;
+    m.content = (struct confab_text){(const char *)gs->text.data, gs->text.len};
+    enum confab_error err = csession_send(p->session, &m, gate_now(g), NULL);
+    SIM_CHECK(s, !err || err == CONFAB_E_FULL, "sends are queued", "phone %u: %d", p->number,
+              (int)err);
+    gs->asked = !err;
+    gs->outcome = err ? GSEND_FAILED : GSEND_OPEN;
+    sim_trace(s, "phone %u sends %s to " CONV_FMT, p->number, cmid, CONV_ARG(id));
+}
+
+void phone_act(struct phone *p)
+{
+    struct sim *s = p->g->sim;
+    uint64_t now = gate_now(p->g);
+    uint64_t what = sim_below(s, 100);
+    if (!p->session) {
+        if (what < 40) {
+            phone_on(p);
+        }
+        return;
+    }
+    if (what < 62) {
+        uint64_t burst = sim_one_in(s, 10) ? 1 + sim_below(s, 10) : 1;
+        while (burst-- > 0) {
+            send_something(p);
+        }
+    } else if (what < 78) {
+        struct mconv *c = gate_any_conv(p->g, p->person);
+        struct view *v = c ? view_of(&p->views, c->id) : NULL;
+        struct mmember *mm = c ? mconv_member(c, p->g->people[p->person].id) : NULL;
+        if (v && mm) {
+            mm->cursor_hi = MAX(mm->cursor_hi, v->last);
+            (void)csession_mark_read(p->session, c->id, v->last, now);
+        }
+    } else if (what < 82 && p->conn) {
+        net_sim_reset(p->conn);
+    } else if (what < 84 && p->conn) {
+        net_sim_vanish(p->conn);
+    } else if (what < 87 && p->conn) {
+        net_sim_stall(p->conn, clock_mono_ns(&s->clock.base) + sim_below(s, 3000) * 1000000);
+    } else if (what < 91) {
+        p->slow_until_ms = now + sim_below(s, 4000);
+    } else if (what < 94) {
+        csession_stop(p->session, now);
+        csession_start(p->session, now);
+    } else if (what < 97) {
+        sim_trace(s, "phone %u is killed", p->number);
+        phone_kill(p);
+    } else if (csession_save(p->session, now) == CONFAB_E_OK) {
+        drop(p); /* switched off in good order */
+        csession_free(p->session);
+        p->session = NULL;
+    }
+}
+
+/* ---- quiet ------------------------------------------------------------------------------- */
+
+bool phone_is_settled(const struct phone *p)
+{
+    struct confab_status st;
+    csession_status(p->session, gate_now(p->g), &st);
+    return st.state == CONFAB_STATE_LIVE && csession_outbox_len(p->session) == 0 &&
+           csession_fills(p->session) == 0;
+}
+
+/* A device that never was here is told what the model says, field by field. */
+static void check_told(struct phone *p)
+{
+    struct sim *s = p->g->sim;
+    uint64_t user = p->g->people[p->person].id;
+    for (uint64_t i = 0; i < p->told_n; i++) {
+        const struct confab_conversation *k = &p->told[i];
+        struct mconv *c = model_conv(s->model, conv_of(k->conv));
+        struct mmember *mm = c ? mconv_member(c, user) : NULL;
+        SIM_CHECK(s, mm, "nobody sees what they may not", "phone %u is told of %s", p->number,
+                  k->conv);
+        SIM_CHECK(s, k->left == (mm->role == ROLE_NONE), "lists are what joined and left say",
+                  "phone %u: %.8s left %d", p->number, k->conv, k->left);
+        if (k->left || c->kind == CONV_SELF) {
+            continue;
+        }
+        uint64_t ord = c->events[c->head - 1].ev.ord;
+        uint64_t read = k->read ? c->events[k->read - 1].ev.ord : 0;
+        SIM_CHECK(s,
+                  k->head == c->head && k->unread == ord - read && k->members == mconv_nactive(c) &&
+                      (unsigned)k->role == mm->role,
+                  "a first look shows what is",
+                  "phone %u: %.8s head %llu unread %llu read %llu members %llu", p->number, k->conv,
+                  ULL(k->head), ULL(k->unread), ULL(k->read), ULL(k->members));
+        SIM_CHECK(s, k->read >= mm->read_lo, "durable cursors stay",
+                  "phone %u: %.8s read %llu, was %llu", p->number, k->conv, ULL(k->read),
+                  ULL(mm->read_lo));
+    }
+}
+
+void phone_check_quiet(struct phone *p)
+{
+    struct sim *s = p->g->sim;
+    uint64_t user = p->g->people[p->person].id;
+    for (uint32_t i = 0; i < s->model->nconvs; i++) {
+        struct mconv *c = s->model->convs[i];
+        struct mmember *mm = mconv_active(c, user);
+        if (!mm || c->head == 0) {
+            continue;
+        }
+        uint64_t seq = 0;
+        uint64_t id = 0;
+        bool has = csession_position(p->session, c->id, &seq, &id);
+        SIM_CHECK(s, has && seq == c->head, "what is shown is complete",
+                  "phone %u: " CONV_FMT " at %llu of %llu", p->number, CONV_ARG(c->id), ULL(seq),
+                  ULL(c->head));
+        uint64_t want = c->head;
+        struct view *v = view_of(&p->views, c->id);
+        while (want > 0 && (model_sees(s->model, c, user, want) != SIGHT_YES ||
+                            (v && v->filled && mconv_event(c, want)->ev.kind != EVENT_MESSAGE))) {
+            want--;
+        }
+        SIM_CHECK(s, want == 0 || (v && v->last >= want), "what is shown is complete",
+                  "phone %u: " CONV_FMT " shown to %llu of %llu", p->number, CONV_ARG(c->id),
+                  ULL(v ? v->last : 0), ULL(want));
+    }
+    if (p->fresh) {
+        check_told(p);
+    }
+}
