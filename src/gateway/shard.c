@@ -232,6 +232,17 @@ static void drain_turn(struct shard *s)
 
 /* ---- The turn ---- */
 
+/* The last answer has gone, or its peer takes none of it any more; one that takes it slowly may. */
+static void linger_timer(struct shard *s, struct conn *c)
+{
+    uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
+    if (c->out_bytes > 0 && silent < s->cfg.write_timeout_ms) {
+        conn_arm(s, c, s->cfg.write_timeout_ms);
+    } else {
+        conn_kill(s, c);
+    }
+}
+
 static void on_timer(void *arg, struct wheel_timer *timer)
 {
     struct shard *s = arg;
@@ -245,7 +256,7 @@ static void on_timer(void *arg, struct wheel_timer *timer)
         session_timer(s, c);
         break;
     case CONN_LINGER:
-        conn_kill(s, c);
+        linger_timer(s, c);
         break;
     default:
         break;
