@@ -383,13 +383,13 @@ static enum confab_err admit(struct engine *e, const struct command *cmd)
     if (is_full(e)) {
         return CONFAB_NO_SPACE;
     }
-    if (e->dirty_bytes > e->cfg.dirty_bytes_max && cmd->type == COMMAND_EVENT) {
+    if (e->dirty_bytes > e->cfg.dirty_bytes_max + e->tail_bytes && cmd->type == COMMAND_EVENT) {
         metrics_inc(e->metrics, METRIC_BOUND_DIRTY);
         return CONFAB_BUSY;
     }
     /* Follow-ups go on: conversations that wait for theirs stay in memory until then. */
     if (e->cache_bytes > e->cfg.cache_bytes_max + e->cfg.dirty_bytes_max &&
-        cmd->type != COMMAND_FOLLOWUP) {
+        cmd->type != COMMAND_FOLLOWUP && e->tail_bytes == 0) {
         metrics_inc(e->metrics, METRIC_BOUND_CACHE);
         return CONFAB_BUSY;
     }
@@ -580,6 +580,9 @@ uint32_t engine_tick(struct engine *e)
     if (e->recover_ended && e->tail_left == 0) {
         e->recovering = false;
         e->recover_ended = false;
+    }
+    if (e->tail_bytes > 0 && !e->recovering && e->dirty_bytes <= e->cfg.dirty_bytes_max / 2) {
+        e->tail_bytes = 0;
     }
     engine_log_cursors(e, e->flush_all);
     engine_log_confirms(e, e->flush_all);

@@ -223,7 +223,8 @@ struct engine {
     struct list tailq;  /* to be loaded for recovery's sake */
     struct list follow; /* with follow-ups to be sent */
     uint32_t nloadq;
-    uint32_t tail_left; /* conversations that recovery has still to load and fold */
+    uint32_t tail_left;  /* conversations that recovery has still to load and fold */
+    uint64_t tail_bytes; /* what it brought; admitted on top of the bounds until it is flushed */
     struct list cursor_parts;
     struct list confirm_parts;
     uint32_t loading;

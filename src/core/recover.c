@@ -234,6 +234,7 @@ enum confab_err engine_recover_record(struct engine *e, const struct log_record 
         return CONFAB_OK;
     }
     metrics_inc(e->metrics, METRIC_RECOVERY_RECORDS);
+    e->tail_bytes += rec->data.n + LOG_RECORD_HEADER;
     enum confab_err err;
     switch (rec->version > LOGREC_VERSION ? 0 : rec->kind) {
     case LOGREC_EVENT:

@@ -77,7 +77,10 @@ static size_t read_dump(const struct options *o, const char *name, struct buf *f
     return count;
 }
 
-/* Both dumps hold all active conversations; each may hold others that the other does not. */
+/*
+ * A dump holds what was in memory: all active conversations, unless there are more than the cache
+ * takes, and others that the other dump may not have.
+ */
 static size_t compare_dumps(const struct options *o, const char *name_a, const char *name_b)
 {
     struct buf file_a = {0};
@@ -98,7 +101,7 @@ static size_t compare_dumps(const struct options *o, const char *name_a, const c
         i += c <= 0;
         j += c >= 0;
     }
-    CHECK(same >= o->active);
+    CHECK(same > 0 && (same >= o->active || o->active > 5000));
     free(a);
     free(b);
     buf_deinit(&file_a);

@@ -27,7 +27,7 @@ enum {
     USERS = CONVERSATIONS / FRIENDS,
     FIRST = 2,    /* messages in every conversation */
     ACTIVE = 200, /* conversations that go on */
-    MORE = 60,    /* messages in those */
+    MORE = 120,   /* messages in those */
     KILLS = 6,
     WINDOW = 128, /* commands under way */
 };
@@ -63,9 +63,12 @@ struct scale {
     uint32_t outstanding;
     uint32_t said[CONVERSATIONS]; /* messages acknowledged */
     bool saying[CONVERSATIONS];   /* one at a time, so that their order is known */
-    uint64_t records;             /* in the log above the checkpoint, at the last start */
+    uint32_t read[CONVERSATIONS];
+    uint64_t records; /* in the log above the checkpoint, at the last start */
     uint64_t busy;
     uint32_t checked;
+    bool no_checkpoints;
+    bool fresh; /* started, and what was replayed may not be flushed yet */
 };
 
 static void users_of(uint32_t conv, uint64_t ret[2])
@@ -104,13 +107,29 @@ static void say(struct scale *w, uint32_t conv)
     engine_submit(w->e, cmd);
 }
 
+static void ask(struct scale *w, uint32_t conv, uint64_t from)
+{
+    struct command *cmd = command_new(COMMAND_HISTORY);
+    uint64_t u[2];
+    assert_non_null(cmd);
+    users_of(conv, u);
+    cmd->actor = u[conv % 2];
+    cmd->conv = conv_id_direct(u[0], u[1]);
+    cmd->from_seq = from;
+    cmd->limit = 200;
+    cmd->messages_only = true;
+    cmd->context = (void *)(uintptr_t)(conv + 1);
+    w->outstanding++;
+    engine_submit(w->e, cmd);
+}
+
 /* All of it must be there, in order, and nothing else. */
 static void check_history(struct scale *w, const struct command *cmd)
 {
     uint32_t conv = (uint32_t)(uintptr_t)cmd->context - 1;
     struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
     struct event ev;
-    uint32_t n = 0;
+    uint32_t n = w->read[conv];
     while (command_record_next(&rd, &ev)) {
         char text[64];
         n++;
@@ -118,8 +137,12 @@ static void check_history(struct scale *w, const struct command *cmd)
         assert_true(span_eq(ev.text, span_of(text, (size_t)len)));
         assert_int_equal(ev.ord, n);
     }
+    w->read[conv] = n;
+    if (cmd->more) {
+        ask(w, conv, cmd->covered_to + 1);
+        return;
+    }
     assert_int_equal(n, w->said[conv]);
-    assert_false(cmd->more);
     w->checked++;
 }
 
@@ -195,6 +218,7 @@ static void start(struct scale *w)
                                          .verify_from = from};
     w->records = 0;
     w->outstanding = 0;
+    w->fresh = true;
     atomic_store(&w->shared.log_clock_ms, 0);
     assert_int_equal(local_log_open(&log, disk_sim_disk(w->disk), &w->clock.base, &w->log),
                      CONFAB_OK);
@@ -224,8 +248,11 @@ static void check_bounds(struct scale *w)
     struct log_stats ls;
     engine_stats(w->e, &es);
     log_store_stats(local_log_store(w->log), &ls);
-    assert_true(es.cache_bytes <= CACHE_BYTES + DIRTY_BYTES + CACHE_SLACK);
-    assert_true(es.dirty_bytes <= DIRTY_BYTES + DIRTY_SLACK);
+    /* A recovery brings what was flushed and not durable on top, until that is flushed again. */
+    uint64_t tail = w->fresh ? TAIL_BYTES : 0;
+    w->fresh = w->fresh && es.dirty_bytes > DIRTY_BYTES / 2;
+    assert_true(es.dirty_bytes <= DIRTY_BYTES + DIRTY_SLACK + tail);
+    assert_true(es.cache_bytes <= CACHE_BYTES + DIRTY_BYTES + CACHE_SLACK + 6 * tail);
     /* The bytes that recovery would read, one segment in use, and the spare ones. */
     assert_true(ls.segments <= TAIL_BYTES / SEGMENT_BYTES + 2 + LOCAL_LOG_SEGMENTS_SPARE);
 }
@@ -238,8 +265,10 @@ static void turn(struct scale *w)
     assert_int_equal(local_log_step(w->log, &did), CONFAB_OK);
     engine_poll(w->e);
     engine_tick(w->e);
-    checkpointer_start_gaining(w->checkpointer, CHECKPOINT_GAIN);
-    check_bounds(w);
+    if (!w->no_checkpoints) {
+        checkpointer_start_gaining(w->checkpointer, CHECKPOINT_GAIN);
+        check_bounds(w);
+    }
 }
 
 static void settle(struct scale *w, bool flush)
@@ -324,9 +353,16 @@ static size_t states_of(const struct buf *dump, struct state *ret)
     return n;
 }
 
-/* Dumps are in order of id; conversations that one of them lacks were not in memory. */
-static uint32_t compare(const struct buf *before, const struct buf *after)
+/*
+ * Dumps are in order of id; conversations that one of them lacks were not in memory. One was
+ * written to in between.
+ */
+static uint32_t compare(const struct buf *before, const struct buf *after, uint32_t written)
 {
+    uint64_t u[2];
+    uint8_t skip[16];
+    users_of(written, u);
+    conv_id_write(conv_id_direct(u[0], u[1]), skip);
     static struct state a[CONVERSATIONS + USERS];
     static struct state b[CONVERSATIONS + USERS];
     size_t na = states_of(before, a);
@@ -334,7 +370,8 @@ static uint32_t compare(const struct buf *before, const struct buf *after)
     uint32_t same = 0;
     for (size_t i = 0, j = 0; i < na && j < nb;) {
         int c = memcmp(a[i].id.p, b[j].id.p, 16);
-        assert_true(c != 0 || span_eq(a[i].bytes, b[j].bytes));
+        bool same_state = c == 0 && span_eq(a[i].bytes, b[j].bytes);
+        assert_true(c != 0 || same_state || memcmp(a[i].id.p, skip, 16) == 0);
         same += c == 0;
         i += c <= 0;
         j += c >= 0;
@@ -375,9 +412,16 @@ static void crash(struct scale *w, bool power, uint64_t seed)
     assert_true(replayed > 0);
     assert_true(replayed * RECORD_BYTES_MIN <= (power ? tail : es.dirty_bytes));
     assert_true(w->records * RECORD_BYTES_MIN <= tail);
+    /* Whatever it has to fold again, it takes messages at once. */
+    uint64_t busy = w->busy;
+    uint32_t conv = (uint32_t)seed;
+    uint32_t said = w->said[conv];
+    say(w, conv);
     settle(w, false);
+    assert_int_equal(w->busy, busy);
+    assert_int_equal(w->said[conv], said + 1);
     engine_dump_state(w->e, &after);
-    assert_true(compare(&before, &after) > 0);
+    assert_true(compare(&before, &after, conv) > 0);
     buf_deinit(&before);
     buf_deinit(&after);
 }
@@ -401,27 +445,18 @@ static void talk(struct scale *w, uint32_t messages)
     }
 }
 
-static void read_all(struct scale *w)
+static void read_every(struct scale *w, uint32_t step)
 {
     w->checked = 0;
+    memset(w->read, 0, sizeof(w->read));
     for (uint32_t conv = 0; conv < CONVERSATIONS;) {
-        for (; conv < CONVERSATIONS && w->outstanding < WINDOW; conv++) {
-            struct command *cmd = command_new(COMMAND_HISTORY);
-            uint64_t u[2];
-            assert_non_null(cmd);
-            users_of(conv, u);
-            cmd->actor = u[conv % 2];
-            cmd->conv = conv_id_direct(u[0], u[1]);
-            cmd->limit = 200;
-            cmd->messages_only = true;
-            cmd->context = (void *)(uintptr_t)(conv + 1);
-            w->outstanding++;
-            engine_submit(w->e, cmd);
+        for (; conv < CONVERSATIONS && w->outstanding < WINDOW; conv += step) {
+            ask(w, conv, 1);
         }
         turn(w);
     }
     settle(w, false);
-    assert_int_equal(w->checked, CONVERSATIONS);
+    assert_int_equal(w->checked, CONVERSATIONS / step);
 }
 
 static void test_scale__everything_stays_within_its_bound(void **state)
@@ -443,7 +478,46 @@ static void test_scale__everything_stays_within_its_bound(void **state)
         talk(w, MORE / KILLS);
         crash(w, i % 2 == 1, 77 + i);
     }
-    read_all(w);
+    read_every(w, 1);
+}
+
+/* More to fold again than may be dirty in a run, as when the store lost what it had not flushed. */
+static void test_scale__a_long_tail_does_not_refuse_messages(void **state)
+{
+    struct scale *w = *state;
+    struct engine_stats es;
+    w->no_checkpoints = true;
+    stop(w);
+    w->cfg.dirty_bytes_max = 16 * DIRTY_BYTES;
+    w->cfg.cache_bytes_max = 16 * CACHE_BYTES;
+    start(w);
+    talk(w, 120);
+    settle(w, false);
+    stop(w);
+    disk_sim_kill(w->disk);
+    w->cfg.dirty_bytes_max = DIRTY_BYTES;
+    w->cfg.cache_bytes_max = CACHE_BYTES;
+    start(w);
+    say(w, 1);
+    for (int i = 0; i < 10; i++) {
+        engine_poll(w->e); /* what was loaded is folded; nothing is flushed before a tick */
+    }
+    engine_stats(w->e, &es);
+    assert_true(es.dirty_bytes > 2 * DIRTY_BYTES);
+    assert_false(engine_is_recovered(w->e));
+    say(w, 2);
+    settle(w, false);
+    assert_int_equal(w->busy, 0);
+    assert_int_equal(w->said[1], 1);
+    assert_int_equal(w->said[2], 1);
+    /* It is flushed at once, and then the bounds hold again. */
+    while (es.dirty_bytes > DIRTY_BYTES / 2) {
+        turn(w);
+        engine_stats(w->e, &es);
+    }
+    w->no_checkpoints = false;
+    talk(w, 60);
+    read_every(w, CONVERSATIONS / ACTIVE);
 }
 
 /* ---- honest numbers ---------------------------------------------------------------------- */
@@ -505,7 +579,7 @@ static void test_scale__accounted_memory_is_allocated_memory(void **state)
     fill(w);
     settle(w, true);
     expect_honest(w, empty);
-    read_all(w);
+    read_every(w, 1);
     expect_honest(w, empty);
 }
 
@@ -530,6 +604,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_scale__everything_stays_within_its_bound, scale_setup,
                                         scale_teardown),
+        cmocka_unit_test_setup_teardown(test_scale__a_long_tail_does_not_refuse_messages,
+                                        scale_setup, scale_teardown),
         cmocka_unit_test_setup_teardown(test_scale__accounted_memory_is_allocated_memory,
                                         scale_setup, scale_teardown),
     };
