@@ -276,7 +276,8 @@ static bool is_settled(struct rig *r, bool flush)
     struct rig_stats *s = &r->peak;
     bool settled = s->engine.inflight == 0 && s->engine.followups_pending == 0;
     for (uint16_t i = 0; i < r->cfg.shards; i++) {
-        settled = settled && (!flush || engine_is_quiet(r->engines[i]));
+        settled = settled && (!flush || (engine_is_quiet(r->engines[i]) &&
+                                         engine_clean_lsn(r->engines[i]) == UINT64_MAX));
     }
     return settled;
 }
