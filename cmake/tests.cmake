@@ -37,6 +37,10 @@ confab_tests(unit/base DEPS confab_base)
 confab_tests(unit/proto DEPS confab_proto confab_base)
 confab_tests(unit/core DEPS confab_core confab_adapters_local_log confab_adapters_mem
   confab_adapters_fault confab_base)
+if(TARGET unit_core_test_nomem)
+  target_link_options(unit_core_test_nomem PRIVATE
+    -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
+endif()
 confab_tests(unit/gateway DEPS confab_gateway confab_core confab_proto ${ALL_ADAPTERS} confab_base)
 confab_tests(unit/client DEPS confab_client confab_proto confab_base)
 if(TARGET unit_client_test_nomem)

@@ -146,6 +146,11 @@ static bool log_record(struct engine *e, struct partition *p)
     struct buf payload = {0};
     uint64_t ms = engine_stamp_ms(e, p);
     buf_put_u64(&payload, ms);
+    if (!buf_ok(&payload)) {
+        metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
+        buf_deinit(&payload);
+        return false;
+    }
     size_t begin = payload.len;
     while (!list_is_empty(&p->cursors) && payload.len < RECORD_BYTES) {
         struct resident *r = LIST_ENTRY(p->cursors.next, struct resident, cursors);

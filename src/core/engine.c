@@ -107,11 +107,7 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     e->unknown_ms = UINT64_MAX;
     u64map_init(&e->late[0], clock_mono_ns(clock));
     u64map_init(&e->late[1], clock_mono_ns(clock));
-    if (!e->parts || !e->turn) {
-        engine_free(e);
-        return CONFAB_NOMEM;
-    }
-    for (uint16_t i = 0; i < e->part_count; i++) {
+    for (uint16_t i = 0; e->parts && i < e->part_count; i++) {
         struct partition *p = &e->parts[i];
         p->number = (uint16_t)(e->part_first + i);
         p->any_stopped = &e->stopped;
@@ -122,6 +118,10 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
         list_init(&p->confirm_link);
         list_init(&p->cursors);
         list_init(&p->durable_acks);
+    }
+    if (!e->parts || !e->turn) {
+        engine_free(e);
+        return CONFAB_NOMEM;
     }
     *ret = e;
     return CONFAB_OK;

@@ -583,6 +583,7 @@ static void put_partition(struct flush *f)
     store_batch_put(&f->batch, rk.k, span_of(value.data, value.len));
     for (uint32_t at = 0; at < p->nfeed; at += FEED_BLOCK_MAX) {
         uint32_t n = MIN(p->nfeed - at, FEED_BLOCK_MAX);
+        f->batch.failed |= value.failed; /* what is cleared is forgotten */
         buf_clear(&value);
         row_feed_encode(&value, &p->feed[at], n);
         row_key_feed(&rk, p->number, p->feed[at].id);

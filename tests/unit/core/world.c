@@ -182,20 +182,20 @@ void world_release(struct world *w, bool reverse)
 
 /* ---- life -------------------------------------------------------------------------------- */
 
-static void world_engines(struct world *w)
+static enum confab_err world_engines(struct world *w)
 {
-    for (uint16_t i = 0; i < w->nshards; i++) {
+    enum confab_err err = CONFAB_OK;
+    for (uint16_t i = 0; i < w->nshards && !err; i++) {
         struct world_shard *s = &w->shards[i];
         s->host.ops = &host_ops;
         s->w = w;
         w->cfg.shard = i;
         w->cfg.shards = w->nshards;
-        assert_int_equal(engine_new(&w->cfg, &s->host, &w->shared, log_fault_store(w->log_fault),
-                                    &w->gate.base, w->directory, &w->clock.base, &w->metrics,
-                                    &s->e),
-                         CONFAB_OK);
+        err = engine_new(&w->cfg, &s->host, &w->shared, log_fault_store(w->log_fault),
+                         &w->gate.base, w->directory, &w->clock.base, &w->metrics, &s->e);
     }
     w->e = w->shards[0].e;
+    return err;
 }
 
 void world_init_shards(struct world *w, uint16_t n)
@@ -217,7 +217,7 @@ void world_init_shards(struct world *w, uint16_t n)
                      CONFAB_OK);
     assert_int_equal(log_fault_new(log_mem_store(w->log), WORLD_SHARDS_MAX, &w->log_fault),
                      CONFAB_OK);
-    world_engines(w);
+    assert_int_equal(world_engines(w), CONFAB_OK);
 }
 
 void world_init(struct world *w)
@@ -303,8 +303,7 @@ static enum confab_err on_record(void *arg, const struct log_record *rec)
 
 enum confab_err world_try_start(struct world *w)
 {
-    world_engines(w);
-    enum confab_err err = CONFAB_OK;
+    enum confab_err err = world_engines(w);
     for (uint16_t i = 0; i < w->nshards && !err; i++) {
         err = engine_recover_begin(w->shards[i].e);
     }
