@@ -520,6 +520,7 @@ void engine_seal(struct engine *e)
     engine_log_confirms(e, false);
     struct turn *t = e->turn;
     if (t->sub.records == 0) {
+        buf_clear(&t->sub.bytes); /* there may have been no memory for the first record */
         return;
     }
     struct turn *next = turn_new();

@@ -306,6 +306,9 @@ static void test_nomem__for_a_while(void **state)
     for (uint64_t n = 1; n <= total; n += 79) {
         run_once(n, 5 + n % 60);
     }
+    for (uint64_t n = 100; n <= total; n += 500) {
+        run_once(n, 5000);
+    }
 }
 
 /* A recovery without memory fails or stops what it cannot fold; the next one finds everything. */
