@@ -145,9 +145,7 @@ static void turn_free(struct turn *t)
         struct inflight *in = LIST_ENTRY(it, struct inflight, link);
         commands_free(&in->acks);
         command_free(in->cmd);
-        free(in->event.bytes);
-        buf_deinit(&in->payload);
-        free(in);
+        inflight_free(in);
     }
     buf_deinit(&t->sub.bytes);
     free(t);
@@ -506,9 +504,7 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
         } else if (in->kind == LOGREC_CONFIRM) {
             engine_confirms_rejected(e, in);
         }
-        free(in->event.bytes);
-        buf_deinit(&in->payload);
-        free(in);
+        inflight_free(in);
         if (r) {
             engine_pump(e, r);
         }

@@ -1,7 +1,8 @@
 /*
  * Inside of the engine. Included by the engine's own files only: engine.c (life, turns), decide.c
- * (commands, log, fold), dedup.c (retries), load.c (residents), read.c (events out of memory and
- * store), resume.c, cursors.c, followup.c, flush.c, recover.c.
+ * (commands, log), fold.c (durable records and their effects), dedup.c (retries), load.c
+ * (residents), target.c (the event a command points at), read.c (ranges out of memory and store),
+ * resume.c, cursors.c, followup.c, flush.c, flush_write.c, recover.c.
  */
 #ifndef CONFAB_CORE_ENGINE_INTERNAL_H
 #define CONFAB_CORE_ENGINE_INTERNAL_H
@@ -277,6 +278,9 @@ CONFAB_NODISCARD enum confab_err engine_log_payload(struct engine *e, enum logre
                                                     struct command *cmd, uint64_t ms,
                                                     struct buf *payload, struct inflight **ret);
 uint64_t engine_stamp_ms(struct engine *e, struct partition *p);
+void inflight_free(struct inflight *in);
+
+/* fold.c */
 void engine_take_durable(struct engine *e);
 /* Folds one logged record into a loaded conversation, in a run or in recovery. Takes the bytes
  * over. */
@@ -325,10 +329,7 @@ void resident_trim(struct resident *r, uint32_t keep);
 struct member_set *resident_set(struct resident *r); /* borrowed; NULL: out of memory */
 void resident_set_changed(struct resident *r);
 
-/* read.c */
-enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd);
-enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
-enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
+/* target.c */
 /*
  * Finds where target_id lives: work->target_seq and cmd->conv. STEP_BLOCKED with the command kept
  * when the store is asked; `again` then runs on the shard's thread.
@@ -338,6 +339,15 @@ enum confab_err engine_feed_find(struct engine *e, struct partition *p, uint64_t
 CONFAB_NODISCARD enum confab_err engine_feed_ask(struct engine *e, struct command *cmd);
 /* Puts the patched bytes of the event at `seq` into work->target; AGAIN: the store is asked. */
 enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct command *cmd);
+
+/* read.c */
+/* Asks for the chunk that holds `seq` and, with a higher limit, for those before it. */
+CONFAB_NODISCARD enum confab_err engine_chunks_ask(struct engine *e, struct engine_job *job,
+                                                   struct conv_id conv, uint64_t seq,
+                                                   uint32_t limit);
+enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
 /* The first overlay of this target or a later one; n when there is none. */
 uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq);
 /* Appends the event to `out` as a record, with overlays applied. */
