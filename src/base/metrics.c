@@ -95,6 +95,7 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_FORBIDDEN:
     case CONFAB_UNAUTHENTICATED:
     case CONFAB_BLOCKED:
+    case CONFAB_INVITE_INVALID:
         return METRIC_ERRORS_AUTH;
     case CONFAB_NOT_FOUND:
         return METRIC_ERRORS_NOT_FOUND;
@@ -102,6 +103,7 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_CONFLICT:
     case CONFAB_LOCKED:
     case CONFAB_DUPLICATE_KEY:
+    case CONFAB_LAST_ADMIN:
         return METRIC_ERRORS_CONFLICT;
     case CONFAB_LIMIT:
         return METRIC_ERRORS_LIMIT;

@@ -86,6 +86,29 @@ static bool request_ok(const struct dir_request *req)
     case DIR_DEVICE_LIST:
     case DIR_DEVICE_REVOKE:
     case DIR_PING:
+    case DIR_ACCOUNT_UPDATE:
+    case DIR_ACCOUNT_DELETE:
+    case DIR_ACCOUNTS_LIST:
+    case DIR_ADMINS_COUNT:
+    case DIR_DEVICE_BY_ID:
+    case DIR_DEVICE_RENAME:
+    case DIR_DEVICE_ROTATE:
+    case DIR_DEVICES_REVOKE_ALL:
+    case DIR_DEVICES_REVOKED:
+    case DIR_DEVICES_PURGE:
+    case DIR_INVITE_CREATE:
+    case DIR_INVITE_BY_CODE:
+    case DIR_INVITES_LIST:
+    case DIR_INVITE_REVOKE:
+    case DIR_INVITES_PURGE:
+    case DIR_SETTING_GET:
+    case DIR_SETTING_SET:
+    case DIR_AUDIT_APPEND:
+    case DIR_AUDIT_LIST:
+    case DIR_IDEM_CLAIM:
+    case DIR_IDEM_FINISH:
+    case DIR_IDEM_RELEASE:
+    case DIR_IDEM_PURGE:
         return true;
     }
     return false;
@@ -93,6 +116,9 @@ static bool request_ok(const struct dir_request *req)
 
 enum confab_err dir_request_check(const struct dir_request *req)
 {
+    if (req->audit || (req->op == DIR_ACCOUNT_CREATE && req->use_invite)) {
+        return CONFAB_UNSUPPORTED;
+    }
     return request_ok(req) ? CONFAB_OK : CONFAB_INVALID;
 }
 

@@ -330,6 +330,30 @@ static enum confab_err run(struct directory_mem *d, struct dir_request *req)
         return CONFAB_OK;
     case DIR_PING:
         return CONFAB_OK;
+    case DIR_ACCOUNT_UPDATE:
+    case DIR_ACCOUNT_DELETE:
+    case DIR_ACCOUNTS_LIST:
+    case DIR_ADMINS_COUNT:
+    case DIR_DEVICE_BY_ID:
+    case DIR_DEVICE_RENAME:
+    case DIR_DEVICE_ROTATE:
+    case DIR_DEVICES_REVOKE_ALL:
+    case DIR_DEVICES_REVOKED:
+    case DIR_DEVICES_PURGE:
+    case DIR_INVITE_CREATE:
+    case DIR_INVITE_BY_CODE:
+    case DIR_INVITES_LIST:
+    case DIR_INVITE_REVOKE:
+    case DIR_INVITES_PURGE:
+    case DIR_SETTING_GET:
+    case DIR_SETTING_SET:
+    case DIR_AUDIT_APPEND:
+    case DIR_AUDIT_LIST:
+    case DIR_IDEM_CLAIM:
+    case DIR_IDEM_FINISH:
+    case DIR_IDEM_RELEASE:
+    case DIR_IDEM_PURGE:
+        return CONFAB_UNSUPPORTED;
     }
     return CONFAB_INVALID;
 }

@@ -341,6 +341,31 @@ enum confab_err sqlite_run_request(struct sqlite_db *db, struct dir_request *req
         bool row;
         return step_once(db, db->statements[ST_PING], "ping", &row);
     }
+    case DIR_ACCOUNT_UPDATE:
+    case DIR_ACCOUNT_DELETE:
+    case DIR_ACCOUNTS_LIST:
+    case DIR_ADMINS_COUNT:
+    case DIR_DEVICE_BY_ID:
+    case DIR_DEVICE_RENAME:
+    case DIR_DEVICE_ROTATE:
+    case DIR_DEVICES_REVOKE_ALL:
+    case DIR_DEVICES_REVOKED:
+    case DIR_DEVICES_PURGE:
+    case DIR_INVITE_CREATE:
+    case DIR_INVITE_BY_CODE:
+    case DIR_INVITES_LIST:
+    case DIR_INVITE_REVOKE:
+    case DIR_INVITES_PURGE:
+    case DIR_SETTING_GET:
+    case DIR_SETTING_SET:
+    case DIR_AUDIT_APPEND:
+    case DIR_AUDIT_LIST:
+    case DIR_IDEM_CLAIM:
+    case DIR_IDEM_FINISH:
+    case DIR_IDEM_RELEASE:
+    case DIR_IDEM_PURGE:
+        *ret_result = CONFAB_UNSUPPORTED;
+        return CONFAB_OK;
     }
     *ret_result = CONFAB_INVALID;
     return CONFAB_OK;
