@@ -56,6 +56,11 @@ struct net_ops {
     void (*close)(struct net *n, int handle);
     /* Any thread: makes a poll under way, or else the next one, return at once. */
     void (*wake)(struct net *n);
+    /*
+     * The peer of an open connection, as accept gave it: whoever needs it only now and then need
+     * not keep it. Empty when it is gone.
+     */
+    void (*peer)(struct net *n, int handle, struct net_peer *ret_peer);
 };
 struct net {
     const struct net_ops *ops;

@@ -202,6 +202,10 @@ static int accept_one(struct world *w)
     assert_int_equal(err, CONFAB_OK);
     assert_string_equal(peer.address, "127.0.0.1");
     assert_int_not_equal(peer.port, 0);
+    struct net_peer later = {.port = 1};
+    w->net->ops->peer(w->net, handle, &later);
+    assert_string_equal(later.address, peer.address);
+    assert_int_equal(later.port, peer.port);
     return handle;
 }
 

@@ -73,6 +73,13 @@ static void gn_wake(struct net *n)
         below(n)->ops->wake(below(n));
     }
 }
+static void gn_peer(struct net *n, int handle, struct net_peer *ret_peer)
+{
+    memset(ret_peer, 0, sizeof(*ret_peer));
+    if (!net_of(n)->g->dead) {
+        below(n)->ops->peer(below(n), handle, ret_peer);
+    }
+}
 static const struct net_ops GATE_NET = {.name = "gate",
                                         .version = 1,
                                         .poll = gn_poll,
@@ -82,7 +89,8 @@ static const struct net_ops GATE_NET = {.name = "gate",
                                         .pause_reading = gn_pause,
                                         .shutdown_write = gn_shutdown,
                                         .close = gn_close,
-                                        .wake = gn_wake};
+                                        .wake = gn_wake,
+                                        .peer = gn_peer};
 
 /* ---- people ------------------------------------------------------------------------------ */
 

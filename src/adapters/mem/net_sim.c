@@ -41,7 +41,7 @@ struct net_sim_conn {
     uint64_t stalled_until_ns;
     int handle; /* the server's, -1 before accept and after close */
     uint16_t shard;
-    uint16_t port;
+    struct net_peer peer;
     bool waiting; /* in the backlog, since accept_ns */
     uint64_t accept_ns;
     bool client_open;
@@ -372,14 +372,17 @@ static enum confab_err op_accept(struct net *net, int listener, int *ret_handle,
         }
         c->waiting = false;
         c->handle = handle;
-        memset(ret_peer, 0, sizeof(*ret_peer));
-        (void)snprintf(ret_peer->address, sizeof(ret_peer->address), "127.0.0.1");
-        ret_peer->port = c->port;
+        *ret_peer = c->peer;
         *ret_handle = handle;
         return CONFAB_OK;
     }
     s->accept_edge = true;
     return CONFAB_AGAIN;
+}
+
+static void op_peer(struct net *net, int handle, struct net_peer *ret_peer)
+{
+    *ret_peer = conn_at(shard_of(net), handle)->peer;
 }
 
 static enum confab_err pipe_recv(struct net_sim_conn *c, struct pipe *p, void *buf, size_t cap,
@@ -655,7 +658,8 @@ enum confab_err net_sim_connect(struct net_sim *sim, uint16_t shard, struct net_
     pipe_init(&c->down);
     c->handle = -1;
     c->shard = shard;
-    c->port = sim->next_port++;
+    (void)snprintf(c->peer.address, sizeof(c->peer.address), "127.0.0.1");
+    c->peer.port = sim->next_port++;
     c->waiting = true;
     c->accept_ns = arrival(sim);
     c->client_open = true;
@@ -663,6 +667,11 @@ enum confab_err net_sim_connect(struct net_sim *sim, uint16_t shard, struct net_
     sim->nconns++;
     *ret = c;
     return CONFAB_OK;
+}
+
+void net_sim_set_address(struct net_sim_conn *c, const char *address)
+{
+    (void)snprintf(c->peer.address, sizeof(c->peer.address), "%s", address);
 }
 
 enum confab_err net_sim_recv(struct net_sim_conn *c, void *buf, size_t cap, size_t *ret_n)
@@ -742,5 +751,5 @@ void net_sim_drop(struct net_sim_conn *c)
 
 static const struct net_ops OPS = {
     "sim",    1,       op_poll, op_accept, op_recv, op_writev, op_pause_reading, op_shutdown_write,
-    op_close, op_wake,
+    op_close, op_wake, op_peer,
 };

@@ -71,6 +71,8 @@ uint64_t net_sim_next_ns(struct net_sim *sim);
 #define NET_SIM_ANY UINT16_MAX
 CONFAB_NODISCARD enum confab_err net_sim_connect(struct net_sim *sim, uint16_t shard,
                                                  struct net_sim_conn **ret);
+/* The address that the server sees, "127.0.0.1" unless set; before its next turn. */
+void net_sim_set_address(struct net_sim_conn *c, const char *address);
 /* As recv and writev of the port. */
 CONFAB_NODISCARD enum confab_err net_sim_recv(struct net_sim_conn *c, void *buf, size_t cap,
                                               size_t *ret_n);

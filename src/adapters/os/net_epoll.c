@@ -209,6 +209,18 @@ static void peer_of(const struct sockaddr_storage *sa, struct net_peer *ret)
     }
 }
 
+static void op_peer(struct net *net, int handle, struct net_peer *ret_peer)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+    (void)net;
+    memset(&sa, 0, sizeof(sa));
+    if (getpeername(handle, (struct sockaddr *)&sa, &len) != 0) {
+        sa.ss_family = AF_UNSPEC; /* reset meanwhile */
+    }
+    peer_of(&sa, ret_peer);
+}
+
 static bool is_scarcity(int error)
 {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM ||
@@ -501,5 +513,5 @@ enum confab_err net_epoll_listen(struct net *n, const struct net_epoll_listen *c
 
 static const struct net_ops OPS = {
     "epoll",           1,        op_poll, op_accept, op_recv, op_writev, op_pause_reading,
-    op_shutdown_write, op_close, op_wake,
+    op_shutdown_write, op_close, op_wake, op_peer,
 };
