@@ -43,6 +43,23 @@ struct confab_options {
     /* http://host[:port], port 80 without one. */
     const char *server;
     const char *token; /* NULL: only confab_register and confab_login work until then */
+    /*
+     * Tokens are short-lived. With a refresh token the client renews them by itself: in time, and
+     * when one is refused; without, it ends when the token does. token_expires_at_ms: 0 when not
+     * known.
+     */
+    const char *refresh_token;
+    uint64_t token_expires_at_ms;
+    /*
+     * A refresh token is good for one use, and all processes of a device share the chain of them.
+     * tokens_begin is called before a renewal: keep the others out, and fill in what was stored
+     * last (by whichever process). CONFAB_E_BUSY: another one is at it, it is asked again soon.
+     * tokens_end follows: `fresh` is to be stored durably, NULL when there is nothing new; then
+     * let the others in. Both may be NULL: this client is the only one.
+     */
+    enum confab_error (*tokens_begin)(void *arg, struct confab_tokens *io);
+    enum confab_error (*tokens_end)(void *arg, const struct confab_tokens *fresh);
+    void *tokens_arg; /* for these two */
     struct confab_handlers handlers;
     void *arg; /* for the handlers and save */
     unsigned flags;
@@ -90,13 +107,13 @@ void confab_client_stop(struct confab_client *c);
 
 /*
  * Waits up to timeout_ms (-1: for ever) for something to do and does it. Returns early on a signal.
- * CONFAB_E_UNAUTHENTICATED once the token is refused, CONFAB_E_DAMAGED when the state is that of
- * another user: it will not connect again. Else CONFAB_E_OK, also while there is no connection.
+ * CONFAB_E_UNAUTHENTICATED once this device is signed out, CONFAB_E_DAMAGED when the state is that
+ * of another user: it will not connect again. Else CONFAB_E_OK, also while there is no connection.
  */
 enum confab_error confab_client_run(struct confab_client *c, int timeout_ms);
 
 /*
- * The same in a loop of the application's own: fills up to `max` entries (2 are enough) to poll for
+ * The same in a loop of the application's own: fills up to `max` entries (3 are enough) to poll for
  * and sets how long to wait at most (-1: for ever), then call _process after the wait, whatever
  * woke it. _process never blocks, except for looking up the server's address.
  */
@@ -161,6 +178,8 @@ struct confab_stats {
     uint64_t outbox_refused; /* outbox_max or outbox_bytes_max reached */
     uint64_t conv_refused;   /* conversations_max reached */
     uint64_t protocol_errors;
+    uint64_t renewals; /* of the token */
+    uint64_t renewals_failed;
 };
 void confab_client_stats(const struct confab_client *c, struct confab_stats *ret);
 

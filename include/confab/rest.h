@@ -34,7 +34,7 @@ struct confab_user {
 struct confab_device {
     uint64_t user_id;
     uint64_t device_id;
-    char token[CONFAB_TOKEN_SIZE];
+    struct confab_tokens tokens;
 };
 
 /* display_name may be NULL. CONFAB_E_EXISTS. */

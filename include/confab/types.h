@@ -21,6 +21,13 @@ extern "C" {
 #define CONFAB_TOKEN_SIZE 1025
 #define CONFAB_NAME_SIZE  1025 /* of a user or a conversation */
 
+/* What a device is signed in with; secrets. Zero terminated. */
+struct confab_tokens {
+    char token[CONFAB_TOKEN_SIZE];
+    char refresh_token[CONFAB_TOKEN_SIZE]; /* empty: none */
+    uint64_t expires_at_ms;                /* of the token; 0: not known */
+};
+
 /* UTF-8 text, not zero terminated, may hold control characters; p is NULL when there is none. */
 struct confab_text {
     const char *p;
@@ -188,7 +195,7 @@ enum confab_state {
     CONFAB_STATE_CONNECTING = 2, /* up to signed in */
     CONFAB_STATE_SYNCING = 3,    /* what was missed is coming in */
     CONFAB_STATE_LIVE = 4,       /* caught up */
-    CONFAB_STATE_REFUSED = 5     /* the token is refused: it will not connect again */
+    CONFAB_STATE_REFUSED = 5     /* signed out: it will not connect again by itself */
 };
 struct confab_status {
     enum confab_state state;

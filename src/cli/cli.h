@@ -67,7 +67,7 @@ extern const size_t cli_ncommands;
 struct profile {
     char server[512];
     char username[CONFAB_NAME_SIZE];
-    char token[CONFAB_TOKEN_SIZE];
+    struct confab_tokens tokens;
     uint64_t user_id;
 };
 
@@ -91,7 +91,8 @@ struct cli {
     const char *opt[OPT_IDS_END]; /* NULL: not given; "" for those without value */
     const char *profile_name;
     struct profile profile;
-    bool signed_in; /* profile was read */
+    bool signed_in;  /* profile was read */
+    int tokens_lock; /* while they are renewed, else 0 */
     struct confab_client *client;
     struct name *names;
     size_t nnames;
@@ -112,6 +113,9 @@ bool args_id(const char *text, uint64_t *ret_id);
 bool profile_load(struct cli *cli);
 bool profile_save(struct cli *cli);
 bool profile_remove(struct cli *cli);
+/* For confab_options: the profile's tokens, shared by all processes that use it. arg is the cli. */
+enum confab_error profile_tokens_begin(void *arg, struct confab_tokens *io);
+enum confab_error profile_tokens_end(void *arg, const struct confab_tokens *fresh);
 bool profile_name_valid(const char *name);
 /*
  * A state file of the profile, locked until file_close: `kind` is "outbox" or "tail". `wait`: until

@@ -33,7 +33,7 @@ static int sign_in(struct cli *cli, const char *username, const char *password)
         return EXIT_FAILED;
     }
     memcpy(p->server, kept, strlen(kept) + 1);
-    memcpy(p->token, d.token, strlen(d.token) + 1);
+    p->tokens = d.tokens;
     snprintf(p->username, sizeof(p->username), "%s", username);
     p->user_id = d.user_id;
     if (!profile_save(cli)) {

@@ -164,15 +164,14 @@ static bool take(const char *line, const char *key, char *out, size_t size)
     return true;
 }
 
-bool profile_load(struct cli *cli)
+/* Reads the file; as profile_load. */
+static bool read_profile(struct cli *cli)
 {
     char path[4200];
     char id[32] = "";
+    char expires[32] = "";
     size_t n;
     struct profile *p = &cli->profile;
-    if (cli->signed_in) {
-        return true;
-    }
     if (!file_path(cli, "profile", false, path, sizeof(path))) {
         return false;
     }
@@ -189,10 +188,15 @@ bool profile_load(struct cli *cli)
         ok = ok && take(line, "server", p->server, sizeof(p->server)) &&
              take(line, "username", p->username, sizeof(p->username)) &&
              take(line, "user_id", id, sizeof(id)) &&
-             take(line, "token", p->token, sizeof(p->token));
+             take(line, "token", p->tokens.token, sizeof(p->tokens.token)) &&
+             take(line, "token_expires", expires, sizeof(expires)) &&
+             take(line, "refresh_token", p->tokens.refresh_token, sizeof(p->tokens.refresh_token));
     }
     free(data);
-    ok = ok && p->server[0] && p->username[0] && p->token[0] && args_id(id, &p->user_id);
+    if (!args_id(expires, &p->tokens.expires_at_ms)) {
+        p->tokens.expires_at_ms = 0;
+    }
+    ok = ok && p->server[0] && p->username[0] && p->tokens.token[0] && args_id(id, &p->user_id);
     if (!ok) {
         memset(p, 0, sizeof(*p));
         print_error("%s is damaged; `confab login` makes a new one", path);
@@ -201,17 +205,26 @@ bool profile_load(struct cli *cli)
     return ok;
 }
 
+bool profile_load(struct cli *cli)
+{
+    return cli->signed_in || read_profile(cli);
+}
+
 bool profile_save(struct cli *cli)
 {
     char path[4200];
     char text[8192];
     const struct profile *p = &cli->profile;
-    if (strpbrk(p->server, "\n") || strpbrk(p->username, "\n") || strpbrk(p->token, "\n") ||
+    if (strpbrk(p->server, "\n") || strpbrk(p->username, "\n") || strpbrk(p->tokens.token, "\n") ||
+        strpbrk(p->tokens.refresh_token, "\n") ||
         !file_path(cli, "profile", true, path, sizeof(path))) {
         return false;
     }
-    int n = snprintf(text, sizeof(text), "server %s\nusername %s\nuser_id %llu\ntoken %s\n",
-                     p->server, p->username, (unsigned long long)p->user_id, p->token);
+    int n = snprintf(text, sizeof(text),
+                     "server %s\nusername %s\nuser_id %llu\ntoken %s\ntoken_expires %llu\n"
+                     "refresh_token %s\n",
+                     p->server, p->username, (unsigned long long)p->user_id, p->tokens.token,
+                     (unsigned long long)p->tokens.expires_at_ms, p->tokens.refresh_token);
     if (n < 0 || (size_t)n >= sizeof(text) || !replace(path, text, (size_t)n)) {
         print_error("%s cannot be written: %s", path, strerror(errno));
         return false;
@@ -234,6 +247,48 @@ bool profile_remove(struct cli *cli)
         }
     }
     return true;
+}
+
+/* ---- Tokens ---- */
+
+enum confab_error profile_tokens_begin(void *arg, struct confab_tokens *io)
+{
+    struct cli *cli = arg;
+    char path[4200];
+    if (!file_path(cli, "tokens.lock", true, path, sizeof(path))) {
+        return CONFAB_E_SAVE;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        print_error("%s cannot be opened: %s", path, strerror(errno));
+        return CONFAB_E_SAVE;
+    }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        close(fd);
+        return CONFAB_E_BUSY;
+    }
+    /* Signed out meanwhile, or somebody else is: what is in memory is of no use either. */
+    uint64_t user_id = cli->profile.user_id;
+    if (!read_profile(cli) || cli->profile.user_id != user_id) {
+        close(fd);
+        return CONFAB_E_UNAUTHENTICATED;
+    }
+    cli->tokens_lock = fd;
+    *io = cli->profile.tokens;
+    return CONFAB_E_OK;
+}
+
+enum confab_error profile_tokens_end(void *arg, const struct confab_tokens *fresh)
+{
+    struct cli *cli = arg;
+    bool ok = true;
+    if (fresh) {
+        cli->profile.tokens = *fresh;
+        ok = profile_save(cli);
+    }
+    close(cli->tokens_lock);
+    cli->tokens_lock = 0;
+    return ok ? CONFAB_E_OK : CONFAB_E_SAVE;
 }
 
 /* ---- State ---- */

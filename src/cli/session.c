@@ -46,8 +46,15 @@ void cli_options_fill(struct cli *cli, struct confab_options *o)
 {
     confab_options_init(o);
     o->server = cli_server(cli);
-    o->token = cli->signed_in ? cli->profile.token : NULL;
     o->arg = cli;
+    if (cli->signed_in) {
+        o->token = cli->profile.tokens.token;
+        o->token_expires_at_ms = cli->profile.tokens.expires_at_ms;
+        o->refresh_token = cli->profile.tokens.refresh_token;
+        o->tokens_begin = profile_tokens_begin;
+        o->tokens_end = profile_tokens_end;
+        o->tokens_arg = cli;
+    }
 }
 
 bool cli_open(struct cli *cli, bool token)
@@ -62,7 +69,10 @@ bool cli_open(struct cli *cli, bool token)
     }
     struct confab_options o;
     cli_options_fill(cli, &o);
-    o.token = token ? o.token : NULL;
+    if (!token) {
+        o.token = NULL;
+        o.refresh_token = NULL;
+    }
     enum confab_error error = confab_client_new(&o, &cli->client);
     if (error == CONFAB_E_UNSUPPORTED || error == CONFAB_E_ARGUMENT) {
         print_error("%s is not the address of a server; it looks like http://host:port", o.server);

@@ -64,7 +64,9 @@ enum confab_error confab_client_new(const struct confab_options *options,
         return CONFAB_E_ARGUMENT;
     }
     const char *token = options->token ? options->token : "";
-    if (strlen(token) >= CONFAB_TOKEN_SIZE || strpbrk(token, "\r\n")) {
+    const char *refresh = options->refresh_token ? options->refresh_token : "";
+    if (strlen(token) >= CONFAB_TOKEN_SIZE || strpbrk(token, "\r\n") ||
+        strlen(refresh) >= CONFAB_TOKEN_SIZE) {
         return CONFAB_E_ARGUMENT;
     }
     struct confab_client *c = calloc(1, sizeof(*c));
@@ -74,6 +76,7 @@ enum confab_error confab_client_new(const struct confab_options *options,
     cconn_init(&c->link);
     chttp_init(&c->fetch, options->frame_bytes_max);
     chttp_init(&c->call, options->frame_bytes_max);
+    chttp_init(&c->tokens.http, 0);
     c->timeout_ms = options->timeout_ms;
     enum confab_error error = parse_server(c, options->server);
     if (!error) {
@@ -86,8 +89,14 @@ enum confab_error confab_client_new(const struct confab_options *options,
             .target = span_str("/ws"),
             .token = span_str(token),
         };
-        enum confab_err err =
-            c->read_block && buf_ok(&c->token) ? csession_new(&cfg, &c->session) : CONFAB_NOMEM;
+        enum confab_err err = c->read_block && buf_ok(&c->token)
+                                  ? ctoken_init(&c->tokens, options, cio_now_ms())
+                                  : CONFAB_NOMEM;
+        cfg.renewable = c->tokens.refresh.len > 0;
+        cfg.renew_ms = c->tokens.renew_ms;
+        if (!err) {
+            err = csession_new(&cfg, &c->session);
+        }
         error = cerror_of(err);
     }
     if (error) {
@@ -107,6 +116,7 @@ void confab_client_free(struct confab_client *c)
     cconn_close(&c->link);
     chttp_deinit(&c->fetch);
     chttp_deinit(&c->call);
+    ctoken_deinit(&c->tokens);
     free(c->host);
     free(c->port);
     free(c->read_block);
@@ -234,6 +244,18 @@ static void fetch_turn(struct confab_client *c, uint64_t now)
     }
 }
 
+/* ---- The token ---- */
+
+static void token_turn(struct confab_client *c, uint64_t now)
+{
+    enum confab_error error;
+    if ((c->tokens.running || csession_wants_token(c->session, now)) &&
+        ctoken_step(c, now, &error)) {
+        csession_token_done(c->session, error, span_of(c->token.data, c->token.len),
+                            c->tokens.renew_ms, now);
+    }
+}
+
 /* ---- Turns ---- */
 
 size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t max,
@@ -258,6 +280,11 @@ size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t
             fds[n++] = (struct pollfd){.fd = c->fetch.conn.fd, .events = chttp_events(&c->fetch)};
         }
     }
+    if (c->tokens.running) {
+        n += n < max ? ctoken_poll(&c->tokens, &fds[n], &at) : 0;
+    } else if (csession_wants_token(c->session, now)) {
+        at = now;
+    }
     *ret_timeout_ms = at == UINT64_MAX ? -1 : at <= now ? 0 : (int)MIN(at - now, (uint64_t)INT_MAX);
     return n;
 }
@@ -266,6 +293,7 @@ enum confab_error confab_client_process(struct confab_client *c)
 {
     uint64_t now = cio_now_ms();
     csession_tick(c->session, now);
+    token_turn(c, now);
     link_turn(c, now);
     fetch_turn(c, now);
     if (c->link_told && !link_write(c, now)) {
@@ -278,7 +306,7 @@ enum confab_error confab_client_process(struct confab_client *c)
 
 enum confab_error confab_client_run(struct confab_client *c, int timeout_ms)
 {
-    struct pollfd fds[2];
+    struct pollfd fds[3];
     int wait_ms;
     size_t n = confab_client_pollfds(c, fds, ARRAY_LEN(fds), &wait_ms);
     if (timeout_ms >= 0 && (wait_ms < 0 || wait_ms > timeout_ms)) {

@@ -6,6 +6,7 @@
 
 #include "client/io_http.h"
 #include "client/session.h"
+#include "client/token.h"
 
 struct confab_client {
     struct csession *session;
@@ -19,6 +20,7 @@ struct confab_client {
     char *port;
     struct buf authority; /* host and, unless it is 80, port */
     struct buf token;
+    struct ctoken tokens; /* renewing it */
     uint32_t timeout_ms;
     uint64_t user_id; /* from login, or asked for */
     struct confab_failure failure;

@@ -46,6 +46,11 @@ static void finish(struct chttp *x, enum confab_err err)
     }
 }
 
+void chttp_fail(struct chttp *x, enum confab_err err)
+{
+    finish(x, err);
+}
+
 /* A kept connection that ended before the first byte of the answer: the server had given it up. */
 static void broken(struct chttp *x)
 {

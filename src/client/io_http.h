@@ -52,6 +52,8 @@ void chttp_begin(struct chttp *x, const char *host, const char *port, struct spa
 bool chttp_step(struct chttp *x, uint64_t now);
 /* Events to poll x->conn.fd for. */
 short chttp_events(const struct chttp *x);
+/* Ends it with an error of the caller's. */
+void chttp_fail(struct chttp *x, enum confab_err err);
 /* After DONE: ready for the next. */
 void chttp_reset(struct chttp *x);
 

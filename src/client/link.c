@@ -140,6 +140,7 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
     s->heartbeat_ms = MIN(MAX(hello->heartbeat_ms, HEARTBEAT_MIN_MS), HEARTBEAT_MAX_MS);
     s->inflight_max = MAX(hello->inflight, 1U);
     s->last_beat_ms = now;
+    s->renewed = false;
     if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0) {
         s->attempt = 0;
         csession_set_phase(s, CPHASE_LIVE, now);
@@ -278,7 +279,7 @@ static void on_close(struct csession *s, uint16_t code, uint64_t now)
     enum confab_error reason = CONFAB_E_NETWORK;
     switch (code) {
     case WS_CLOSE_TOKEN:
-        then = CPHASE_REFUSED;
+        then = csession_token_refused(s);
         reason = CONFAB_E_UNAUTHENTICATED;
         break;
     case WS_CLOSE_TOO_MANY:
@@ -376,7 +377,7 @@ static void refused_upgrade(struct csession *s, const struct http_response *res,
     switch (res->status) {
     case 401:
         reason = CONFAB_E_UNAUTHENTICATED;
-        then = CPHASE_REFUSED;
+        then = csession_token_refused(s);
         break;
     case 429:
         reason = CONFAB_E_LIMIT;

@@ -57,11 +57,17 @@ enum confab_err crest_answer_begin(struct crest_answer *a, const struct buf *con
     return CONFAB_OK;
 }
 
-/* Frees the call's answer, too. */
+bool crest_answer_free(struct crest_answer *a)
+{
+    bool ok = json_end(&a->j);
+    free(a->block);
+    a->block = NULL;
+    return ok;
+}
+
 enum confab_error crest_answer_end(struct confab_client *c, struct crest_answer *a, bool complete)
 {
-    bool ok = json_end(&a->j) && complete;
-    free(a->block);
+    bool ok = crest_answer_free(a) && complete;
     chttp_reset(&c->call);
     return ok ? CONFAB_E_OK : crest_fail(c, CONFAB_E_PROTOCOL, NULL);
 }
@@ -141,6 +147,42 @@ static enum confab_error refused(struct confab_client *c)
 
 /* ---- Calling ---- */
 
+static void run_call(struct confab_client *c, const struct chttp_request *req)
+{
+    chttp_begin(&c->call, c->host, c->port, span_of(c->authority.data, c->authority.len), req,
+                c->timeout_ms, cio_now_ms());
+    for (;;) {
+        uint64_t now = cio_now_ms();
+        if (chttp_step(&c->call, now)) {
+            break;
+        }
+        struct pollfd p = {.fd = c->call.conn.fd, .events = chttp_events(&c->call)};
+        uint64_t left = c->call.deadline_ms > now ? c->call.deadline_ms - now : 0;
+        (void)cconn_wait(&p, 1, (int)left);
+    }
+}
+
+/* Waits until the token is renewed, or cannot be; false for the latter. */
+static bool renew(struct confab_client *c)
+{
+    enum confab_error error;
+    for (;;) {
+        uint64_t now = cio_now_ms();
+        uint64_t at = UINT64_MAX;
+        struct pollfd p;
+        if (ctoken_step(c, now, &error)) {
+            break;
+        }
+        size_t n = ctoken_poll(&c->tokens, &p, &at);
+        (void)cconn_wait(&p, n, at > now ? (int)MIN(at - now, (uint64_t)c->timeout_ms) : 0);
+    }
+    if (!error || error == CONFAB_E_UNAUTHENTICATED) {
+        csession_token_done(c->session, error, span_of(c->token.data, c->token.len),
+                            c->tokens.renew_ms, cio_now_ms());
+    }
+    return !error;
+}
+
 /* On success the answer is in c->call.content until chttp_reset. Consumes path and body. */
 enum confab_error crest_call(struct confab_client *c, const char *method, struct buf *path,
                              struct buf *body, bool with_token)
@@ -151,6 +193,10 @@ enum confab_error crest_call(struct confab_client *c, const char *method, struct
     } else if (with_token && c->token.len == 0) {
         error = crest_fail(c, CONFAB_E_STATE, "not signed in");
     }
+    bool renewable = with_token && c->tokens.refresh.len > 1;
+    if (!error && renewable && c->tokens.renew_ms <= cio_now_ms()) {
+        renewable = !renew(c); /* one that fails is found out by the call */
+    }
     if (!error) {
         struct chttp_request req = {
             .method = method,
@@ -158,16 +204,11 @@ enum confab_error crest_call(struct confab_client *c, const char *method, struct
             .token = with_token ? span_of(c->token.data, c->token.len) : span_of(NULL, 0),
             .body = body ? span_of(body->data, body->len) : span_of(NULL, 0),
         };
-        chttp_begin(&c->call, c->host, c->port, span_of(c->authority.data, c->authority.len), &req,
-                    c->timeout_ms, cio_now_ms());
-        for (;;) {
-            uint64_t now = cio_now_ms();
-            if (chttp_step(&c->call, now)) {
-                break;
-            }
-            struct pollfd p = {.fd = c->call.conn.fd, .events = chttp_events(&c->call)};
-            uint64_t left = c->call.deadline_ms > now ? c->call.deadline_ms - now : 0;
-            (void)cconn_wait(&p, 1, (int)left);
+        run_call(c, &req);
+        /* Refused before it was looked at: to repeat it does nothing twice. */
+        if (c->call.status == 401 && renewable && renew(c)) {
+            req.token = span_of(c->token.data, c->token.len);
+            run_call(c, &req);
         }
         if (c->call.err) {
             error = crest_fail(c, cerror_of(c->call.err), NULL);
@@ -235,6 +276,30 @@ void crest_body_begin(struct json_writer *w, struct buf *b)
 }
 
 /* ---- Accounts ---- */
+
+static void read_secret(struct json *j, char out[CONFAB_TOKEN_SIZE])
+{
+    struct span text;
+    if (!json_try_null(j) && json_string(j, &text) && text.n < CONFAB_TOKEN_SIZE &&
+        !memchr(text.p, '\r', text.n) && !memchr(text.p, '\n', text.n)) {
+        copy_text(out, CONFAB_TOKEN_SIZE, text);
+    }
+}
+
+bool crest_read_token(struct json *j, struct span key, struct confab_tokens *io,
+                      uint64_t *io_expires_in_s)
+{
+    if (span_is(key, "token")) {
+        read_secret(j, io->token);
+    } else if (span_is(key, "refresh_token")) {
+        read_secret(j, io->refresh_token);
+    } else if (span_is(key, "expires_in")) {
+        json_u64(j, io_expires_in_s);
+    } else {
+        return false;
+    }
+    return true;
+}
 
 static enum confab_error read_user(struct confab_client *c, struct confab_user *ret)
 {
@@ -312,18 +377,17 @@ enum confab_error confab_login(struct confab_client *c, const char *username, co
     struct confab_device d;
     struct crest_answer a;
     struct span key;
+    uint64_t seconds = 0;
     memset(&d, 0, sizeof(d));
     if (crest_answer_begin(&a, &c->call.content) != CONFAB_OK) {
         chttp_reset(&c->call);
         return crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     while (json_object_next(&a.j, &key)) {
-        if (span_is(key, "token")) {
-            struct span token;
-            if (json_string(&a.j, &token) && token.n < sizeof(d.token)) {
-                copy_text(d.token, sizeof(d.token), token);
-            }
-        } else if (span_is(key, "user_id")) {
+        if (crest_read_token(&a.j, key, &d.tokens, &seconds)) {
+            continue;
+        }
+        if (span_is(key, "user_id")) {
             json_id(&a.j, &d.user_id);
         } else if (span_is(key, "device_id")) {
             json_id(&a.j, &d.device_id);
@@ -331,15 +395,14 @@ enum confab_error confab_login(struct confab_client *c, const char *username, co
             json_skip(&a.j);
         }
     }
-    bool usable = d.token[0] != '\0' && strpbrk(d.token, "\r\n") == NULL;
-    error = crest_answer_end(c, &a, usable && d.user_id != 0);
-    if (!error && csession_set_token(c->session, span_str(d.token)) != CONFAB_OK) {
-        error = crest_fail(c, CONFAB_E_NOMEM, NULL);
+    error = crest_answer_end(c, &a, d.tokens.token[0] != '\0' && d.user_id != 0);
+    if (d.tokens.expires_at_ms == 0 && seconds > 0) {
+        d.tokens.expires_at_ms = confab_now_ms() + seconds * 1000;
     }
-    if (!error) {
-        buf_clear(&c->token);
-        buf_put_str(&c->token, d.token);
-        error = buf_ok(&c->token) ? CONFAB_E_OK : crest_fail(c, CONFAB_E_NOMEM, NULL);
+    if (!error && (ctoken_set(c, &d.tokens, cio_now_ms()) != CONFAB_OK ||
+                   csession_set_token(c->session, span_str(d.tokens.token), c->tokens.renew_ms) !=
+                       CONFAB_OK)) {
+        error = crest_fail(c, CONFAB_E_NOMEM, NULL);
     }
     if (!error) {
         c->user_id = d.user_id;

@@ -35,6 +35,11 @@ struct crest_answer {
 /* CONFAB_NOMEM. The outermost object is begun. */
 CONFAB_NODISCARD enum confab_err crest_answer_begin(struct crest_answer *a,
                                                     const struct buf *content);
+/* Only the reading; false when it was not JSON. */
+bool crest_answer_free(struct crest_answer *a);
+/* A member of a token object; false when it is none of those kept. */
+bool crest_read_token(struct json *j, struct span key, struct confab_tokens *io,
+                      uint64_t *io_expires_in_s);
 /* Frees the call's answer, too. `complete`: all that is wanted was there. */
 enum confab_error crest_answer_end(struct confab_client *c, struct crest_answer *a, bool complete);
 

@@ -15,6 +15,7 @@ static enum confab_state public_state(enum cphase phase, enum cphase then)
         return CONFAB_STATE_STOPPED;
     case CPHASE_WAIT:
         return CONFAB_STATE_WAITING;
+    case CPHASE_TOKEN:
     case CPHASE_LINK:
     case CPHASE_UPGRADE:
     case CPHASE_HELLO:
@@ -98,9 +99,14 @@ static enum confab_err copy_span(struct buf *b, struct span text)
     return CONFAB_OK;
 }
 
-enum confab_err csession_set_token(struct csession *s, struct span token)
+enum confab_err csession_set_token(struct csession *s, struct span token, uint64_t renew_ms)
 {
-    return copy_span(&s->token, token);
+    enum confab_err err = copy_span(&s->token, token);
+    if (!err) {
+        s->renew_ms = renew_ms;
+        s->renewed = false;
+    }
+    return err;
 }
 
 enum confab_err csession_new(const struct csession_config *cfg, struct csession **ret)
@@ -127,7 +133,7 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
         err = copy_span(&s->target, cfg->target);
     }
     if (!err) {
-        err = copy_span(&s->token, cfg->token);
+        err = csession_set_token(s, cfg->token, cfg->renew_ms);
     }
     if (!err && cfg->options->state) {
         err = cstate_load(s, span_of(cfg->options->state, cfg->options->state_len));
@@ -137,8 +143,10 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
         csession_free(s);
         return err;
     }
+    s->renewable = cfg->renewable;
     s->opt.server = NULL;
     s->opt.token = NULL;
+    s->opt.refresh_token = NULL;
     s->opt.state = NULL;
     *ret = s;
     return CONFAB_OK;
@@ -182,9 +190,18 @@ enum confab_error csession_save(struct csession *s, uint64_t now)
     return error;
 }
 
+static bool token_is_stale(const struct csession *s, uint64_t now)
+{
+    return s->renewable && s->renew_ms <= now;
+}
+
 static void begin_link(struct csession *s, uint64_t now)
 {
     s->phase_deadline_ms = now + s->opt.timeout_ms;
+    if (token_is_stale(s, now) && !s->renewed) {
+        csession_set_phase(s, CPHASE_TOKEN, now);
+        return;
+    }
     s->stats.connects++;
     csession_set_phase(s, CPHASE_LINK, now);
 }
@@ -216,6 +233,7 @@ void csession_stop(struct csession *s, uint64_t now)
     case CPHASE_REFUSED:
         break;
     case CPHASE_WAIT:
+    case CPHASE_TOKEN:
         s->reason = CONFAB_E_OK;
         csession_set_phase(s, CPHASE_OFF, now);
         break;
@@ -284,6 +302,72 @@ static uint64_t next_wait(struct csession *s)
     }
     return given != UINT64_MAX ? given : random_below(s->random, cap + 1);
 }
+
+/* ---- Tokens ---- */
+
+void csession_set_renewable(struct csession *s, bool renewable)
+{
+    s->renewable = renewable;
+}
+
+enum cphase csession_token_refused(struct csession *s)
+{
+    if (!s->renewable || s->renewed) {
+        return CPHASE_REFUSED;
+    }
+    s->renew_ms = 0;
+    s->wait_ms = 0;
+    return CPHASE_WAIT;
+}
+
+bool csession_wants_token(const struct csession *s, uint64_t now)
+{
+    if (s->phase == CPHASE_TOKEN) {
+        return true;
+    }
+    return csession_is_signed_in(s) && token_is_stale(s, now);
+}
+
+static void tell_token(struct csession *s, uint64_t now)
+{
+    size_t mark = clink_frame_begin(s);
+    wire_put_auth(&s->out, span_of(s->token.data, s->token.len));
+    (void)clink_frame_end(s, mark, now);
+}
+
+void csession_token_done(struct csession *s, enum confab_error error, struct span token,
+                         uint64_t renew_ms, uint64_t now)
+{
+    if (!error && csession_set_token(s, token, renew_ms) != CONFAB_OK) {
+        error = CONFAB_E_NOMEM;
+    }
+    if (error) {
+        s->stats.renewals_failed++;
+        s->renew_ms = s->phase == CPHASE_TOKEN ? s->renew_ms : now + CSESSION_RENEW_MS;
+    } else {
+        s->stats.renewals++;
+    }
+    if (s->phase == CPHASE_TOKEN) {
+        s->renewed = !error;
+        s->reason = error;
+        if (!error) {
+            begin_link(s, now);
+        } else if (error == CONFAB_E_UNAUTHENTICATED) {
+            csession_error(s, error, confab_error_text(error));
+            csession_set_phase(s, CPHASE_REFUSED, now);
+        } else {
+            s->phase_deadline_ms = now + next_wait(s);
+            csession_set_phase(s, CPHASE_WAIT, now);
+        }
+    } else if (csession_is_signed_in(s) && !error) {
+        tell_token(s, now);
+    } else if (csession_is_signed_in(s) && error == CONFAB_E_UNAUTHENTICATED) {
+        csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_REFUSED, error, now);
+        csession_error(s, error, confab_error_text(error));
+    }
+}
+
+/* ---- The end of a link ---- */
 
 void csession_link_down(struct csession *s, uint64_t now)
 {
@@ -397,11 +481,12 @@ void csession_tick(struct csession *s, uint64_t now)
 uint64_t csession_deadline(const struct csession *s)
 {
     uint64_t at = UINT64_MAX;
-    if (s->phase >= CPHASE_WAIT && s->phase <= CPHASE_HELLO) {
+    if (s->phase >= CPHASE_WAIT && s->phase <= CPHASE_HELLO && s->phase != CPHASE_TOKEN) {
         at = s->phase_deadline_ms;
     }
     if (csession_is_signed_in(s)) {
         at = MIN(s->last_beat_ms + s->heartbeat_ms, s->last_rx_ms + 2ULL * s->heartbeat_ms);
+        at = MIN(at, s->renewable ? s->renew_ms : UINT64_MAX);
         at = MIN(at, s->outbox_next_ms);
         if (!list_is_empty(&s->acks)) {
             at = MIN(at, LIST_ENTRY(s->acks.next, struct ctrack, acks)->next_ack_ms);

@@ -12,6 +12,7 @@
  *     the connection ended            link_down
  *     csession_deadline has come      csession_tick
  *     csession_fetch_next says true   GET its path with the token, then csession_fetch_done
+ *     csession_wants_token says true  get a new one, then csession_token_done
  *
  * Look at all of these after every call. `now` is in milliseconds of a clock that never goes back.
  *
@@ -25,6 +26,9 @@
  *
  * From CLOSING also to OFF (csession_stop) and REFUSED (the token is not accepted). Without
  * `follow` there is no SYNC: hello leads to LIVE.
+ *
+ * Renewable, a session whose token runs out or was refused asks for another (csession_wants_token):
+ * before LINK in the phase TOKEN, while LIVE beside everything else.
  *
  * Handlers may call csession_send, _mark_read, _stop and the queries, not the others.
  */
@@ -47,6 +51,7 @@
 #define CSESSION_HAVE_MAX   400U /* entries of a resume, so that it stays below 64 KiB */
 #define CSESSION_ACK_MS     250U /* between acks of one conversation */
 #define CSESSION_SAVE_MS    1000U
+#define CSESSION_RENEW_MS   5000U /* between attempts to renew a token while connected */
 #define CSESSION_OUTPUT_MAX (1024U * 1024U)
 
 struct csession_config {
@@ -56,6 +61,9 @@ struct csession_config {
     struct span host;   /* of the Host field */
     struct span target; /* of the upgrade, such as "/ws" */
     struct span token;
+    /* Can a new token be had? Then it is asked for by csession_wants_token. */
+    bool renewable;
+    uint64_t renew_ms; /* `now` from which it should be renewed; UINT64_MAX: not known */
 };
 
 /* A piece of history to be fetched. */
@@ -74,8 +82,18 @@ void csession_free(struct csession *s);
 
 void csession_start(struct csession *s, uint64_t now);
 void csession_stop(struct csession *s, uint64_t now);
-/* For the next connection. */
-CONFAB_NODISCARD enum confab_err csession_set_token(struct csession *s, struct span token);
+/* For the next connection; renew_ms as in the config. */
+CONFAB_NODISCARD enum confab_err csession_set_token(struct csession *s, struct span token,
+                                                    uint64_t renew_ms);
+void csession_set_renewable(struct csession *s, bool renewable);
+/* Stays true until csession_token_done. */
+bool csession_wants_token(const struct csession *s, uint64_t now);
+/*
+ * CONFAB_E_OK: there is a new token. CONFAB_E_UNAUTHENTICATED: this device is signed out, nothing
+ * more can be done. Everything else: it is tried again later.
+ */
+void csession_token_done(struct csession *s, enum confab_error error, struct span token,
+                         uint64_t renew_ms, uint64_t now);
 
 bool csession_wants_link(const struct csession *s);
 void csession_link_up(struct csession *s, uint64_t now);

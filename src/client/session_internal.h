@@ -15,6 +15,7 @@
 enum cphase {
     CPHASE_OFF = 0,
     CPHASE_WAIT,
+    CPHASE_TOKEN,
     CPHASE_LINK,
     CPHASE_UPGRADE,
     CPHASE_HELLO,
@@ -144,6 +145,9 @@ struct csession {
     struct buf since;
     uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
+    bool renewable;
+    bool renewed;      /* the token was got since the last hello: a refusal is final */
+    uint64_t renew_ms; /* from then on; UINT64_MAX: not known, 0: it was refused */
     struct buf host;
     struct buf target;
     struct confab_stats stats;
@@ -158,6 +162,8 @@ void csession_set_phase(struct csession *s, enum cphase phase, uint64_t now);
 bool csession_is_signed_in(const struct csession *s);
 /* The application has stopped it: nothing more is handed out, positions stay. */
 bool csession_is_stopped(const struct csession *s);
+/* What a refused token leads to: another try with a new one, or the end. */
+enum cphase csession_token_refused(struct csession *s);
 /* Marks the state as new: saved within CSESSION_SAVE_MS. */
 void csession_touch(struct csession *s, uint64_t now);
 

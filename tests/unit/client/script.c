@@ -183,6 +183,8 @@ enum confab_err script_open(struct script *h)
         .host = span_str("localhost:8008"),
         .target = span_str("/ws"),
         .token = span_str("secret-token"),
+        .renewable = h->renewable,
+        .renew_ms = h->renew_ms ? h->renew_ms : UINT64_MAX,
     };
     under_test(true);
     enum confab_err err = csession_new(&cfg, &h->session);

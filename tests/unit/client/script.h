@@ -43,7 +43,9 @@ struct script {
     int save_fails; /* the next so many */
     bool mark_read; /* every message, from within the handler */
     bool quiet;     /* do not log state changes */
-    int stop_after; /* messages; then stop from within the handler, 0: never */
+    bool renewable;
+    uint64_t renew_ms; /* 0: not known */
+    int stop_after;    /* messages; then stop from within the handler, 0: never */
 };
 
 /* Options may be changed between init and open. */
