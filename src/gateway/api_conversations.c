@@ -106,6 +106,8 @@ static void history_bounds(struct command *cmd, const struct history *h)
         cmd->at_id += h->at.id != 0;
         cmd->at_ms += h->at.ms != 0;
         cmd->to_seq = h->at.seq;
+    } else if (h->way == HISTORY_BEFORE && h->at.seq == 1) {
+        cmd->at_id = 1; /* a to_seq of 0 would be no bound: nothing is before the first id either */
     } else if (h->way == HISTORY_BEFORE && h->at.seq != 0) {
         cmd->to_seq = h->at.seq - 1;
     } else if (h->way == HISTORY_AFTER) {

@@ -307,6 +307,10 @@ static void test_api__history(void **state)
     expect_range(query, 7, 9, true);
     expect_range("limit=3&offset=2", 5, 7, true);
     expect_range("limit=50&offset=0", 0, 9, false);
+    /* Nothing is before the first event, and nothing after the last. */
+    expect_range("before=1", 0, -1, false);
+    expect_range("before=2", 0, -1, false);
+    expect_range("after=1000", 0, -1, false);
 }
 
 static void test_api__history_errors(void **state)
