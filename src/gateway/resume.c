@@ -35,7 +35,8 @@ struct resume {
     struct list answers;  /* commands, answered: they hold the snapshots */
     struct snapshot **order;
     uint32_t norder;
-    uint32_t next; /* to be sent */
+    uint32_t next;     /* to be sent */
+    uint64_t paged_ms; /* when the latest page was handed to the connection */
     bool limited;
 };
 
@@ -432,6 +433,7 @@ static void resume_step(struct shard *s, struct resume *r)
         case RESUME_ASKING:
         case RESUME_SENDING:
             r->stage = RESUME_SENDING;
+            r->paged_ms = s->now_ms;
             r->err = order_answers(r);
             break;
         }
@@ -478,12 +480,19 @@ static bool resume_send(struct shard *s, struct resume *r)
     }
     while (r->next < r->norder) {
         if (c->out_bytes > s->cfg.queue_bytes_max / 4) {
-            return false;
+            if (s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
+                return false;
+            }
+            /* The place is for others: this one asks again when it has read what it got. */
+            session_mark_slow(s, c);
+            resume_end(s, r, METRIC_RESUMES_FAILED);
+            return true;
         }
         if (!send_page(s, c, r)) {
             resume_end(s, r, METRIC_RESUMES_FAILED);
             return true;
         }
+        r->paged_ms = s->now_ms;
     }
     send_caught_up(s, c, r);
     resume_end(s, r,

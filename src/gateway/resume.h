@@ -5,7 +5,7 @@
  * takes them; at last `caught_up` with the new token.
  *
  *     waiting ─ a place is free ─→ listing ─→ asking ─→ sending ─→ caught_up
- *        └── the session dies, or frames were dropped: it ends without caught_up ──┘
+ *        └── the session dies, frames were dropped, or a page is not read: it ends without it ──┘
  *
  * A token is "1-" and a time in hexadecimal: everything before that time was sent. It is the log's
  * clock at the start, lowered to the closed time of each shard's answer.

@@ -350,6 +350,63 @@ static void test_resume__session_gone_meanwhile(void **state)
     assert_int_equal(st.sessions, 0);
 }
 
+static void one_at_a_time(struct shard_config *cfg)
+{
+    cfg->resumes_max = 1;
+    cfg->resume_page = 1;
+    cfg->queue_bytes_max = 8192;
+}
+
+/* Three groups of the two, each with more than a page holds. */
+static void fill_groups(struct rig *r, const struct account *from, const struct account *with)
+{
+    char text[12001];
+    char json[12300];
+    struct client *h = client_new(r, 0);
+    memset(text, 'x', sizeof(text) - 1);
+    text[sizeof(text) - 1] = 0;
+    for (int g = 0; g < 3; g++) {
+        char group[40];
+        char *body = NULL;
+        snprintf(json, sizeof(json), "{\"name\":\"g\",\"members\":[\"%s\"]}", with->name);
+        assert_int_equal(http(h, "POST", "/api/v1/groups", from->token, json, &body), 201);
+        snprintf(group, sizeof(group), "%s", json_text(body, "group_id"));
+        free(body);
+        for (int i = 0; i < 4; i++) {
+            snprintf(json, sizeof(json), "{\"groupId\":\"%s\",\"content\":\"%s\"}", group, text);
+            assert_int_equal(http(h, "POST", "/api/v1/messages", from->token, json, NULL), 201);
+        }
+    }
+    client_drop(h);
+    rig_pass(r, 3000);
+}
+
+static void test_resume__who_reads_nothing_keeps_no_place(void **state)
+{
+    (void)state;
+    struct shard_stats st;
+    struct account from, mute;
+    struct rig *small = rig_new(1, one_at_a_time);
+    account_make(small, "from", &from);
+    account_make(small, "mute", &mute);
+    fill_groups(small, &from, &mute);
+    struct client *m = ws_open(small, 0, mute.token);
+    ws_send(m, "{\"event\":\"resume\"}");
+    rig_settle(small);
+    shard_stats(small->shards[0], &st);
+    assert_int_equal(st.resumes, 1);
+    for (int i = 0; i < 4; i++) {
+        rig_pass(small, 10000);
+        ws_send(m, "{\"event\":\"heartbeat\"}"); /* it lives */
+    }
+    client_drop(ws_live(small, 0, &from, NULL));
+    /* Its frames are not lost: it is told to ask again, once it reads. */
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 1);
+    ws_expect(m, "resync");
+    client_drop(m);
+    rig_free(small);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_resume__##name, setup, teardown)
@@ -373,6 +430,7 @@ int main(void)
         T(added_to_a_group_after_the_token),
         T4(added_to_a_group_after_the_token),
         T(session_gone_meanwhile),
+        T(who_reads_nothing_keeps_no_place),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
