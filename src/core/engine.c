@@ -97,6 +97,7 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     list_init(&e->loadq);
     list_init(&e->tailq);
     list_init(&e->follow);
+    list_init(&e->answers);
     list_init(&e->turns);
     list_init(&e->cursor_parts);
     list_init(&e->confirm_parts);
@@ -157,6 +158,7 @@ void engine_free(struct engine *e)
         return;
     }
     turn_free(e->turn);
+    commands_free(&e->answers);
     LIST_EACH(&e->turns, it)
     {
         turn_free(LIST_ENTRY(it, struct turn, link));
@@ -584,6 +586,7 @@ uint32_t engine_tick(struct engine *e)
     engine_log_cursors(e, e->flush_all);
     engine_log_confirms(e, e->flush_all);
     engine_followups_run(e);
+    engine_answers_due(e);
     engine_evict(e);
     engine_flush_due(e);
     if (e->now_ms >= e->clean_check_ms || e->flush_all || e->clean_check_ms > e->now_ms + 1000) {
@@ -606,7 +609,8 @@ uint32_t engine_tick(struct engine *e)
     if (!list_is_empty(&e->confirm_parts)) {
         return 20;
     }
-    return engine_is_quiet(e) && list_is_empty(&e->cursor_parts) ? 1000 : 100;
+    bool idle = engine_is_quiet(e) && list_is_empty(&e->cursor_parts);
+    return idle && list_is_empty(&e->answers) ? 1000 : 100;
 }
 
 uint64_t engine_clean_lsn(const struct engine *e)

@@ -219,10 +219,11 @@ struct engine {
     uint16_t part_first;
     uint16_t part_count;
     struct idmap residents;
-    struct list lru;    /* most recently used first; not those that wait for a flush */
-    struct list loadq;  /* to be loaded, a command waits */
-    struct list tailq;  /* to be loaded for recovery's sake */
-    struct list follow; /* with follow-ups to be sent */
+    struct list lru;     /* most recently used first; not those that wait for a flush */
+    struct list loadq;   /* to be loaded, a command waits */
+    struct list tailq;   /* to be loaded for recovery's sake */
+    struct list follow;  /* with follow-ups to be sent */
+    struct list answers; /* commands whose event is durable: they wait for the actor's follow-up */
     uint32_t nloadq;
     uint32_t tail_left;  /* conversations that recovery has still to load and fold */
     uint64_t tail_bytes; /* what it brought; admitted on top of the bounds until it is flushed */
@@ -409,6 +410,10 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
                     uint64_t ms, bool read);
 
 /* followup.c */
+bool engine_followup_concerns(const struct resident *r, uint64_t seq, uint64_t actor);
+/* Answers when the actor's follow-up of ret_seq has arrived, or soon. Takes the command over. */
+void engine_answer_later(struct engine *e, struct command *cmd);
+void engine_answers_due(struct engine *e);
 void engine_followups_kick(struct engine *e, struct resident *r);
 /* Sends what waits, up to the bound on what is under way. */
 void engine_followups_run(struct engine *e);

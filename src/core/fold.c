@@ -332,7 +332,11 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
             in->cmd->ret_seq = ev.seq;
             in->cmd->ret_id = ev.id;
             metrics_add(e->metrics, METRIC_MESSAGES_ACCEPTED, ev.kind == EVENT_MESSAGE);
-            engine_complete(e, in->cmd, CONFAB_OK, NULL);
+            if (engine_followup_concerns(r, ev.seq, ev.actor)) {
+                engine_answer_later(e, in->cmd);
+            } else {
+                engine_complete(e, in->cmd, CONFAB_OK, NULL);
+            }
         }
         if (ev.kind == EVENT_MESSAGE && ev.ord > ord_before + 1 && r->c.kind != CONV_SELF) {
             engine_receipt(e, r, ev.actor, read_before + 1, ev.seq - 1, event_time_ms(&ev), true);

@@ -7,6 +7,8 @@
 #include "core/engine_internal.h"
 
 enum { SENT_MAX = 1024, RETRY_MS = 200, CONFIRM_DELAY_MS = 20, CONFIRM_BYTES_MAX = 64 * 1024 };
+/* How long an answer waits for the actor's own follow-up at most. */
+enum { ANSWER_MS = 500 };
 
 static struct command *followup_command(const struct resident *r, const struct followup *f)
 {
@@ -90,11 +92,64 @@ void engine_followups_kick(struct engine *e, struct resident *r)
     engine_followups_run(e);
 }
 
+/*
+ * Whoever is answered finds what they did: a new group in their list, a message they deleted for
+ * themselves gone, a person they blocked unable to write. So the answer waits for the follow-up
+ * that concerns the actor. It is no condition: the event is durable, and the follow-up will arrive.
+ */
+bool engine_followup_concerns(const struct resident *r, uint64_t seq, uint64_t actor)
+{
+    for (uint32_t i = r->c.nfollowups; i > 0 && r->c.followups[i - 1].seq == seq; i--) {
+        if (r->c.followups[i - 1].user == actor) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void engine_answer_later(struct engine *e, struct command *cmd)
+{
+    list_push_back(&e->answers, &cmd->link);
+}
+
+static void answer(struct engine *e, struct command *cmd)
+{
+    list_remove(&cmd->link);
+    engine_complete(e, cmd, CONFAB_OK, NULL);
+}
+
+/* In order of their events' times, more or less: those of one partition are. */
+void engine_answers_due(struct engine *e)
+{
+    LIST_EACH(&e->answers, it)
+    {
+        struct command *cmd = LIST_ENTRY(it, struct command, link);
+        uint64_t ms = message_id_time_ms(cmd->ret_id);
+        if (e->failed || e->now_ms >= ms + ANSWER_MS || ms > e->now_ms + ANSWER_MS) {
+            answer(e, cmd);
+        }
+    }
+}
+
+static void answer_waiting(struct engine *e, const struct command *followup)
+{
+    LIST_EACH(&e->answers, it)
+    {
+        struct command *cmd = LIST_ENTRY(it, struct command, link);
+        if (cmd->ret_seq == followup->in.src_seq && cmd->actor == followup->actor &&
+            conv_id_eq(cmd->ret_conv, followup->in.conv)) {
+            answer(e, cmd);
+            return;
+        }
+    }
+}
+
 /* The source's bytes travel with the command: what comes back is matched by (source, seq, user). */
 void engine_followup_done(struct engine *e, struct command *cmd)
 {
     struct resident *r = engine_resident(e, cmd->in.conv);
     e->followups_sent--;
+    answer_waiting(e, cmd);
     struct followup *f = NULL;
     for (uint32_t i = 0; r && i < r->c.nfollowups && !f; i++) {
         struct followup *g = &r->c.followups[i];

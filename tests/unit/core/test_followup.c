@@ -282,6 +282,85 @@ static void test_followup__a_thousand_members(void **state)
     command_free(c);
 }
 
+/* Runs step by step until the command is answered, and not a step further. */
+static void answered(struct world *w, struct command *cmd)
+{
+    struct command *done = NULL;
+    world_submit(w, cmd);
+    for (uint32_t i = 0; i < 100000 && !done; i++) {
+        world_phase(w, i);
+        done = world_taken(w);
+    }
+    assert_ptr_equal(done, cmd);
+    assert_int_equal(done->err, CONFAB_OK);
+}
+
+static void test_followup__the_answer_comes_after_ones_own(void **state)
+{
+    struct world *w = *state;
+    struct command *c = world_event(w, 1, (struct conv_id){4, 4}, EVENT_CREATE);
+    assert_int_equal(command_set_span(c, &c->in.text, span_str("tea")), CONFAB_OK);
+    answered(w, c);
+    struct conv_id g = c->ret_conv;
+    command_free(c);
+    assert_true(listed(w, 1, g));
+    uint64_t seq = world_say(w, 1, g, "x", NULL);
+    c = world_event(w, 1, none, EVENT_HIDE);
+    c->in.conv = g;
+    c->in.range_from = c->in.range_to = seq;
+    answered(w, c);
+    command_free(c);
+    c = world_history(w, 1, g, 10);
+    assert_int_equal(world_records(c), 0);
+    command_free(c);
+    c = world_event(w, 1, none, EVENT_BLOCK);
+    c->in.user = 2;
+    c->in.value = 1;
+    answered(w, c);
+    command_free(c);
+    assert_int_equal(world_err(w, world_message(2, none, 1, "a", "hi")), CONFAB_BLOCKED);
+    c = world_event(w, 1, g, EVENT_LEAVE);
+    answered(w, c);
+    command_free(c);
+    assert_false(listed(w, 1, g));
+}
+
+/* It waits a moment, not for ever: what was asked for is done. */
+static void test_followup__the_answer_waits_no_longer(void **state)
+{
+    struct world *w = *state;
+    w->mail_hold = true;
+    struct command *c = world_event(w, 1, none, EVENT_BLOCK);
+    c->in.user = 2;
+    c->in.value = 1;
+    world_submit(w, c);
+    world_run(w, 0);
+    assert_null(world_taken(w));
+    world_run(w, 600);
+    assert_ptr_equal(world_taken(w), c);
+    assert_int_equal(c->err, CONFAB_OK);
+    command_free(c);
+    /* Refused at its target: it will be sent again, the answer need not wait for that. */
+    w->mail_hold = false;
+    settle(w);
+    log_fault_plan(w->log_fault, LOG_FAULT_SUBMIT, 2, 2, CONFAB_BUSY);
+    c = world_event(w, 1, none, EVENT_BLOCK);
+    c->in.user = 3;
+    c->in.value = 1;
+    answered(w, c);
+    command_free(c);
+    settle(w);
+    assert_int_equal(world_err(w, world_message(3, none, 1, "b", "hi")), CONFAB_BLOCKED);
+    /* Killed while the answer waits: nothing leaks. */
+    w->mail_hold = true;
+    c = world_event(w, 1, none, EVENT_BLOCK);
+    c->in.user = 4;
+    c->in.value = 1;
+    world_submit(w, c);
+    world_run(w, 0);
+    world_kill(w, false, 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -292,6 +371,8 @@ int main(void)
         T(test_followup__the_latest_block_counts),
         T(test_followup__is_sent_again_when_refused),
         T(test_followup__a_thousand_members),
+        T(test_followup__the_answer_comes_after_ones_own),
+        T(test_followup__the_answer_waits_no_longer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
