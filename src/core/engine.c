@@ -192,8 +192,21 @@ struct partition *engine_partition(struct engine *e, uint16_t number)
     return i < e->part_count ? &e->parts[i] : NULL;
 }
 
+/* Is the event that it is about named by its message id alone? */
+static bool is_about_message(const struct command *cmd)
+{
+    const struct event_kind *k = event_kind_of(cmd->in.kind);
+    return cmd->in.target_id != 0 &&
+           (cmd->type == COMMAND_ACK || cmd->type == COMMAND_LOOKUP ||
+            (cmd->type == COMMAND_EVENT && k && (k->flags & KIND_TARGET)));
+}
+
 void engine_complete(struct engine *e, struct command *cmd, enum confab_err err, const char *field)
 {
+    if (err == CONFAB_NOT_FOUND && is_about_message(cmd)) {
+        /* Wherever that was found out: what may not be seen must look like what is not there. */
+        field = "message_id";
+    }
     cmd->err = err;
     cmd->err_field = field;
     if (err) {

@@ -1,4 +1,5 @@
 /* The REST calls: groups, messages, history, preferences. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -264,6 +265,31 @@ static void test_api__edit_and_delete(void **state)
     expect_error(call("DELETE", &ann, NULL, "/api/v1/messages/77"), 404, "not_found");
 }
 
+/* A message that one may not see, one that never was: the same answer to the byte. */
+static void test_api__hidden_and_unknown_messages_look_the_same(void **state)
+{
+    (void)state;
+    static const char *const what[][2] = {
+        {"DELETE", ""}, {"DELETE", "?for=me"}, {"PATCH", ""}, {"DELETE", "?for=everyone"}};
+    char id[40];
+    ten(id);
+    uint64_t known = strtoull(id, NULL, 10);
+    uint64_t unknown[] = {77, known + 1, known - (1U << 22), known + (1ULL << 62)};
+    for (size_t i = 0; i < ARRAY_LEN(what); i++) {
+        const char *json = what[i][0][0] == 'P' ? "{\"content\":\"x\"}" : NULL;
+        expect_error(call(what[i][0], &eve, json, "/api/v1/messages/%s%s", id, what[i][1]), 404,
+                     "not_found");
+        char *hidden = strdup(last_body);
+        for (size_t k = 0; k < ARRAY_LEN(unknown); k++) {
+            assert_int_equal(call(what[i][0], &eve, json, "/api/v1/messages/%" PRIu64 "%s",
+                                  unknown[k], what[i][1]),
+                             404);
+            assert_string_equal(last_body, hidden);
+        }
+        free(hidden);
+    }
+}
+
 static void expect_range(const char *query, int first, int last, bool more)
 {
     assert_int_equal(call("GET", &bob, NULL, "/api/v1/messages/%s?%s", ann.user, query), 200);
@@ -434,6 +460,7 @@ int main(void)
         T(send_errors),
         T(repeat),
         T(edit_and_delete),
+        T(hidden_and_unknown_messages_look_the_same),
         T(history),
         T(history_errors),
         T(mark_as_read),
