@@ -244,8 +244,10 @@ static void start(struct engine *e, struct partition *p)
         } else {
             err = CONFAB_NOMEM;
         }
+        metrics_inc(e->metrics, METRIC_DIR_REQUESTS);
         metrics_add(e->metrics, METRIC_DIR_PROJECTED, p->nproject);
         if (err) {
+            f->dir.ret_err = err;
             flush_hand_back(f, err);
         }
         return;
@@ -339,6 +341,7 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
 {
     struct flush *f = job->arg;
     struct partition *p = f->p;
+    metrics_add(e->metrics, METRIC_DIR_ERRORS, f->dir.ret_err != CONFAB_OK);
     if (write_again(e, f)) {
         return;
     }

@@ -55,10 +55,18 @@ static void dir_call_on_done(struct dir_request *req)
     async_post(&call->async);
 }
 
+/* That there is no such account, or that a name is taken, is an answer. */
+static bool is_failure(enum confab_err err)
+{
+    return err && err != CONFAB_NOT_FOUND && err != CONFAB_EXISTS && err != CONFAB_LIMIT;
+}
+
 static void dir_call_run(struct shard *s, struct async *a)
 {
     struct dir_call *call = CONTAINER_OF(a, struct dir_call, async);
     s->dir_calls--;
+    metrics_observe(s->metrics, METRIC_H_DIR_REQUEST, s->now_ns - call->begun_ns);
+    metrics_add(s->metrics, METRIC_DIR_ERRORS, is_failure(call->req.ret_err));
     call->on_done(s, call);
     dir_request_deinit(&call->req);
     free(call);
@@ -95,10 +103,13 @@ enum confab_err dir_call_submit(struct shard *s, struct dir_call *call)
         metrics_inc(s->metrics, METRIC_BOUND_PENDING);
     } else {
         s->dir_calls++;
+        call->begun_ns = s->now_ns;
+        metrics_inc(s->metrics, METRIC_DIR_REQUESTS);
         async_begin(s, &call->async);
         err = directory_submit(s->deps.directory, &call->req);
         if (err) {
             s->dir_calls--;
+            metrics_inc(s->metrics, METRIC_DIR_ERRORS);
             async_cancel(&call->async);
         }
     }

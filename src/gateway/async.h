@@ -33,6 +33,7 @@ void async_drop_all(struct shard *s);
 struct dir_call {
     struct async async;
     struct dir_request req;
+    uint64_t begun_ns; /* when it was submitted */
     /* Shard's thread; req.ret_err says how it went. The call is freed after it, by free(). */
     void (*on_done)(struct shard *s, struct dir_call *call);
     /* In place of on_done when the shard is freed; may be NULL. */

@@ -39,8 +39,10 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
     assert_int_equal(net_sim_open(&net, &rig->net), CONFAB_OK);
     assert_int_equal(executor_inline_open(false, 1 << 16, &rig->ex), CONFAB_OK);
     assert_int_equal(log_mem_new(&log, &rig->log), CONFAB_OK);
-    assert_int_equal(store_mem_open((struct store_mem_cfg){0}, rig->ex, &rig->store), CONFAB_OK);
-    assert_int_equal(directory_mem_open(rig->ex, &rig->dir), CONFAB_OK);
+    assert_int_equal(store_mem_open((struct store_mem_cfg){0}, rig->ex, &rig->store_mem), CONFAB_OK);
+    assert_int_equal(store_fault_open(rig->store_mem, &rig->store), CONFAB_OK);
+    assert_int_equal(directory_mem_open(rig->ex, &rig->dir_mem), CONFAB_OK);
+    assert_int_equal(directory_fault_open(rig->dir_mem, &rig->dir), CONFAB_OK);
     for (uint16_t i = 0; i < shards; i++) {
         struct shard_config cfg;
         shard_config_defaults(&cfg);
@@ -83,8 +85,10 @@ void rig_free(struct rig *rig)
         metrics_unregister(&rig->metrics[i]);
     }
     net_sim_close(rig->net);
-    directory_mem_close(rig->dir);
-    store_mem_close(rig->store);
+    directory_fault_close(rig->dir);
+    directory_mem_close(rig->dir_mem);
+    store_fault_close(rig->store);
+    store_mem_close(rig->store_mem);
     log_mem_free(rig->log);
     executor_inline_close(rig->ex);
     free(rig);

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "adapters/fault/directory_fault.h"
+#include "adapters/fault/store_fault.h"
 #include "adapters/mem/clock_sim.h"
 #include "adapters/mem/directory_mem.h"
 #include "adapters/mem/executor_inline.h"
@@ -25,8 +27,10 @@ struct rig {
     struct net_sim *net;
     struct executor *ex;
     struct log_mem *log;
-    struct message_store *store;
-    struct directory *dir;
+    struct message_store *store_mem;
+    struct message_store *store; /* over it: arm with store_fault_plan */
+    struct directory *dir_mem;
+    struct directory *dir; /* over it: arm with directory_fault_plan */
     struct engine_shared shared;
     struct random_seeded random[RIG_SHARDS_MAX];
     struct metrics metrics[RIG_SHARDS_MAX];
