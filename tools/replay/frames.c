@@ -53,6 +53,7 @@ static void advance(struct session *s, struct cursor *c, uint32_t seq, const str
         if (cursor_fetch(s, c, seq - 1) != CONFAB_OK) {
             return;
         }
+        e = &c->conv->entries[seq - 1]; /* the list may have grown, and moved */
     }
     if (how == BY_LIVE_FRAME) {
         took_live(s, c, e);
