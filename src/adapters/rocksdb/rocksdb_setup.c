@@ -9,10 +9,10 @@
 enum {
     CHECKSUM_XXH3 = 4,  /* rocksdb::kXXH3 */
     TABLE_FORMAT = 5,   /* read by RocksDB 6.6 and later */
-    INFO_LOG_WARN = 2,  /* rocksdb::WARN_LEVEL */
     BLOOM_BITS = 10,    /* 1 % false positives */
     BLOCK_BYTES = 8192, /* a header or two; a chunk has its own */
     META_BLOCK_BYTES = 4096,
+    INFO_LOG_HEADER = 5, /* rocksdb::HEADER_LEVEL */
     INFO_LOGS_KEPT = 2,
     LEVEL0_FILES = 8,
 };
@@ -117,8 +117,12 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     /* Nothing periodic, and little beside the data. */
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_stats_persist_period_sec(o, 0);
-    rocksdb_options_set_info_log_level(o, INFO_LOG_WARN);
-    rocksdb_options_set_max_log_file_size(o, MIB);
+    /*
+     * Its own log has the options, written when it opens, and nothing else. Debian builds RocksDB
+     * with assertions, and one of them ends the process at the line after one that the disk did not
+     * take: a failed disk would be a crash. Errors come back from the calls and are logged there.
+     */
+    rocksdb_options_set_info_log_level(o, INFO_LOG_HEADER);
     rocksdb_options_set_keep_log_file_num(o, INFO_LOGS_KEPT);
     rocksdb_options_set_max_manifest_file_size(o, 4 * MIB);
     /* Start-up must not read every file's properties. */
