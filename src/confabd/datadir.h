@@ -10,6 +10,7 @@
  *     store/        the message store
  *     directory.db  accounts and devices
  *     CHECKPOINT    where reading the log may begin
+ *     reserve       room for the next start on a full disk
  */
 #ifndef CONFAB_CONFABD_DATADIR_H
 #define CONFAB_CONFABD_DATADIR_H

@@ -16,6 +16,7 @@
 #include "confabd/password_cost.h"
 #include "confabd/port_owner.h"
 #include "confabd/process_stats.h"
+#include "confabd/reserve.h"
 #include "core/checkpoint.h"
 
 #define DETAIL_MAX      512
@@ -31,6 +32,7 @@ struct instance {
     uint16_t shards;
     uint16_t port;
     struct disk *root;     /* the data directory: CHECKPOINT */
+    uint64_t reserved;     /* bytes kept for the next start */
     struct disk *log_disk; /* its log/ */
     struct executor *store_readers;
     struct executor *store_writer;
@@ -177,9 +179,6 @@ static enum confab_err open_log(struct instance *in, const struct config *cfg,
     if (err == CONFAB_OK) {
         err = disk_os_open(path, &in->log_disk);
     }
-    if (err == CONFAB_OK) {
-        err = disk_os_open(dir->path, &in->root);
-    }
     uint64_t checkpoint = 0;
     if (err == CONFAB_OK) {
         err = checkpoint_load(in->root, &checkpoint);
@@ -273,6 +272,12 @@ enum confab_err instance_open(const struct config *cfg, const struct datadir *di
         (void)failed(detail, err, "the worker threads cannot be started");
         goto out;
     }
+    err = disk_os_open(dir->path, &in->root);
+    if (err != CONFAB_OK) {
+        (void)failed(detail, err, "the data directory cannot be opened");
+        goto out;
+    }
+    reserve_release(in->root);
     err = open_store(in, cfg, dir, detail);
     if (err != CONFAB_OK) {
         goto out;
@@ -285,6 +290,7 @@ enum confab_err instance_open(const struct config *cfg, const struct datadir *di
         (void)failed(detail, err, "the directory of accounts cannot be opened");
         goto out;
     }
+    in->reserved = reserve_take(in->root, 0);
     err = open_log(in, cfg, dir, detail);
     if (err == CONFAB_OK) {
         err = make_server(in, cfg, detail);
@@ -326,6 +332,7 @@ void instance_sample(struct instance *in)
     sample_counter(m, METRIC_LOG_SYNC_US, log.sync_ns_total / 1000);
     sample_counter(m, METRIC_STORE_FLUSHES, store.flushes);
     metrics_gauge_set(m, METRIC_LOG_SYNC_MAX_US, (int64_t)(log.sync_ns_max / 1000));
+    metrics_gauge_set(m, METRIC_LOG_FAILED, log.state == LOG_FAILED);
     metrics_gauge_set(m, METRIC_LOG_SEGMENTS, (int64_t)log.segments);
     metrics_gauge_set(m, METRIC_LOG_QUEUED_BYTES, (int64_t)log.bytes_queued);
     metrics_gauge_set(m, METRIC_DISK_LOG, (int64_t)(log.durable_lsn - log.first_lsn));
@@ -333,6 +340,7 @@ void instance_sample(struct instance *in)
     if (disk_free_bytes(in->root, &free_bytes) == CONFAB_OK) {
         metrics_gauge_set(m, METRIC_DISK_FREE, (int64_t)free_bytes);
     }
+    in->reserved = reserve_take(in->root, in->reserved);
     process_stats_sample(m);
 }
 
