@@ -62,6 +62,13 @@ if(SIM_SRC)
     ${ALL_ADAPTERS} confab_base)
 endif()
 
+# Preloaded into confabd by the process tests (tests/it/failing_disk.c). Without sanitizers, whose
+# runtime belongs to the program.
+add_library(failing_disk MODULE EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/failing_disk.c)
+set_target_properties(failing_disk PROPERTIES PREFIX "")
+target_compile_options(failing_disk PRIVATE -fno-sanitize=all)
+target_link_options(failing_disk PRIVATE -fno-sanitize=all)
+
 # Measurements, built on request only and never run by ctest: ninja bench_<name>.
 file(GLOB BENCHES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/bench_*.c)
 foreach(SRC ${BENCHES})

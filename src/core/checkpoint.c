@@ -33,7 +33,9 @@ struct checkpointer {
     atomic_bool failed; /* the latest one */
     atomic_uint_fast64_t done_lsn;
     atomic_uint_fast64_t finished;
+    atomic_uint_fast64_t failures;
     uint64_t counted;
+    uint64_t failures_counted;
 };
 
 enum confab_err checkpoint_load(struct disk *disk, uint64_t *ret_lsn)
@@ -98,6 +100,7 @@ static enum confab_err write_file(struct disk *disk, uint64_t lsn)
 static void finish(struct checkpointer *c, bool ok)
 {
     store_request_deinit(&c->req);
+    atomic_fetch_add(&c->failures, !ok);
     atomic_store(&c->failed, !ok);
     atomic_store(&c->running, false);
 }
@@ -152,11 +155,20 @@ void checkpointer_free(struct checkpointer *c)
     }
 }
 
-static void start(struct checkpointer *c, uint64_t gain)
+/* Here, since the metrics belong to the caller's thread. */
+static void count(struct checkpointer *c)
 {
     uint64_t finished = atomic_load(&c->finished);
+    uint64_t failures = atomic_load(&c->failures);
     metrics_add(c->metrics, METRIC_CHECKPOINTS, finished - c->counted);
+    metrics_add(c->metrics, METRIC_CHECKPOINTS_FAILED, failures - c->failures_counted);
     c->counted = finished;
+    c->failures_counted = failures;
+}
+
+static void start(struct checkpointer *c, uint64_t gain)
+{
+    count(c);
     if (atomic_load(&c->running)) {
         return;
     }

@@ -384,6 +384,11 @@ static bool is_full(const struct engine *e)
     return e->now_ms < e->nospace_until_ms && e->nospace_until_ms <= e->now_ms + NOSPACE_MS;
 }
 
+static bool is_over_dirty(const struct engine *e)
+{
+    return e->dirty_bytes > e->cfg.dirty_bytes_max + e->tail_bytes;
+}
+
 /* Sends are refused while the log has failed or is full, or too much waits for the store. */
 static enum confab_err admit(struct engine *e, const struct command *cmd)
 {
@@ -396,9 +401,9 @@ static enum confab_err admit(struct engine *e, const struct command *cmd)
     if (is_full(e)) {
         return CONFAB_NO_SPACE;
     }
-    if (e->dirty_bytes > e->cfg.dirty_bytes_max + e->tail_bytes && cmd->type == COMMAND_EVENT) {
+    if (is_over_dirty(e) && cmd->type == COMMAND_EVENT) {
         metrics_inc(e->metrics, METRIC_BOUND_DIRTY);
-        return CONFAB_BUSY;
+        return e->store_err ? e->store_err : CONFAB_BUSY;
     }
     /* Follow-ups go on: conversations that wait for theirs stay in memory until then. */
     if (e->cache_bytes > e->cfg.cache_bytes_max + e->cfg.dirty_bytes_max &&
@@ -568,6 +573,16 @@ void engine_poll(struct engine *e)
     take_jobs(e);
 }
 
+/* The log may have failed while another shard or a checkpoint used it. */
+static void ask_log(struct engine *e)
+{
+    struct log_stats stats;
+    log_store_stats(e->log, &stats);
+    if (stats.state == LOG_FAILED && !e->failed) {
+        e->failed = CONFAB_IO;
+    }
+}
+
 /* Recomputes what the log must keep for this engine. */
 static void update_clean_lsn(struct engine *e)
 {
@@ -605,12 +620,12 @@ uint32_t engine_tick(struct engine *e)
     if (e->now_ms >= e->clean_check_ms || e->flush_all || e->clean_check_ms > e->now_ms + 1000) {
         e->clean_check_ms = e->now_ms + 100;
         update_clean_lsn(e);
+        ask_log(e);
         metrics_gauge_set(e->metrics, METRIC_DIRTY_BYTES, (int64_t)e->dirty_bytes);
         metrics_gauge_set(e->metrics, METRIC_CACHE_BYTES, (int64_t)e->cache_bytes);
         metrics_gauge_set(e->metrics, METRIC_CACHE_CONVERSATIONS,
                           (int64_t)idmap_len(&e->residents));
         metrics_gauge_set(e->metrics, METRIC_FOLLOWUPS_PENDING, (int64_t)e->followups_pending);
-        metrics_gauge_set(e->metrics, METRIC_LOG_FAILED, e->failed != CONFAB_OK);
     }
     /* Last: who sees that the engine is quiet must find it clean. */
     if (e->flush_all && engine_is_quiet(e)) {
@@ -649,6 +664,9 @@ enum confab_err engine_health(const struct engine *e)
     }
     if (e->stopped) {
         return e->stopped;
+    }
+    if (e->store_err && is_over_dirty(e)) {
+        return e->store_err;
     }
     return is_full(e) ? CONFAB_NO_SPACE : CONFAB_OK;
 }

@@ -141,7 +141,8 @@ uint64_t engine_clean_lsn(const struct engine *e);
 void engine_flush_all(struct engine *e);
 /* Nothing dirty, in flight or being loaded. */
 bool engine_is_quiet(const struct engine *e);
-/* CONFAB_OK, or why sends are refused: CONFAB_IO (log failed), CONFAB_NO_SPACE, CONFAB_CORRUPT. */
+/* CONFAB_OK, or why sends are refused: CONFAB_IO (the log failed, or the store did and too much
+ * waits for it), CONFAB_NO_SPACE, CONFAB_CORRUPT. */
 enum confab_err engine_health(const struct engine *e);
 
 struct engine_stats {

@@ -242,7 +242,8 @@ struct engine {
     uint64_t inflight;
     uint64_t jobs; /* store and directory requests under way */
     enum confab_err failed;
-    enum confab_err stopped; /* of the first partition that stopped */
+    enum confab_err stopped;   /* of the first partition that stopped */
+    enum confab_err store_err; /* of the latest flush of a partition */
     uint64_t nospace_until_ms;
     uint64_t refused; /* submissions that the log did not take */
     struct mpsc inbox;

@@ -342,6 +342,7 @@ static void flush_finish_on_shard(struct engine *e, struct engine_job *job)
     struct flush *f = job->arg;
     struct partition *p = f->p;
     metrics_add(e->metrics, METRIC_DIR_ERRORS, f->dir.ret_err != CONFAB_OK);
+    e->store_err = f->err == CONFAB_IO || f->err == CONFAB_NO_SPACE ? f->err : CONFAB_OK;
     if (write_again(e, f)) {
         return;
     }

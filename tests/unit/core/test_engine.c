@@ -465,6 +465,16 @@ static void test_engine__log_failure_refuses_and_keeps_reading(void **state)
     command_free(c);
 }
 
+static void test_engine__a_failed_log_is_seen_without_a_send(void **state)
+{
+    struct world *w = *state;
+    world_run(w, 1000);
+    log_mem_fail(w->log); /* another shard, or a checkpoint's trim, found it so */
+    assert_int_equal(engine_health(w->e), CONFAB_OK);
+    world_run(w, 1000);
+    assert_int_equal(engine_health(w->e), CONFAB_IO);
+}
+
 static void test_engine__full_log_refuses_and_recovers(void **state)
 {
     struct world *w = *state;
@@ -511,6 +521,7 @@ int main(void)
         T(test_engine__block_and_hide_follow_up),
         T(test_engine__state_after_a_kill_equals_the_state_before),
         T(test_engine__log_failure_refuses_and_keeps_reading),
+        T(test_engine__a_failed_log_is_seen_without_a_send),
         T(test_engine__full_log_refuses_and_recovers),
         T(test_engine__cold_conversations_leave_memory),
     };

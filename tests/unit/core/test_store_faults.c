@@ -65,6 +65,38 @@ static uint32_t say_more(struct world *w, struct conv_id g, uint32_t said, uint3
     return said;
 }
 
+static void test_store__one_that_stays_failed_refuses_sends_and_says_why(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    w->cfg.dirty_bytes_max = 4096;
+    world_kill(w, false, 0);
+    arm(w, STORE_WRITE, 1, UINT32_MAX, FAULT_FAIL, CONFAB_IO);
+    uint32_t said = 0;
+    enum confab_err err = CONFAB_OK;
+    while (!err && said < 1000) {
+        char text[32];
+        char key[32];
+        snprintf(text, sizeof(text), "m%u", said + 1);
+        snprintf(key, sizeof(key), "key%u", said + 1);
+        err = world_err(w, world_message(1, g, 0, key, text));
+        said += !err;
+        world_run(w, 100);
+    }
+    /* What is in the log is acknowledged for as long as it may be. */
+    assert_true(said > 10);
+    assert_int_equal(err, CONFAB_IO);
+    assert_int_equal(engine_health(w->e), CONFAB_IO);
+    check_said(w, 1, g, said, 100);
+    fault_plan_disarm(world_plan(w));
+    for (int i = 0; i < 30; i++) {
+        world_run(w, 100);
+    }
+    assert_int_equal(engine_health(w->e), CONFAB_OK);
+    said = say_more(w, g, said, 3);
+    check_said(w, 1, g, said, 100);
+}
+
 static void test_store__a_failed_load_answers_and_is_tried_again(void **state)
 {
     struct world *w = *state;
@@ -461,6 +493,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
+        T(test_store__one_that_stays_failed_refuses_sends_and_says_why),
         T(test_store__a_failed_load_answers_and_is_tried_again),
         T(test_store__a_resume_over_a_failing_store),
         cmocka_unit_test(test_store__recovery_is_patient),
