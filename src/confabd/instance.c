@@ -13,6 +13,7 @@
 #include "adapters/rocksdb/store_rocksdb.h"
 #include "adapters/sqlite/directory_sqlite.h"
 #include "base/diag.h"
+#include "confabd/files.h"
 #include "confabd/password_cost.h"
 #include "confabd/port_owner.h"
 #include "confabd/process_stats.h"
@@ -235,6 +236,7 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
         .password = password_cost_ops(cfg->password_cost),
         .disk = in->root,
         .disk_executor = in->disk_executor,
+        .files = &confab_files,
         .loops = in->loops,
     };
     if (!deps.password) {

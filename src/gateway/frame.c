@@ -80,6 +80,18 @@ struct frame *frame_of_buf(struct buf *b)
     return f;
 }
 
+struct frame *frame_of_static(struct span bytes)
+{
+    if (bytes.n > UINT32_MAX / 2) {
+        return NULL;
+    }
+    struct frame *f = malloc(sizeof(*f));
+    if (f) {
+        *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = bytes.p};
+    }
+    return f;
+}
+
 void frame_unref(struct frame *f)
 {
     if (!f) {

@@ -26,12 +26,13 @@ struct frame {
     uint32_t len;
     const uint8_t *data;
     struct frame_bytes *shared; /* NULL: not shared */
-    uint8_t *owned;             /* NULL: the bytes follow the struct, or are shared */
+    uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
 };
 /* All with one reference; NULL when out of memory. */
 struct frame *frame_new(struct span bytes);               /* copies */
 struct frame *frame_of_bytes(struct frame_bytes *shared); /* takes a reference of its own */
 struct frame *frame_of_buf(struct buf *b); /* takes the bytes; on failure they stay in the buf */
+struct frame *frame_of_static(struct span bytes); /* bytes that are there for ever */
 static inline struct frame *frame_ref(struct frame *f)
 {
     f->refs++;

@@ -9,6 +9,7 @@
 #include "gateway/api.h"
 #include "gateway/internal.h"
 #include "gateway/session.h"
+#include "gateway/static.h"
 
 /* Chunk headers may make a body longer than its payload by this factor at most. */
 #define RAW_FACTOR 4U
@@ -99,6 +100,29 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         frame_unref(f);
     }
     buf_deinit(body);
+}
+
+void http_answer_static(struct shard *s, struct conn *c, int status, const char *type,
+                        struct span body, const struct buf *extra)
+{
+    if (c->state != CONN_HTTP || !conn_io(s, c)) {
+        return;
+    }
+    struct buf out = {0};
+    answer_head(c, &out, status, type, body.n, span_of(extra->data, extra->len));
+    bool ok = buf_ok(extra) && buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
+    buf_deinit(&out);
+    if (ok && body.n > 0 && !c->io->http.head_only) {
+        struct frame *f = frame_of_static(body);
+        ok = f && conn_push(s, c, f);
+        frame_unref(f);
+    }
+    if (ok) {
+        http_answered(s, c, status);
+    } else {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c); /* half an answer cannot be taken back */
+    }
 }
 
 void http_answer_error_status(struct shard *s, struct conn *c, int status, enum confab_err code,
@@ -287,7 +311,7 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     scratch_reset(&s->scratch);
     if (is_socket_path(req)) {
         session_upgrade(s, c, req);
-    } else {
+    } else if (!static_serve(s, c, req)) {
         api_dispatch(s, c, req, body);
     }
     if (c->state == CONN_DEAD) {

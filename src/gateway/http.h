@@ -18,6 +18,9 @@ void http_answer(struct shard *s, struct conn *c, int status, const char *type, 
 /* The same with a body that is taken over (and left empty). */
 void http_answer_buf(struct shard *s, struct conn *c, int status, const char *type,
                      struct buf *body);
+/* The same with a body that is there for ever and is not copied. */
+void http_answer_static(struct shard *s, struct conn *c, int status, const char *type,
+                        struct span body, const struct buf *extra);
 /* An error in its one shape. `field` may be NULL. */
 void http_answer_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                        const char *field);

@@ -81,6 +81,7 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .password = s->deps.password,
         .log = s->deps.log,
         .store = s->deps.store,
+        .files = s->deps.files,
         .engine_shared = &s->engine_shared,
         .metrics = &slot->metrics,
     };

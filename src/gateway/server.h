@@ -47,6 +47,7 @@ struct server_deps {
     const struct password_ops *password;
     struct disk *disk;               /* holds the CHECKPOINT file */
     struct executor *disk_executor;  /* for writing it and trimming the log: both block */
+    const struct static_set *files;  /* NULL: none */
     const struct server_loop *loops; /* cfg.shards of them; the array is copied */
 };
 

@@ -30,6 +30,8 @@
 
 #define SHARDS_MAX 256U
 
+struct static_set; /* of gateway/static.h */
+
 struct shard_config {
     uint16_t shard;              /* this one's number, from 0 */
     uint16_t shards;             /* how many there are */
@@ -105,7 +107,8 @@ struct shard_deps {
     struct log_store *log;
     struct message_store *store;
     struct engine_shared *engine_shared;
-    struct metrics *metrics; /* registered by the caller with the server as owner */
+    const struct static_set *files; /* NULL: none */
+    struct metrics *metrics;        /* registered by the caller with the server as owner */
 };
 
 struct shard;

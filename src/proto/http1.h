@@ -171,8 +171,8 @@ void http_put_header_str(struct buf *b, const char *name, const char *value);
 void http_put_header_u64(struct buf *b, const char *name, uint64_t value);
 void http_put_end(struct buf *b); /* the empty line */
 /*
- * A whole head: status, Content-Type when `type` is not NULL, Content-Length (not for 1xx and 204),
- * Connection: close or, for keep_alive with minor 0, keep-alive; then `extra` lines (each
+ * A whole head: status, Content-Type when `type` is not NULL, Content-Length (not for 1xx, 204 and
+ * 304), Connection: close or, for keep_alive with minor 0, keep-alive; then `extra` lines (each
  * ending with CRLF, may be empty) and the empty line.
  */
 void http_put_head(struct buf *b, int status, const char *type, uint64_t content_length,

@@ -142,7 +142,7 @@ void http_put_head(struct buf *b, int status, const char *type, uint64_t content
     if (type) {
         http_put_header_str(b, "Content-Type", type);
     }
-    if (status >= 200 && status != 204) {
+    if (status >= 200 && status != 204 && status != 304) {
         http_put_header_u64(b, "Content-Length", content_length);
     }
     if (!keep_alive) {

@@ -7,13 +7,16 @@
 #                         and prints the tool's output when that fails. CONFAB_WERROR is on with
 #                         CI=true only: a newer compiler must not stop anybody's build.
 #
+# CONFAB_WEB=ON, OFF or FOLDER in the environment says which web client to embed (cmake/web.cmake);
+# without it a build folder keeps what it had, and a new one gets ON.
+#
 # A build folder that was configured for another place (a moved or copied clone) is made anew; one
 # is configured again after packages were installed (apt_changed), since CMake remembers what it
 # did not find. One build at a time: build/.lock.
 
 # shellcheck disable=SC2034  # used by those that source this
 BUILD_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librocksdb-dev libsqlite3-dev
-    libsodium-dev libzstd-dev libxxhash-dev libssl-dev"
+    libsodium-dev libzstd-dev libxxhash-dev libssl-dev libbrotli-dev zlib1g-dev"
 
 build_configure() {
     dir=$root/build/$1
@@ -24,13 +27,16 @@ build_configure() {
     fi
     werror=OFF
     [ "${CI:-}" = true ] && werror=ON
+    web=${CONFAB_WEB:-$(sed -n 's/^CONFAB_WEB:STRING=//p' "$cache" 2>/dev/null || true)}
+    web=${web:-ON}
     if [ -f "$dir/build.ninja" ] && grep -qx "CONFAB_WERROR:BOOL=$werror" "$cache" &&
+        grep -qxF "CONFAB_WEB:STRING=$web" "$cache" &&
         [ -z "${apt_changed:-}" ] && [ -z "$(find "$root/CMakePresets.json" -newer "$cache")" ]
     then
         return 0
     fi
     mkdir -p "$dir"
-    if ! (cd "$root" && cmake --preset "$1" -DCONFAB_WERROR=$werror) >"$dir/configure.log" 2>&1
+    if ! (cd "$root" && cmake --preset "$1" -DCONFAB_WERROR=$werror "-DCONFAB_WEB=$web") >"$dir/configure.log" 2>&1
     then
         cat "$dir/configure.log" >&2
         return 1

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "gateway/static.h"
 #include "proto/ws.h"
 
 #define MS 1000000ULL
@@ -27,6 +28,25 @@ static enum confab_err fake_verify(const char *hash, struct span password)
 }
 
 static const struct password_ops password_ops = {"fake", fake_hash, fake_verify};
+
+/* What a build would embed: see test_static.c. */
+#define RIG_PAGE   "<!doctype html><title>page</title>"
+#define RIG_SCRIPT "console.log('a script');"
+#define BYTES(text)                                                                                \
+    {                                                                                              \
+        (const uint8_t *)(text), sizeof(text) - 1                                                  \
+    }
+static const struct static_file FILES[] = {
+    {"/", "text/html; charset=utf-8", "aaaa", false, {BYTES(RIG_PAGE), BYTES("gz"), BYTES("br")}},
+    {"/api/v1/openapi.json", "application/json", "bbbb", false, {BYTES("{}")}},
+    {"/assets/app-12345678.js",
+     "text/javascript; charset=utf-8",
+     "cccc",
+     true,
+     {BYTES(RIG_SCRIPT), BYTES("gz")}},
+    {"/favicon.svg", "image/svg+xml", "dddd", false, {BYTES("<svg/>")}},
+};
+static const struct static_set files = {FILES, ARRAY_LEN(FILES)};
 
 struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
 {
@@ -63,6 +83,7 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
             .password = &password_ops,
             .log = log_mem_store(rig->log),
             .store = rig->store,
+            .files = &files,
             .engine_shared = &rig->shared,
             .metrics = &rig->metrics[i],
         };
