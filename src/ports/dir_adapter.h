@@ -8,15 +8,31 @@
 bool dir_op_writes(enum dir_op op);
 /*
  * CONFAB_INVALID: an unknown operation, an id or number outside 63 bits, text that is empty where
- * it must not be or not zero terminated in its array, a limit of zero, no such partition.
+ * it must not be or not zero terminated in its array, a limit of zero, no such partition, an audit
+ * record with an operation that changes nothing.
  */
 CONFAB_NODISCARD enum confab_err dir_request_check(const struct dir_request *req);
+
+/* Of a request that went well: is its audit record to be written? And the record. */
+bool dir_audit_due(const struct dir_request *req);
+struct dir_audit dir_audit_of(const struct dir_request *req);
+
+/* DIR_DEVICE_CREATE: may the account sign in, with this verified hash unless it is empty? */
+enum confab_err dir_account_signs_in(const struct dir_account *a, const char *verified_hash);
+/* Sets what a device begins with. */
+void dir_device_begin(struct dir_device *d);
+/* DIR_DEVICE_ROTATE: what the presented token is to this device; and the rotation itself. */
+enum dir_rotated dir_device_present(const struct dir_device *d, const struct dir_request *req);
+void dir_device_rotate(struct dir_device *d, const struct dir_request *req);
 
 /* Drops earlier results, so that a request can be run again. */
 void dir_results_clear(struct dir_request *req);
 /* Append to the results, growing them. CONFAB_NOMEM. */
 CONFAB_NODISCARD enum confab_err dir_results_add_device(struct dir_request *req,
                                                         const struct dir_device *device);
+CONFAB_NODISCARD enum confab_err dir_results_add_audit(struct dir_request *req,
+                                                       const struct dir_audit *audit);
+CONFAB_NODISCARD enum confab_err dir_results_add_id(struct dir_request *req, uint64_t id);
 CONFAB_NODISCARD enum confab_err dir_results_add_row(struct dir_request *req,
                                                      const struct dir_conv_row *row);
 

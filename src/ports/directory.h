@@ -134,7 +134,7 @@ enum dir_op {
      * changes with each rotation, so that any older token is known as such. In: chain_hash (of the
      * constant part), token_hash (of the whole token presented), next_hash and next_salt (of the
      * successor that the caller has made of the token presented and this salt), now_ms (not 0),
-     * grace_ms, address. Out: device, ret_rotated:
+     * grace_ms, address. Out: device, account (its owner's), ret_rotated:
      *     DIR_ROTATED       the presented token was the present one, the successor is now;
      *                       device.generation counts up, last_used_ms and last_address are set
      *     DIR_ROTATE_AGAIN  it was the predecessor, at most grace_ms after the rotation: nothing
@@ -146,8 +146,8 @@ enum dir_op {
      */
     DIR_DEVICE_ROTATE,
     /*
-     * In: user_id, device_id (spared; 0: none), now_ms (not 0). Out: ret_ids, those revoked. Also
-     * CONFAB_OK when there is none.
+     * In: user_id, device_id (spared; 0: none), now_ms (not 0). Out: ret_ids, those revoked, in any
+     * order. Also CONFAB_OK when there is none.
      */
     DIR_DEVICES_REVOKE_ALL,
     /* In: since_ms, after_id, limit. Out: ret_ids, by id, revoked at since_ms or later; ret_more.

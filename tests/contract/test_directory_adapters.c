@@ -111,6 +111,19 @@ static void exec_sql(const char *sql)
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
+static int user_version(void)
+{
+    sqlite3 *db = NULL;
+    sqlite3_stmt *st = NULL;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, "PRAGMA user_version", -1, &st, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+    int version = sqlite3_column_int(st, 0);
+    assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return version;
+}
+
 static void test_directory_sqlite__what_waits_shares_a_commit(void **state)
 {
     (void)state;
@@ -232,12 +245,17 @@ static void test_directory_sqlite__newer_and_foreign_files_are_refused(void **st
     struct directory *dir = NULL;
     assert_int_equal(open_dir(&dir), CONFAB_OK);
     directory_sqlite_close(dir);
+    int version = user_version();
+    assert_in_range(version, 1, 998);
     exec_sql("PRAGMA user_version = 999");
     dir = NULL;
     assert_int_equal(open_dir(&dir), CONFAB_VERSION);
-    exec_sql("PRAGMA user_version = 1; PRAGMA application_id = 5");
+    char sql[100];
+    (void)snprintf(sql, sizeof(sql), "PRAGMA user_version = %d; PRAGMA application_id = 5",
+                   version);
+    exec_sql(sql);
     assert_int_equal(open_dir(&dir), CONFAB_VERSION);
-    exec_sql("PRAGMA user_version = 1; PRAGMA application_id = 0x436f6e66");
+    exec_sql("PRAGMA application_id = 0x436f6e66");
     assert_int_equal(open_dir(&dir), CONFAB_OK);
     directory_sqlite_close(dir);
     assert_int_equal(unlink(path), 0);

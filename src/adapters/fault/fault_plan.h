@@ -19,7 +19,7 @@ enum fault_kind {
 };
 
 #define FAULT_RULES_MAX 16U
-#define FAULT_OPS_MAX   16U
+#define FAULT_OPS_MAX   48U
 
 struct fault_rule {
     unsigned op;    /* 0: the rule is free */

@@ -5,7 +5,7 @@
  * of each
  *
  * A group without writes has no transaction. What a request may meet by itself (a taken name, a
- * missing user) is found before its only changing statement or is that statement's failure, so it
+ * missing user) is found before its first changing statement or is that statement's failure, so it
  * leaves nothing behind and the others go on: savepoints, which cost two statements each, would add
  * nothing. An error of the engine takes the whole group back; its requests are then run one by one,
  * so that one which cannot be done does not fail the others.

@@ -1,8 +1,4 @@
-/*
- * The database file: application id 0x436f6e66, user_version = number of migrations applied. A
- * migration is never changed once released; a new one is added at the end.
- */
-#include <inttypes.h>
+/* The connection: opened, its statements prepared and run, its errors told. */
 #include <stdio.h>
 #include <string.h>
 
@@ -10,37 +6,7 @@
 #include "base/check.h"
 #include "base/diag.h"
 
-enum { APPLICATION_ID = 0x436f6e66, BUSY_TIMEOUT_MS = 5000 };
-
-static const char *const MIGRATIONS[] = {
-    /* 1 */
-    "CREATE TABLE accounts ("
-    " user_id INTEGER PRIMARY KEY,"
-    " username_key TEXT NOT NULL UNIQUE,"
-    " username TEXT NOT NULL,"
-    " display_name TEXT NOT NULL,"
-    " password_hash TEXT NOT NULL,"
-    " created_ms INTEGER NOT NULL) STRICT;"
-    "CREATE TABLE devices ("
-    " device_id INTEGER PRIMARY KEY,"
-    " user_id INTEGER NOT NULL REFERENCES accounts (user_id),"
-    " name TEXT NOT NULL,"
-    " token_hash BLOB NOT NULL UNIQUE CHECK (length(token_hash) = 32),"
-    " created_ms INTEGER NOT NULL) STRICT;"
-    "CREATE INDEX devices_of_user ON devices (user_id, device_id);"
-    /* A projection of the log: no reference to accounts, which must not be able to stop it. */
-    "CREATE TABLE conversations ("
-    " user_id INTEGER NOT NULL,"
-    " conversation BLOB NOT NULL CHECK (length(conversation) = 16),"
-    " lsn INTEGER NOT NULL,"
-    " since_ms INTEGER NOT NULL,"
-    " kind INTEGER NOT NULL,"
-    " joined INTEGER NOT NULL,"
-    " PRIMARY KEY (user_id, conversation)) STRICT, WITHOUT ROWID;"
-    "CREATE TABLE projections ("
-    " partition INTEGER PRIMARY KEY,"
-    " lsn INTEGER NOT NULL) STRICT;",
-};
+enum { BUSY_TIMEOUT_MS = 5000 };
 
 static const char *const STATEMENTS[ST_COUNT] = {
 #define X(symbol, sql) [symbol] = sql,
@@ -87,17 +53,73 @@ enum confab_err sqlite_db_err(struct sqlite_db *db, int rc, const char *call)
 
 enum confab_err sqlite_db_run(struct sqlite_db *db, enum sqlite_statement st)
 {
-    int rc = sqlite3_step(db->statements[st]);
-    (void)sqlite3_reset(db->statements[st]); /* repeats the code of the step */
-    return sqlite_db_err(db, rc, STATEMENTS[st]);
+    bool row;
+    return sqlite_db_any(db, st, &row);
 }
 
-static enum confab_err exec(struct sqlite_db *db, const char *sql)
+enum confab_err sqlite_db_any(struct sqlite_db *db, enum sqlite_statement st, bool *ret)
+{
+    int rc = sqlite3_step(db->statements[st]);
+    (void)sqlite3_reset(db->statements[st]); /* repeats the code of the step */
+    enum confab_err err = sqlite_db_err(db, rc, STATEMENTS[st]);
+    if (err == CONFAB_OK) {
+        *ret = rc == SQLITE_ROW;
+    }
+    return err;
+}
+
+enum confab_err sqlite_db_number(struct sqlite_db *db, enum sqlite_statement st, uint64_t *ret)
+{
+    int rc = sqlite3_step(db->statements[st]);
+    uint64_t v = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(db->statements[st], 0) : 0;
+    (void)sqlite3_reset(db->statements[st]);
+    enum confab_err err = sqlite_db_err(db, rc, STATEMENTS[st]);
+    if (err == CONFAB_OK) {
+        *ret = v;
+    }
+    return err;
+}
+
+enum confab_err sqlite_db_rows(struct sqlite_db *db, enum sqlite_statement st,
+                               struct dir_request *req, sqlite_on_row on_row, uint32_t *ret_n)
+{
+    uint32_t n = 0;
+    int rc = sqlite3_step(db->statements[st]);
+    while (rc == SQLITE_ROW) {
+        enum confab_err err = on_row ? on_row(db->statements[st], req) : CONFAB_OK;
+        if (err != CONFAB_OK) {
+            rc = err == CONFAB_NOMEM ? SQLITE_NOMEM : SQLITE_CORRUPT;
+        } else {
+            n++;
+            rc = sqlite3_step(db->statements[st]);
+        }
+    }
+    (void)sqlite3_reset(db->statements[st]);
+    enum confab_err err = sqlite_db_err(db, rc, STATEMENTS[st]);
+    if (err == CONFAB_OK) {
+        *ret_n = n;
+    }
+    return err;
+}
+
+enum confab_err sqlite_db_row(struct sqlite_db *db, enum sqlite_statement st,
+                              struct dir_request *req, sqlite_on_row on_row,
+                              enum confab_err *ret_result)
+{
+    uint32_t n = 0;
+    enum confab_err err = sqlite_db_rows(db, st, req, on_row, &n);
+    if (err == CONFAB_OK && n == 0) {
+        *ret_result = CONFAB_NOT_FOUND;
+    }
+    return err;
+}
+
+enum confab_err sqlite_db_exec(struct sqlite_db *db, const char *sql)
 {
     return sqlite_db_err(db, sqlite3_exec(db->handle, sql, NULL, NULL, NULL), "exec");
 }
 
-static enum confab_err get_int(struct sqlite_db *db, const char *sql, int64_t *ret)
+enum confab_err sqlite_db_get_int(struct sqlite_db *db, const char *sql, int64_t *ret)
 {
     sqlite3_stmt *st = NULL;
     int rc = sqlite3_prepare_v2(db->handle, sql, -1, &st, NULL);
@@ -126,65 +148,13 @@ static enum confab_err configure(struct sqlite_db *db, size_t cache_bytes)
                      "PRAGMA cache_size = -%zu;",
                      MAX(cache_bytes / 1024, (size_t)64));
     CHECK(n > 0 && (size_t)n < sizeof(sql));
-    enum confab_err err = exec(db, sql);
+    enum confab_err err = sqlite_db_exec(db, sql);
     int64_t on = 0;
     if (err == CONFAB_OK) {
-        err = get_int(db, "PRAGMA foreign_keys", &on);
+        err = sqlite_db_get_int(db, "PRAGMA foreign_keys", &on);
     }
     if (err == CONFAB_OK && on != 1) {
         err = CONFAB_UNSUPPORTED; /* a library built without them */
-    }
-    return err;
-}
-
-static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)
-{
-    char set[100];
-    (void)snprintf(set, sizeof(set),
-                   "PRAGMA user_version = %" PRId64 "; PRAGMA application_id = %d;", number,
-                   APPLICATION_ID);
-    enum confab_err err = exec(db, "BEGIN IMMEDIATE");
-    if (err != CONFAB_OK) {
-        return err;
-    }
-    err = exec(db, MIGRATIONS[number - 1]);
-    if (err == CONFAB_OK) {
-        err = exec(db, set); /* the database header is part of the transaction */
-    }
-    if (err == CONFAB_OK) {
-        err = exec(db, "COMMIT");
-    }
-    if (err != CONFAB_OK && !sqlite3_get_autocommit(db->handle)) {
-        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
-    }
-    return err;
-}
-
-static enum confab_err migrate(struct sqlite_db *db)
-{
-    int64_t id = 0;
-    int64_t version = 0;
-    int64_t tables = 0;
-    enum confab_err err = get_int(db, "PRAGMA application_id", &id);
-    if (err == CONFAB_OK) {
-        err = get_int(db, "PRAGMA user_version", &version);
-    }
-    if (err == CONFAB_OK) {
-        err = get_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
-    }
-    if (err != CONFAB_OK) {
-        return err;
-    }
-    bool fresh = id == 0 && version == 0 && tables == 0;
-    if ((!fresh && id != APPLICATION_ID) || version < 0 ||
-        version > (int64_t)ARRAY_LEN(MIGRATIONS)) {
-        diag_error(DIAG_DIR,
-                   "the database is newer or not ours | application=%" PRId64 " version=%" PRId64,
-                   id, version);
-        return CONFAB_VERSION;
-    }
-    while (err == CONFAB_OK && version < (int64_t)ARRAY_LEN(MIGRATIONS)) {
-        err = apply_migration(db, ++version);
     }
     return err;
 }
@@ -216,7 +186,7 @@ enum confab_err sqlite_db_open(struct sqlite_db *db, const char *path, size_t ca
         err = configure(db, cache_bytes);
     }
     if (err == CONFAB_OK) {
-        err = migrate(db);
+        err = sqlite_schema_migrate(db);
     }
     if (err == CONFAB_OK) {
         err = prepare(db);

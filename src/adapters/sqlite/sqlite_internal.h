@@ -6,48 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "adapters/sqlite/sqlite_statements.h"
 #include "ports/directory.h"
-
-/* Every statement, prepared once: X(symbol, SQL). Parameters are bound by position. */
-#define SQLITE_STATEMENTS(X)                                                                       \
-    X(ST_BEGIN, "BEGIN IMMEDIATE")                                                                 \
-    X(ST_COMMIT, "COMMIT")                                                                         \
-    X(ST_ACCOUNT_INSERT,                                                                           \
-      "INSERT INTO accounts (user_id, username_key, username, display_name, password_hash,"        \
-      " created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                              \
-    X(ST_ACCOUNT_BY_NAME, "SELECT user_id, username, display_name, password_hash, created_ms"      \
-                          " FROM accounts WHERE username_key = ?1")                                \
-    X(ST_ACCOUNT_BY_ID, "SELECT user_id, username, display_name, password_hash, created_ms"        \
-                        " FROM accounts WHERE user_id = ?1")                                       \
-    X(ST_ACCOUNT_EXISTS, "SELECT 1 FROM accounts WHERE user_id = ?1")                              \
-    X(ST_DEVICE_COUNT, "SELECT count(*) FROM devices WHERE user_id = ?1")                          \
-    X(ST_DEVICE_EXISTS, "SELECT 1 FROM devices WHERE device_id = ?1 OR token_hash = ?2")           \
-    X(ST_DEVICE_INSERT, "INSERT INTO devices (device_id, user_id, name, token_hash, created_ms)"   \
-                        " VALUES (?1, ?2, ?3, ?4, ?5)")                                            \
-    X(ST_DEVICE_BY_TOKEN, "SELECT device_id, user_id, name, token_hash, created_ms FROM devices"   \
-                          " WHERE token_hash = ?1")                                                \
-    X(ST_DEVICE_LIST, "SELECT device_id, user_id, name, token_hash, created_ms FROM devices"       \
-                      " WHERE user_id = ?1 ORDER BY device_id")                                    \
-    X(ST_DEVICE_DELETE, "DELETE FROM devices WHERE device_id = ?1 AND user_id = ?2")               \
-    X(ST_CONV_UPSERT,                                                                              \
-      "INSERT INTO conversations (user_id, conversation, lsn, since_ms, kind, joined)"             \
-      " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (user_id, conversation) DO UPDATE SET"         \
-      " lsn = excluded.lsn, since_ms = excluded.since_ms, kind = excluded.kind,"                   \
-      " joined = excluded.joined WHERE excluded.lsn > conversations.lsn")                          \
-    X(ST_CONV_LIST, "SELECT conversation, lsn, since_ms, kind, joined FROM conversations"          \
-                    " WHERE user_id = ?1 AND conversation > ?2 ORDER BY conversation LIMIT ?3")    \
-    X(ST_PROJECTED_SET,                                                                            \
-      "INSERT INTO projections (partition, lsn) VALUES (?1, ?2) ON CONFLICT (partition)"           \
-      " DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                               \
-    X(ST_PROJECTED_GET, "SELECT lsn FROM projections WHERE partition = ?1")                        \
-    X(ST_PING, "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT 1)")
-
-enum sqlite_statement {
-#define X(symbol, sql) symbol,
-    SQLITE_STATEMENTS(X)
-#undef X
-        ST_COUNT
-};
 
 /* One connection; one thread at a time. */
 struct sqlite_db {
@@ -65,14 +25,69 @@ void sqlite_db_close(struct sqlite_db *db); /* accepts a zeroed one */
 enum confab_err sqlite_err(int rc);
 /* The same; also logs an error of the engine, and notes a failed sync. `call` is a literal. */
 enum confab_err sqlite_db_err(struct sqlite_db *db, int rc, const char *call);
-/* Runs a statement without parameters and results. */
+/* Runs SQL without parameters and results. */
+CONFAB_NODISCARD enum confab_err sqlite_db_exec(struct sqlite_db *db, const char *sql);
+/* The number that is the first row of this query. */
+CONFAB_NODISCARD enum confab_err sqlite_db_get_int(struct sqlite_db *db, const char *sql,
+                                                   int64_t *ret);
+
+/*
+ * What runs statements. Their parameters are bound before; they are reset after, so what was bound
+ * may go.
+ */
+
+/* Without results. */
 CONFAB_NODISCARD enum confab_err sqlite_db_run(struct sqlite_db *db, enum sqlite_statement st);
+/* Is there a row? */
+CONFAB_NODISCARD enum confab_err sqlite_db_any(struct sqlite_db *db, enum sqlite_statement st,
+                                               bool *ret);
+/* The number in the first column of the first row; 0 when there is no row. */
+CONFAB_NODISCARD enum confab_err sqlite_db_number(struct sqlite_db *db, enum sqlite_statement st,
+                                                  uint64_t *ret);
+/* Reads one row. CONFAB_CORRUPT when it cannot be what was written, CONFAB_NOMEM. */
+typedef enum confab_err (*sqlite_on_row)(sqlite3_stmt *st, struct dir_request *req);
+/* Calls on_row for every row, which may be NULL, and counts them. */
+CONFAB_NODISCARD enum confab_err sqlite_db_rows(struct sqlite_db *db, enum sqlite_statement st,
+                                                struct dir_request *req, sqlite_on_row on_row,
+                                                uint32_t *ret_n);
+/* For a statement with one row at most: without a row *ret_result becomes CONFAB_NOT_FOUND. */
+CONFAB_NODISCARD enum confab_err sqlite_db_row(struct sqlite_db *db, enum sqlite_statement st,
+                                               struct dir_request *req, sqlite_on_row on_row,
+                                               enum confab_err *ret_result);
+
+/* Brings the schema up to date (sqlite_schema.c). CONFAB_VERSION: newer, or not ours. */
+CONFAB_NODISCARD enum confab_err sqlite_schema_migrate(struct sqlite_db *db);
 
 /*
  * Runs one request, in whatever transaction is open. What the request itself may meet (see
  * ports/directory.h) comes by ret_result, with nothing changed; the return value is the engine's.
+ * So does each of the functions below, with *ret_result being CONFAB_OK before.
  */
 CONFAB_NODISCARD enum confab_err sqlite_run_request(struct sqlite_db *db, struct dir_request *req,
                                                     enum confab_err *ret_result);
+
+#define SQLITE_AREA(f)                                                                             \
+    CONFAB_NODISCARD enum confab_err f(struct sqlite_db *db, struct dir_request *req,              \
+                                       enum confab_err *ret_result)
+SQLITE_AREA(sqlite_account_create);
+SQLITE_AREA(sqlite_account_by_name);
+SQLITE_AREA(sqlite_account_by_id); /* by req->user_id */
+SQLITE_AREA(sqlite_accounts_exist);
+SQLITE_AREA(sqlite_device_create);
+SQLITE_AREA(sqlite_device_by_token);
+SQLITE_AREA(sqlite_device_by_id);
+SQLITE_AREA(sqlite_device_list);
+SQLITE_AREA(sqlite_device_rename);
+SQLITE_AREA(sqlite_device_rotate);
+SQLITE_AREA(sqlite_device_revoke);
+SQLITE_AREA(sqlite_devices_revoke_all);
+SQLITE_AREA(sqlite_devices_revoked);
+SQLITE_AREA(sqlite_devices_purge);
+SQLITE_AREA(sqlite_conversations_project);
+SQLITE_AREA(sqlite_conversations_list);
+SQLITE_AREA(sqlite_projected_lsn);
+SQLITE_AREA(sqlite_audit_append); /* req->audit, whatever the operation */
+SQLITE_AREA(sqlite_audit_list);
+#undef SQLITE_AREA
 
 #endif

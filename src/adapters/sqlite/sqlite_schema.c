@@ -1,0 +1,117 @@
+/*
+ * The schema: application id 0x436f6e66, user_version = number of migrations applied. A migration
+ * is never changed once released; a new one is added at the end.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "adapters/sqlite/sqlite_internal.h"
+#include "base/check.h"
+#include "base/diag.h"
+
+enum { APPLICATION_ID = 0x436f6e66 };
+
+static const char *const MIGRATIONS[] = {
+    /* 1 */
+    "CREATE TABLE accounts ("
+    " user_id INTEGER PRIMARY KEY,"
+    " username_key TEXT NOT NULL UNIQUE,"
+    " username TEXT NOT NULL,"
+    " display_name TEXT NOT NULL,"
+    " password_hash TEXT NOT NULL,"
+    " created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE devices ("
+    " device_id INTEGER PRIMARY KEY,"
+    " user_id INTEGER NOT NULL REFERENCES accounts (user_id),"
+    " name TEXT NOT NULL,"
+    " token_hash BLOB NOT NULL UNIQUE CHECK (length(token_hash) = 32),"
+    " created_ms INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX devices_of_user ON devices (user_id, device_id);"
+    /* A projection of the log: no reference to accounts, which must not be able to stop it. */
+    "CREATE TABLE conversations ("
+    " user_id INTEGER NOT NULL,"
+    " conversation BLOB NOT NULL CHECK (length(conversation) = 16),"
+    " lsn INTEGER NOT NULL,"
+    " since_ms INTEGER NOT NULL,"
+    " kind INTEGER NOT NULL,"
+    " joined INTEGER NOT NULL,"
+    " PRIMARY KEY (user_id, conversation)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE projections ("
+    " partition INTEGER PRIMARY KEY,"
+    " lsn INTEGER NOT NULL) STRICT;",
+    /* 2: refresh tokens in chains; what the rows held until now is never rotated. */
+    "ALTER TABLE devices ADD COLUMN chain_hash BLOB;"
+    "ALTER TABLE devices ADD COLUMN previous_hash BLOB;"
+    "ALTER TABLE devices ADD COLUMN salt BLOB;"
+    "ALTER TABLE devices ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN rotated_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN last_used_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN last_address TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE devices ADD COLUMN revoked_ms INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE devices SET last_used_ms = created_ms;"
+    "DROP INDEX devices_of_user;"
+    "CREATE INDEX devices_of_user ON devices (user_id, device_id) WHERE revoked_ms = 0;"
+    "CREATE UNIQUE INDEX devices_by_chain ON devices (chain_hash);"
+    "CREATE INDEX devices_revoked ON devices (revoked_ms) WHERE revoked_ms > 0;"
+    "CREATE INDEX devices_used ON devices (last_used_ms) WHERE revoked_ms = 0;"
+    "CREATE TABLE audit ("
+    " audit_id INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " at_ms INTEGER NOT NULL,"
+    " actor INTEGER NOT NULL,"
+    " target INTEGER NOT NULL,"
+    " action TEXT NOT NULL,"
+    " detail TEXT NOT NULL,"
+    " address TEXT NOT NULL) STRICT;",
+};
+
+static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)
+{
+    char set[100];
+    (void)snprintf(set, sizeof(set),
+                   "PRAGMA user_version = %" PRId64 "; PRAGMA application_id = %d;", number,
+                   APPLICATION_ID);
+    enum confab_err err = sqlite_db_exec(db, "BEGIN IMMEDIATE");
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    err = sqlite_db_exec(db, MIGRATIONS[number - 1]);
+    if (err == CONFAB_OK) {
+        err = sqlite_db_exec(db, set); /* the database header is part of the transaction */
+    }
+    if (err == CONFAB_OK) {
+        err = sqlite_db_exec(db, "COMMIT");
+    }
+    if (err != CONFAB_OK && !sqlite3_get_autocommit(db->handle)) {
+        (void)sqlite3_exec(db->handle, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return err;
+}
+
+enum confab_err sqlite_schema_migrate(struct sqlite_db *db)
+{
+    int64_t id = 0;
+    int64_t version = 0;
+    int64_t tables = 0;
+    enum confab_err err = sqlite_db_get_int(db, "PRAGMA application_id", &id);
+    if (err == CONFAB_OK) {
+        err = sqlite_db_get_int(db, "PRAGMA user_version", &version);
+    }
+    if (err == CONFAB_OK) {
+        err = sqlite_db_get_int(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    }
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    bool fresh = id == 0 && version == 0 && tables == 0;
+    if ((!fresh && id != APPLICATION_ID) || version < 0 ||
+        version > (int64_t)ARRAY_LEN(MIGRATIONS)) {
+        diag_error(DIAG_DIR,
+                   "the database is newer or not ours | application=%" PRId64 " version=%" PRId64,
+                   id, version);
+        return CONFAB_VERSION;
+    }
+    while (err == CONFAB_OK && version < (int64_t)ARRAY_LEN(MIGRATIONS)) {
+        err = apply_migration(db, ++version);
+    }
+    return err;
+}

@@ -1,0 +1,78 @@
+/*
+ * Every statement, prepared once: X(symbol, SQL). Parameters are bound by position. For the files
+ * of this folder and their tests.
+ */
+#ifndef CONFAB_ADAPTERS_SQLITE_STATEMENTS_H
+#define CONFAB_ADAPTERS_SQLITE_STATEMENTS_H
+
+#define ACCOUNT_COLUMNS "user_id, username, display_name, password_hash, created_ms"
+#define DEVICE_COLUMNS                                                                             \
+    "device_id, user_id, name, token_hash, created_ms, chain_hash, previous_hash, salt,"           \
+    " generation, rotated_ms, last_used_ms, last_address, revoked_ms"
+
+#define SQLITE_STATEMENTS(X)                                                                       \
+    X(ST_BEGIN, "BEGIN IMMEDIATE")                                                                 \
+    X(ST_COMMIT, "COMMIT")                                                                         \
+    X(ST_ACCOUNT_INSERT,                                                                           \
+      "INSERT INTO accounts (user_id, username_key, username, display_name, password_hash,"        \
+      " created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                              \
+    X(ST_ACCOUNT_BY_NAME, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE username_key = ?1")      \
+    X(ST_ACCOUNT_BY_ID, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE user_id = ?1")             \
+    X(ST_ACCOUNT_EXISTS, "SELECT 1 FROM accounts WHERE user_id = ?1")                              \
+    X(ST_DEVICE_COUNT, "SELECT count(*) FROM devices WHERE user_id = ?1 AND revoked_ms = 0")       \
+    X(ST_DEVICE_TAKEN,                                                                             \
+      "SELECT 1 FROM devices WHERE device_id = ?1 OR token_hash = ?2 OR chain_hash = ?3 LIMIT 1")  \
+    X(ST_DEVICE_INSERT,                                                                            \
+      "INSERT INTO devices (device_id, user_id, name, token_hash, created_ms, chain_hash,"         \
+      " last_used_ms, last_address) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?5, ?7)")                      \
+    X(ST_DEVICE_BY_TOKEN,                                                                          \
+      "SELECT " DEVICE_COLUMNS " FROM devices WHERE token_hash = ?1 AND revoked_ms = 0")           \
+    X(ST_DEVICE_BY_CHAIN,                                                                          \
+      "SELECT " DEVICE_COLUMNS " FROM devices WHERE chain_hash = ?1 AND revoked_ms = 0")           \
+    X(ST_DEVICE_BY_ID,                                                                             \
+      "SELECT " DEVICE_COLUMNS " FROM devices WHERE device_id = ?1 AND revoked_ms = 0")            \
+    X(ST_DEVICE_LIST, "SELECT " DEVICE_COLUMNS                                                     \
+                      " FROM devices WHERE user_id = ?1 AND revoked_ms = 0 ORDER BY device_id")    \
+    X(ST_DEVICE_RENAME, "UPDATE devices SET name = ?2 WHERE device_id = ?1")                       \
+    X(ST_DEVICE_ROTATE,                                                                            \
+      "UPDATE devices SET previous_hash = ?2, token_hash = ?3, salt = ?4, generation = ?5,"        \
+      " rotated_ms = ?6, last_used_ms = ?6, last_address = ?7 WHERE device_id = ?1")               \
+    X(ST_DEVICE_REVOKE, "UPDATE devices SET revoked_ms = ?2 WHERE device_id = ?1")                 \
+    X(ST_DEVICES_REVOKE_ALL,                                                                       \
+      "UPDATE devices SET revoked_ms = ?3 WHERE user_id = ?1 AND device_id <> ?2"                  \
+      " AND revoked_ms = 0 RETURNING device_id")                                                   \
+    X(ST_DEVICES_REVOKED,                                                                          \
+      "SELECT device_id FROM devices INDEXED BY devices_revoked WHERE revoked_ms > 0"              \
+      " AND revoked_ms >= ?1 AND device_id > ?2 ORDER BY device_id LIMIT ?3")                      \
+    X(ST_DEVICES_REMOVE,                                                                           \
+      "DELETE FROM devices WHERE device_id IN (SELECT device_id FROM devices"                      \
+      " INDEXED BY devices_revoked WHERE revoked_ms > 0 AND revoked_ms < ?1 LIMIT ?2)")            \
+    X(ST_DEVICES_IDLE,                                                                             \
+      "UPDATE devices SET revoked_ms = ?3 WHERE device_id IN (SELECT device_id FROM devices"       \
+      " INDEXED BY devices_used WHERE revoked_ms = 0 AND last_used_ms < ?1 LIMIT ?2)"              \
+      " RETURNING device_id")                                                                      \
+    X(ST_CONV_UPSERT,                                                                              \
+      "INSERT INTO conversations (user_id, conversation, lsn, since_ms, kind, joined)"             \
+      " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (user_id, conversation) DO UPDATE SET"         \
+      " lsn = excluded.lsn, since_ms = excluded.since_ms, kind = excluded.kind,"                   \
+      " joined = excluded.joined WHERE excluded.lsn > conversations.lsn")                          \
+    X(ST_CONV_LIST, "SELECT conversation, lsn, since_ms, kind, joined FROM conversations"          \
+                    " WHERE user_id = ?1 AND conversation > ?2 ORDER BY conversation LIMIT ?3")    \
+    X(ST_PROJECTED_SET,                                                                            \
+      "INSERT INTO projections (partition, lsn) VALUES (?1, ?2) ON CONFLICT (partition)"           \
+      " DO UPDATE SET lsn = max(lsn, excluded.lsn)")                                               \
+    X(ST_PROJECTED_GET, "SELECT lsn FROM projections WHERE partition = ?1")                        \
+    X(ST_AUDIT_INSERT, "INSERT INTO audit (at_ms, actor, target, action, detail, address)"         \
+                       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                         \
+    X(ST_AUDIT_LIST, "SELECT audit_id, at_ms, actor, target, action, detail, address FROM audit"   \
+                     " WHERE audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2")                       \
+    X(ST_PING, "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT 1)")
+
+enum sqlite_statement {
+#define X(symbol, sql) symbol,
+    SQLITE_STATEMENTS(X)
+#undef X
+        ST_COUNT
+};
+
+#endif

@@ -1,0 +1,253 @@
+/* What the operations of the directory require and decide, the same for every adapter. */
+#include "ports/dir_adapter.h"
+
+#include <string.h>
+
+bool dir_op_writes(enum dir_op op)
+{
+    switch (op) {
+    case DIR_ACCOUNT_CREATE:
+    case DIR_DEVICE_CREATE:
+    case DIR_DEVICE_REVOKE:
+    case DIR_CONVERSATIONS_PROJECT:
+    case DIR_ACCOUNT_UPDATE:
+    case DIR_ACCOUNT_DELETE:
+    case DIR_DEVICE_RENAME:
+    case DIR_DEVICE_ROTATE:
+    case DIR_DEVICES_REVOKE_ALL:
+    case DIR_DEVICES_PURGE:
+    case DIR_INVITE_CREATE:
+    case DIR_INVITE_REVOKE:
+    case DIR_INVITES_PURGE:
+    case DIR_SETTING_SET:
+    case DIR_AUDIT_APPEND:
+    case DIR_IDEM_CLAIM:
+    case DIR_IDEM_FINISH:
+    case DIR_IDEM_RELEASE:
+    case DIR_IDEM_PURGE:
+        return true;
+    case DIR_ACCOUNT_BY_NAME:
+    case DIR_ACCOUNT_BY_ID:
+    case DIR_ACCOUNTS_EXIST:
+    case DIR_DEVICE_BY_TOKEN:
+    case DIR_DEVICE_LIST:
+    case DIR_CONVERSATIONS_LIST:
+    case DIR_PROJECTED_LSN:
+    case DIR_PING:
+    case DIR_ACCOUNTS_LIST:
+    case DIR_ADMINS_COUNT:
+    case DIR_DEVICE_BY_ID:
+    case DIR_DEVICES_REVOKED:
+    case DIR_INVITE_BY_CODE:
+    case DIR_INVITES_LIST:
+    case DIR_SETTING_GET:
+    case DIR_AUDIT_LIST:
+        return false;
+    }
+    return false;
+}
+
+/* ---- what a request must hold ---- */
+
+#define TEXT_OK(array)     (memchr((array), 0, sizeof(array)) != NULL)
+#define TEXT_FILLED(array) (TEXT_OK(array) && (array)[0] != 0)
+
+static bool number_ok(uint64_t v)
+{
+    return v <= INT64_MAX;
+}
+
+static bool id_ok(uint64_t id)
+{
+    return id > 0 && number_ok(id);
+}
+
+static bool hash_ok(const uint8_t hash[DIR_TOKEN_HASH])
+{
+    static const uint8_t zero[DIR_TOKEN_HASH];
+    return memcmp(hash, zero, sizeof(zero)) != 0;
+}
+
+static bool account_ok(const struct dir_request *req)
+{
+    const struct dir_account *a = &req->account;
+    return id_ok(a->user_id) && number_ok(a->created_ms) && TEXT_FILLED(a->username) &&
+           TEXT_FILLED(req->username_key) && TEXT_OK(a->display_name) && TEXT_OK(a->password_hash);
+}
+
+static bool device_ok(const struct dir_request *req)
+{
+    const struct dir_device *d = &req->device;
+    return id_ok(d->device_id) && id_ok(d->user_id) && number_ok(d->created_ms) &&
+           TEXT_OK(d->name) && TEXT_OK(d->last_address) && TEXT_OK(req->account.password_hash);
+}
+
+static bool rotation_ok(const struct dir_request *req)
+{
+    return hash_ok(req->chain_hash) && hash_ok(req->token_hash) && hash_ok(req->next_hash) &&
+           id_ok(req->now_ms) && number_ok(req->grace_ms) && TEXT_OK(req->address);
+}
+
+static bool devices_purge_ok(const struct dir_request *req)
+{
+    return id_ok(req->now_ms) && number_ok(req->idle_before_ms) &&
+           number_ok(req->revoked_before_ms) && req->limit > 0;
+}
+
+static bool projection_ok(const struct dir_request *req)
+{
+    for (uint32_t i = 0; i < req->nconv_rows; i++) {
+        const struct dir_conv_row *row = &req->conv_rows[i];
+        if (!id_ok(row->user_id) || !number_ok(row->lsn) || !number_ok(row->since_ms) ||
+            conv_id_is_zero(row->conv)) {
+            return false;
+        }
+    }
+    return req->partition < ID_PARTITIONS && number_ok(req->lsn);
+}
+
+static bool audit_ok(const struct dir_audit *a)
+{
+    return number_ok(a->at_ms) && number_ok(a->actor) && number_ok(a->target) &&
+           TEXT_FILLED(a->action) && TEXT_OK(a->detail) && TEXT_OK(a->address);
+}
+
+static bool request_ok(const struct dir_request *req)
+{
+    switch (req->op) {
+    case DIR_ACCOUNT_CREATE:
+        return account_ok(req);
+    case DIR_ACCOUNT_BY_NAME:
+        return TEXT_OK(req->username_key);
+    case DIR_DEVICE_CREATE:
+        return device_ok(req);
+    case DIR_DEVICE_REVOKE:
+    case DIR_DEVICES_REVOKE_ALL:
+        return id_ok(req->now_ms);
+    case DIR_DEVICE_RENAME:
+        return TEXT_OK(req->device.name);
+    case DIR_DEVICE_ROTATE:
+        return rotation_ok(req);
+    case DIR_DEVICES_REVOKED:
+        return number_ok(req->since_ms) && number_ok(req->after_id) && req->limit > 0;
+    case DIR_DEVICES_PURGE:
+        return devices_purge_ok(req);
+    case DIR_CONVERSATIONS_PROJECT:
+        return projection_ok(req);
+    case DIR_CONVERSATIONS_LIST:
+        return req->limit > 0;
+    case DIR_PROJECTED_LSN:
+        return req->partition < ID_PARTITIONS;
+    case DIR_AUDIT_APPEND:
+        return req->audit != NULL;
+    case DIR_AUDIT_LIST:
+        return number_ok(req->after_id) && req->limit > 0;
+    case DIR_ACCOUNT_BY_ID:
+    case DIR_ACCOUNTS_EXIST:
+    case DIR_DEVICE_BY_TOKEN:
+    case DIR_DEVICE_BY_ID:
+    case DIR_DEVICE_LIST:
+    case DIR_PING:
+        return true;
+    case DIR_ACCOUNT_UPDATE:
+    case DIR_ACCOUNT_DELETE:
+    case DIR_ACCOUNTS_LIST:
+    case DIR_ADMINS_COUNT:
+    case DIR_INVITE_CREATE:
+    case DIR_INVITE_BY_CODE:
+    case DIR_INVITES_LIST:
+    case DIR_INVITE_REVOKE:
+    case DIR_INVITES_PURGE:
+    case DIR_SETTING_GET:
+    case DIR_SETTING_SET:
+    case DIR_IDEM_CLAIM:
+    case DIR_IDEM_FINISH:
+    case DIR_IDEM_RELEASE:
+    case DIR_IDEM_PURGE:
+        return true;
+    }
+    return false;
+}
+
+enum confab_err dir_request_check(const struct dir_request *req)
+{
+    if (req->op == DIR_ACCOUNT_CREATE && req->use_invite) {
+        return CONFAB_UNSUPPORTED;
+    }
+    bool ok = request_ok(req) && (!req->audit || (dir_op_writes(req->op) && audit_ok(req->audit)));
+    return ok ? CONFAB_OK : CONFAB_INVALID;
+}
+
+/* ---- the audit record ---- */
+
+bool dir_audit_due(const struct dir_request *req)
+{
+    if (!req->audit) {
+        return false;
+    }
+    switch ((int)req->op) {
+    case DIR_DEVICE_ROTATE:
+        return req->ret_rotated == DIR_ROTATE_REUSED;
+    case DIR_DEVICES_REVOKE_ALL:
+    case DIR_DEVICES_PURGE:
+        return req->ret_nids > 0;
+    case DIR_INVITES_PURGE:
+    case DIR_IDEM_PURGE:
+        return req->ret_count > 0;
+    case DIR_IDEM_CLAIM:
+        return req->ret_claim == DIR_CLAIMED;
+    default:
+        return dir_op_writes(req->op);
+    }
+}
+
+struct dir_audit dir_audit_of(const struct dir_request *req)
+{
+    struct dir_audit a = *req->audit;
+    if (req->op == DIR_DEVICE_ROTATE) { /* whose token it was, the caller could not know */
+        a.actor = a.actor ? a.actor : req->device.user_id;
+        a.target = a.target ? a.target : req->device.device_id;
+    }
+    return a;
+}
+
+/* ---- devices ---- */
+
+enum confab_err dir_account_signs_in(const struct dir_account *a, const char *verified_hash)
+{
+    bool stale = verified_hash[0] != 0 && strcmp(verified_hash, a->password_hash) != 0;
+    return stale ? CONFAB_UNAUTHENTICATED : CONFAB_OK;
+}
+
+void dir_device_begin(struct dir_device *d)
+{
+    d->rotated_ms = 0;
+    d->last_used_ms = d->created_ms;
+    d->revoked_ms = 0;
+    d->generation = 0;
+    memset(d->previous_hash, 0, sizeof(d->previous_hash));
+    memset(d->salt, 0, sizeof(d->salt));
+}
+
+enum dir_rotated dir_device_present(const struct dir_device *d, const struct dir_request *req)
+{
+    if (memcmp(d->token_hash, req->token_hash, sizeof(d->token_hash)) == 0) {
+        return DIR_ROTATED;
+    }
+    /* A clock that was set back must not sign anybody out. */
+    bool soon = req->now_ms < d->rotated_ms || req->now_ms - d->rotated_ms <= req->grace_ms;
+    bool predecessor = d->generation > 0 &&
+                       memcmp(d->previous_hash, req->token_hash, sizeof(d->previous_hash)) == 0;
+    return predecessor && soon ? DIR_ROTATE_AGAIN : DIR_ROTATE_REUSED;
+}
+
+void dir_device_rotate(struct dir_device *d, const struct dir_request *req)
+{
+    memcpy(d->previous_hash, d->token_hash, sizeof(d->previous_hash));
+    memcpy(d->token_hash, req->next_hash, sizeof(d->token_hash));
+    memcpy(d->salt, req->next_salt, sizeof(d->salt));
+    memcpy(d->last_address, req->address, sizeof(d->last_address));
+    d->generation++;
+    d->rotated_ms = req->now_ms;
+    d->last_used_ms = req->now_ms;
+}
