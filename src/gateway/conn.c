@@ -18,6 +18,7 @@
 #define READS_PER_TURN   4
 #define INDEX_BITS       24U
 #define GENERATION_MASK  0x7fffffffU
+#define DRAIN_LINGER_MS  500U
 
 _Static_assert(sizeof(struct conn) <= 128, "an idle session is two cache lines");
 
@@ -424,6 +425,12 @@ void conn_finish(struct shard *s, struct conn *c)
     conn_arm(s, c, s->cfg.write_timeout_ms);
     ready_push(s, c); /* what is unread goes away */
     conn_touch(s, c);
+}
+
+/* A peer that is asked to close and does not must not hold up the end of the server. */
+uint32_t conn_linger_ms(const struct shard *s)
+{
+    return s->draining ? MIN(s->cfg.write_timeout_ms, DRAIN_LINGER_MS) : s->cfg.write_timeout_ms;
 }
 
 void conns_free_dead(struct shard *s)

@@ -156,6 +156,8 @@ void conn_arm(struct shard *s, struct conn *c, uint32_t after_ms);
 void conn_kill(struct shard *s, struct conn *c);
 /* No further input; dies when its output is written and the peer has closed, or in time. */
 void conn_finish(struct shard *s, struct conn *c);
+/* How long one that has said everything waits for its peer to close. */
+uint32_t conn_linger_ms(const struct shard *s);
 /* Free phase. */
 void conns_free_dead(struct shard *s);
 

@@ -145,7 +145,7 @@ static void conn_drained(struct shard *s, struct conn *c)
         }
         /* Closing now could take the answer away from a peer that is still sending. */
         s->deps.net->ops->shutdown_write(s->deps.net, c->handle);
-        conn_arm(s, c, s->cfg.write_timeout_ms);
+        conn_arm(s, c, conn_linger_ms(s));
         return;
     }
     if (c->state == CONN_WS) {

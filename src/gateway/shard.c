@@ -198,6 +198,8 @@ static void drain_begin(struct shard *s)
             session_reconnect(s, c, (uint32_t)random_below(s->deps.random, spread));
         } else if (c->state == CONN_HTTP && c->holds == 0 && (!c->io || !c->io->http.begun)) {
             conn_finish(s, c); /* between requests */
+        } else if (c->state == CONN_LINGER && c->out_bytes == 0) {
+            conn_arm(s, c, conn_linger_ms(s));
         }
     }
 }

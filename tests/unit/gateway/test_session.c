@@ -544,6 +544,25 @@ static void test_session__drain(void **state)
     assert_true(shard_is_drained(rig->shards[1]));
 }
 
+static void test_session__drain_waits_for_no_peer_that_is_done(void **state)
+{
+    (void)state;
+    struct client *idle = client_new(rig, 0);
+    struct client *closed = client_new(rig, 1);
+    assert_int_equal(http(idle, "GET", "/healthz", NULL, NULL, NULL), 200);
+    client_send_str(closed, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_int_equal(http_next(closed, NULL, NULL), 200);
+    shard_drain(rig->shards[0], 20000);
+    shard_drain(rig->shards[1], 20000);
+    /* Neither closes its end. */
+    rig_pass(rig, 1000);
+    assert_int_equal(rig_total(rig, METRIC_CONNECTIONS), 0);
+    assert_true(shard_is_drained(rig->shards[0]));
+    assert_true(shard_is_drained(rig->shards[1]));
+    client_drop(idle);
+    client_drop(closed);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_session__##name, setup, teardown)
@@ -573,6 +592,7 @@ int main(void)
         T(dribbled_message),
         T(vanished_peer),
         T(drain),
+        T(drain_waits_for_no_peer_that_is_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
