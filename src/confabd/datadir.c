@@ -253,6 +253,25 @@ enum confab_err datadir_look(const char *path, struct datadir *ret, char *detail
     return err;
 }
 
+enum confab_err datadir_served_by(const char *path, struct datadir_owner *ret)
+{
+    struct datadir d = {.lock_fd = -1};
+    char lock[PATH_MAX];
+    (void)snprintf(d.path, sizeof(d.path), "%s", path);
+    datadir_file(&d, "lock", lock);
+    int fd = open(lock, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return CONFAB_NOT_FOUND;
+    }
+    bool locked = flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    (void)close(fd);
+    if (!locked) {
+        return CONFAB_NOT_FOUND;
+    }
+    owner_read(&d, ret);
+    return CONFAB_OK;
+}
+
 void datadir_close(struct datadir *d)
 {
     if (d->lock_fd < 0) {

@@ -49,6 +49,11 @@ CONFAB_NODISCARD enum confab_err datadir_open(const char *path, struct datadir *
                                               struct datadir_owner *ret_owner, char *detail);
 /* For tools that only read: neither makes nor locks anything. CONFAB_NOT_FOUND, CONFAB_VERSION. */
 CONFAB_NODISCARD enum confab_err datadir_look(const char *path, struct datadir *ret, char *detail);
+/*
+ * The server that has the directory locked; makes nothing. CONFAB_NOT_FOUND: none has. The url is
+ * empty while it starts.
+ */
+CONFAB_NODISCARD enum confab_err datadir_served_by(const char *path, struct datadir_owner *ret);
 /* Takes server.json away and unlocks. Accepts one that was never opened (lock_fd -1). */
 void datadir_close(struct datadir *d);
 

@@ -1,7 +1,8 @@
 /*
  * confabd: the server program. Without a command it serves until SIGINT or SIGTERM.
  *
- * Exit codes: 0 ended as asked; 1 could not start, or the check found something; 2 wrong usage.
+ * Exit codes: 0 ended as asked; 1 could not start, the check found something, or nothing serves; 2
+ * wrong usage.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -32,6 +33,7 @@
 static const char USAGE[] =
     "usage: confabd [option...]                 serves until SIGINT or SIGTERM\n"
     "       confabd check [option...]           checks options and data directory, starts nothing\n"
+    "       confabd where [option...]           shows the server that has the data directory\n"
     "       confabd log inspect [--data DIR]    shows what the event log holds\n"
     "       confabd log replay [--data DIR]     folds the event log again and shows the outcome\n"
     "       confabd log repair [--data DIR]     cuts damage out of the log and names what is lost\n"
@@ -117,6 +119,24 @@ static int command_check(int argc, char **argv)
     }
     buf_deinit(&out);
     (void)printf("# ok; the data directory is %s\n", path);
+    return 0;
+}
+
+static int command_where(int argc, char **argv)
+{
+    struct config cfg;
+    char path[PATH_MAX];
+    struct datadir_owner owner;
+    int code = read_options(&cfg, argc, argv, path);
+    if (code != 0) {
+        return code;
+    }
+    if (datadir_served_by(path, &owner) != CONFAB_OK || owner.url[0] == '\0') {
+        (void)fprintf(stderr, "confabd: no server has %s\n", path);
+        return 1;
+    }
+    (void)printf("Confab %s serves at %s (pid %ld)\nData: %s\n", owner.version, owner.url,
+                 owner.pid, path);
     return 0;
 }
 
@@ -294,6 +314,9 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "check") == 0) {
         return command_check(argc - 2, argv + 2);
+    }
+    if (argc > 1 && strcmp(argv[1], "where") == 0) {
+        return command_where(argc - 2, argv + 2);
     }
     if (argc > 1 && strcmp(argv[1], "log") == 0) {
         return log_tool(argc - 2, argv + 2);

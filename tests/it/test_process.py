@@ -43,6 +43,24 @@ def test_second_server_on_the_same_data_is_refused(server, server_factory):
     assert server.http("GET", "/readyz").status == 200
 
 
+def where(data):
+    return subprocess.run([str(harness.BUILD / "confabd"), "where", "--data", str(data)],
+                          capture_output=True, text=True, timeout=harness.DEADLINE_S, check=False)
+
+
+def test_where_the_data_is_served(server, tmp_path):
+    done = where(server.data)
+    assert done.returncode == 0
+    assert f"serves at {server.url}" in done.stdout
+    assert str(server.pid) in done.stdout
+    server.kill()
+    assert where(server.data).returncode == 1
+    assert where(tmp_path / "none").returncode == 1
+    assert not (tmp_path / "none").exists()
+    server.start()
+    assert server.url in where(server.data).stdout
+
+
 def test_killed_server_leaves_no_lock(server):
     server.kill()
     server.start()
