@@ -5,11 +5,14 @@
  * twice.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/engine_internal.h"
 
 /* A cursor record is closed at this size; the rest goes into the next one. */
 enum { RECORD_BYTES = 256 * 1024, ENTRY_BYTES_MAX = 64, RECEIPT_MEMBERS_MAX = 100 };
+/* So many events of a receipt's range are looked at. */
+enum { RECEIPT_EVENTS_MAX = 256 };
 
 void cursor_entry_put(struct buf *out, const struct cursor_entry *entry)
 {
@@ -228,6 +231,74 @@ void engine_log_cursors(struct engine *e, bool all)
     }
 }
 
+/*
+ * Who wrote the event at `seq`, when it is a message; 0: another kind of event. False: neither the
+ * events in memory nor the state say.
+ */
+static bool author_of(struct resident *r, uint64_t seq, uint64_t *ret_user)
+{
+    const struct slot *s = resident_slot(r, seq);
+    struct event ev;
+    if (!s) {
+        *ret_user = r->c.last_from;
+        return seq == r->c.last_seq;
+    }
+    if (event_peek(span_of(s->bytes, s->len), &ev)) {
+        return false;
+    }
+    *ret_user = ev.kind == EVENT_MESSAGE ? ev.actor : 0;
+    return true;
+}
+
+static void set_add(struct member_set *set, uint64_t user)
+{
+    uint32_t at = set->n;
+    while (at > 0 && set->users[at - 1] > user) {
+        at--;
+    }
+    if (at > 0 && set->users[at - 1] == user) {
+        return;
+    }
+    memmove(&set->users[at + 1], &set->users[at], (set->n - at) * sizeof(set->users[0]));
+    set->users[at] = user;
+    set->n++;
+}
+
+/*
+ * Whom a receipt concerns: the authors of the messages that it covers, as far as they are members,
+ * and the other devices of its user. Everyone, when that cannot be told without asking the store or
+ * looking at many events. The caller's reference; NULL: out of memory.
+ */
+static struct member_set *receipt_set(struct resident *r, struct member_set *all, uint64_t user,
+                                      uint64_t from, uint64_t to)
+{
+    if (to - from >= RECEIPT_EVENTS_MAX) {
+        return member_set_ref(all);
+    }
+    struct member_set *set = malloc(sizeof(*set) + (size_t)all->n * sizeof(set->users[0]));
+    if (!set) {
+        return NULL;
+    }
+    atomic_init(&set->refs, 1);
+    set->n = 0;
+    uint64_t author = user;
+    for (uint64_t seq = from; seq <= to; seq++) {
+        /* Most messages follow one of the same author. */
+        uint64_t before = author;
+        if (!author_of(r, seq, &author)) {
+            member_set_unref(set);
+            return member_set_ref(all);
+        }
+        if (author != 0 && author != before && member_set_has(all, author)) {
+            set_add(set, author);
+        }
+    }
+    if (member_set_has(all, user)) {
+        set_add(set, user);
+    }
+    return set;
+}
+
 void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
                     uint64_t ms, bool read)
 {
@@ -239,10 +310,15 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
             return; /* who was blocked does not learn what the other does */
         }
     }
-    struct member_set *set = resident_set(r);
+    struct member_set *all = resident_set(r);
     struct slot *s = resident_slot(r, to);
     struct event ev = {0};
-    if (!set || (s && event_peek(span_of(s->bytes, s->len), &ev))) {
+    if (!all || (s && event_peek(span_of(s->bytes, s->len), &ev))) {
+        return;
+    }
+    struct member_set *set = receipt_set(r, all, user, from, to);
+    if (!set) {
+        metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
         return;
     }
     struct receipt receipt = {.conv = r->c.id,
@@ -252,9 +328,10 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
                               .id = ev.id,
                               .at_ms = ms,
                               .read = read,
-                              .members = set};
-    metrics_inc(e->metrics, METRIC_RECEIPTS);
+                              .members = set,
+                              .all = all};
     e->host->ops->publish_receipt(e->host, &receipt);
+    member_set_unref(set);
 }
 
 enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,

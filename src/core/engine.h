@@ -50,8 +50,9 @@ struct receipt {
     uint64_t seq;      /* last seq covered */
     uint64_t id;       /* message id of seq */
     uint64_t at_ms;
-    bool read; /* else delivered */
-    struct member_set *members;
+    bool read;                  /* else delivered */
+    struct member_set *members; /* who gets it; take a reference to keep it */
+    struct member_set *all;     /* of the conversation: who pulls when it cannot be passed on */
 };
 
 struct engine_host;

@@ -34,8 +34,8 @@ static void host_publish(struct engine_host *host, const struct publication *pub
     size_t mark = ws_frame_begin(&s->text, false);
     render_event(&s->render, &s->text, &about, &pub->ev);
     struct frame_bytes *bytes = frame_end(s, mark);
-    link_publish(s, DELIVERY_EVENT, pub->conv, pub->members, pub->origin, event_time_ms(&pub->ev),
-                 bytes);
+    link_publish(s, DELIVERY_EVENT, pub->conv, pub->members, pub->members, pub->origin,
+                 event_time_ms(&pub->ev), bytes);
     frame_bytes_unref(bytes);
 }
 
@@ -60,7 +60,7 @@ static void host_publish_receipt(struct engine_host *host, const struct receipt 
     struct frame_bytes *bytes = frame_end(s, mark);
     /* Not in any sequence: one that is lost is told by the next, or by a resume. */
     if (bytes) {
-        link_publish(s, DELIVERY_RECEIPT, rc->conv, rc->members, 0, 0, bytes);
+        link_publish(s, DELIVERY_RECEIPT, rc->conv, rc->members, rc->all, 0, 0, bytes);
     }
     frame_bytes_unref(bytes);
 }

@@ -182,7 +182,8 @@ static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, stru
 }
 
 void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  uint64_t origin, uint64_t sent_ms, struct frame_bytes *bytes)
+                  struct member_set *all, uint64_t origin, uint64_t sent_ms,
+                  struct frame_bytes *bytes)
 {
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         struct link_out *l = &s->out[i];
@@ -195,7 +196,7 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
         }
         if (l->behind || !bytes ||
             !link_deliver(s, l, kind, conv, members, origin, sent_ms, bytes)) {
-            link_mark_behind(s, l, conv, members);
+            link_mark_behind(s, l, conv, all);
         }
     }
 }

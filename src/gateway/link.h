@@ -80,11 +80,13 @@ CONFAB_NODISCARD enum confab_err link_request_to(struct shard *s, uint16_t to, s
 /* A finished command on its way back to origin_shard. */
 void link_complete(struct shard *s, struct command *cmd);
 /*
- * One delivery to each shard with live sessions; bytes NULL: there was no memory for the frame, so
- * the members have to pull. Nothing is taken over.
+ * One delivery for `members` to each shard with live sessions. Where there is no room for it, or
+ * bytes is NULL (there was no memory for the frame), `all`, the members of the conversation, have
+ * to pull. Nothing is taken over.
  */
 void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  uint64_t origin, uint64_t sent_ms, struct frame_bytes *bytes);
+                  struct member_set *all, uint64_t origin, uint64_t sent_ms,
+                  struct frame_bytes *bytes);
 
 /* Takes what has come, up to a bound; true when there is more. */
 bool links_receive(struct shard *s);

@@ -775,6 +775,31 @@ void model_published(struct model *m, uint16_t shard, const struct publication *
               CONV_ARG(c->id));
 }
 
+/* To the authors of what it covers and to its user; to everyone when that was not known. */
+static void receipt_addressed(struct sim *s, const struct mconv *c, const struct receipt *rc)
+{
+    uint32_t wrote = member_set_has(rc->members, rc->user);
+    for (uint32_t i = 0; i < rc->members->n; i++) {
+        bool author = false;
+        for (uint64_t seq = rc->from_seq; seq <= rc->seq && !author; seq++) {
+            const struct event *ev = &mconv_event(c, seq)->ev;
+            author = ev->kind == EVENT_MESSAGE && ev->actor == rc->members->users[i];
+        }
+        wrote += author && rc->members->users[i] != rc->user;
+    }
+    SIM_CHECK(s, wrote == rc->members->n || rc->members == rc->all, "receipts go to authors",
+              CONV_FMT " user %llu: %llu-%llu", CONV_ARG(c->id), (unsigned long long)rc->user,
+              (unsigned long long)rc->from_seq, (unsigned long long)rc->seq);
+    for (uint64_t seq = rc->from_seq; seq <= rc->seq; seq++) {
+        const struct event *ev = &mconv_event(c, seq)->ev;
+        SIM_CHECK(s,
+                  ev->kind != EVENT_MESSAGE || !member_set_has(rc->all, ev->actor) ||
+                      member_set_has(rc->members, ev->actor),
+                  "receipts go to authors", CONV_FMT " seq %llu", CONV_ARG(c->id),
+                  (unsigned long long)seq);
+    }
+}
+
 void model_receipt(struct model *m, const struct receipt *rc)
 {
     struct sim *s = m->sim;
@@ -791,6 +816,7 @@ void model_receipt(struct model *m, const struct receipt *rc)
               (unsigned long long)rc->seq, (unsigned long long)mm->cursor_hi);
     SIM_CHECK(s, rc->id == 0 || rc->id == c->events[rc->seq - 1].ev.id, "receipts name messages",
               CONV_FMT " seq %llu", CONV_ARG(c->id), (unsigned long long)rc->seq);
+    receipt_addressed(s, c, rc);
     *last = rc->seq;
     cursor_known(mm, rc->read ? rc->seq : 0, rc->seq);
 }

@@ -1,4 +1,5 @@
 /* Cursors: many at once, durable ones, over refused and failed logs, and what unread is made of. */
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -253,11 +254,78 @@ static void test_cursors__unread_equals_a_plain_count(void **state)
     }
 }
 
+/* A receipt leaves for `users`, and nobody else. */
+static void expect_receipt(struct world *w, uint64_t reader, struct conv_id g, uint64_t seq,
+                           const char *users)
+{
+    char got[64] = "";
+    w->nreceipts = 0;
+    assert_int_equal(world_err(w, world_ack(reader, g, seq, true)), CONFAB_OK);
+    world_run(w, 3000);
+    assert_int_equal(w->nreceipts, 1);
+    for (uint32_t i = 0; i < w->nreceipt_members && i < 8; i++) {
+        size_t n = strlen(got);
+        snprintf(got + n, sizeof(got) - n, "%" PRIu64 " ", w->receipt_members[i]);
+    }
+    assert_string_equal(got, users);
+}
+
+static void test_cursors__receipts_go_to_authors(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 6); /* 1 to 7 */
+    uint64_t from3 = world_say(w, 3, g, "x", NULL);
+    world_say(w, 3, g, "y", NULL);
+    uint64_t from4 = world_say(w, 4, g, "z", NULL);
+    expect_receipt(w, 5, g, from3, "3 5 ");
+    expect_receipt(w, 5, g, from4, "3 4 5 ");
+    expect_receipt(w, 2, g, from4, "2 3 4 ");
+    /* Sending reads what is before: one receipt, to those who wrote it. */
+    w->nreceipts = 0;
+    uint64_t from6 = world_say(w, 6, g, "!", NULL);
+    assert_int_equal(w->nreceipts, 1);
+    assert_int_equal(w->nreceipt_members, 3);
+    expect_receipt(w, 4, g, from6, "4 6 ");
+    uint64_t own = world_say(w, 6, g, "?", NULL);
+    uint64_t id;
+    assert_int_equal(world_say(w, 7, g, "a", &id), own + 1);
+    assert_int_equal(world_change(w, 7, EVENT_EDIT, id, "b"), CONFAB_OK);
+    expect_receipt(w, 6, g, own + 2, "6 7 ");
+    /* An edit is no message, and who left gets nothing. */
+    assert_int_equal(world_change(w, 7, EVENT_EDIT, id, "c"), CONFAB_OK);
+    expect_receipt(w, 6, g, own + 3, "6 ");
+    assert_int_equal(world_member(w, 1, g, EVENT_REMOVE, 3, 0), CONFAB_OK);
+    expect_receipt(w, 1, g, own + 3, "1 4 6 7 ");
+}
+
+static void test_cursors__receipts_of_what_is_not_in_memory(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 5); /* 1 to 6 */
+    uint64_t seq = 0;
+    for (int i = 0; i < 10; i++) {
+        seq = world_say(w, 2 + (uint64_t)i % 2, g, "x", NULL);
+    }
+    assert_int_equal(world_err(w, world_ack(4, g, seq - 1, true)), CONFAB_OK);
+    world_flush(w);
+    world_kill(w, false, 0);
+    /* The author of the last one is in the state; of earlier ones only the store knows. */
+    expect_receipt(w, 4, g, seq, "3 4 ");
+    expect_receipt(w, 5, g, seq, "1 2 3 4 5 6 ");
+    /* So many that they are not looked at, one by one. */
+    for (int i = 0; i < 300; i++) {
+        seq = world_say(w, 2, g, "x", NULL);
+    }
+    expect_receipt(w, 4, g, seq, "1 2 3 4 5 6 ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
         T(test_cursors__of_a_great_many_members),
+        T(test_cursors__receipts_go_to_authors),
+        T(test_cursors__receipts_of_what_is_not_in_memory),
         T(test_cursors__a_durable_ack_waits_for_its_record),
         T(test_cursors__a_failed_log_pins_nothing),
         cmocka_unit_test(test_cursors__unread_equals_a_plain_count),

@@ -69,6 +69,10 @@ static void on_receipt(struct engine_host *host, const struct receipt *r)
     buf_put_u64(&w->receipts, r->seq);
     buf_put_u8(&w->receipts, r->read);
     w->nreceipts++;
+    w->nreceipt_members = r->members->n;
+    for (uint32_t i = 0; i < r->members->n && i < 8; i++) {
+        w->receipt_members[i] = r->members->users[i];
+    }
 }
 
 static enum confab_err on_send(struct engine_host *host, struct command *cmd)

@@ -64,6 +64,8 @@ struct world {
     struct buf last_text;
     struct buf receipts; /* conversation (16), user, from, seq (8 each), read (1) each */
     uint32_t nreceipts;
+    uint64_t receipt_members[8]; /* who gets the last one: the first of them */
+    uint32_t nreceipt_members;
     uint32_t next_key;
 };
 
