@@ -42,6 +42,10 @@ if(TARGET unit_core_test_nomem)
     -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
 endif()
 confab_tests(unit/gateway DEPS confab_gateway confab_core confab_proto ${ALL_ADAPTERS} confab_base)
+if(TARGET unit_gateway_test_nomem)
+  target_link_options(unit_gateway_test_nomem PRIVATE
+    -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
+endif()
 confab_tests(unit/client DEPS confab_client confab_proto confab_base)
 if(TARGET unit_client_test_nomem)
   target_link_options(unit_client_test_nomem PRIVATE

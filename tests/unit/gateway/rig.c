@@ -59,7 +59,8 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
     assert_int_equal(net_sim_open(&net, &rig->net), CONFAB_OK);
     assert_int_equal(executor_inline_open(false, 1 << 16, &rig->ex), CONFAB_OK);
     assert_int_equal(log_mem_new(&log, &rig->log), CONFAB_OK);
-    assert_int_equal(store_mem_open((struct store_mem_cfg){0}, rig->ex, &rig->store_mem), CONFAB_OK);
+    assert_int_equal(store_mem_open((struct store_mem_cfg){0}, rig->ex, &rig->store_mem),
+                     CONFAB_OK);
     assert_int_equal(store_fault_open(rig->store_mem, &rig->store), CONFAB_OK);
     assert_int_equal(directory_mem_open(rig->ex, &rig->dir_mem), CONFAB_OK);
     assert_int_equal(directory_fault_open(rig->dir_mem, &rig->dir), CONFAB_OK);
@@ -126,7 +127,13 @@ void rig_settle(struct rig *rig)
                 continue;
             }
             bool ready = net_sim_is_ready(rig->net, k);
+            if (rig->on_turn) {
+                rig->on_turn(true);
+            }
             more = shard_turn(rig->shards[k], 0) == 0 || ready || more;
+            if (rig->on_turn) {
+                rig->on_turn(false);
+            }
         }
         quiet = more ? 0 : quiet + 1;
         /* An engine that is busy asks for the next millisecond. */

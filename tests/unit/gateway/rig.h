@@ -37,6 +37,7 @@ struct rig {
     struct shard *shards[RIG_SHARDS_MAX];
     uint16_t n;
     bool hold_log;                /* nothing becomes durable */
+    void (*on_turn)(bool begins); /* called around each turn of a shard, when not NULL */
     bool stalled[RIG_SHARDS_MAX]; /* gets no turns */
 };
 
