@@ -155,7 +155,10 @@ void engine_followup_done(struct engine *e, struct command *cmd)
         struct followup *g = &r->c.followups[i];
         f = g->seq == cmd->in.src_seq && g->user == cmd->actor && g->sent ? g : NULL;
     }
-    if (f && cmd->err) {
+    /* The person's list is full: asking again for ever would hold up everybody else's. */
+    bool final = cmd->err == CONFAB_LIMIT;
+    metrics_add(e->metrics, METRIC_FOLLOWUPS_REFUSED, final);
+    if (f && cmd->err && !final) {
         f->sent = false;
         e->followup_retry_ms = e->now_ms + RETRY_MS;
         list_remove(&r->follow);

@@ -361,6 +361,23 @@ static void test_followup__the_answer_waits_no_longer(void **state)
     world_kill(w, false, 5);
 }
 
+/* One that its target will never take is given up: it must not be in the way of the others. */
+static void test_followup__a_full_list_is_asked_once(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    settle(w);
+    log_fault_plan(w->log_fault, LOG_FAULT_SUBMIT, 2, 2, CONFAB_LIMIT);
+    assert_int_equal(world_member(w, 1, g, EVENT_ADD, 9, 0), CONFAB_OK);
+    settle(w);
+    assert_int_equal(metrics_total(w, METRIC_FOLLOWUPS_REFUSED), 1);
+    assert_int_equal(metrics_total(w, METRIC_FOLLOWUPS_RETRIED), 0);
+    assert_int_equal(said(w, 9, EVENT_JOINED, g), 0);
+    assert_int_equal(world_err(w, world_message(9, g, 0, "a", "hi")), CONFAB_OK);
+    world_kill(w, true, 1);
+    assert_int_equal(pending(w), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +390,7 @@ int main(void)
         T(test_followup__a_thousand_members),
         T(test_followup__the_answer_comes_after_ones_own),
         T(test_followup__the_answer_waits_no_longer),
+        T(test_followup__a_full_list_is_asked_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
