@@ -32,7 +32,7 @@ function(confab_tests DIR)
 endfunction()
 
 set(ALL_ADAPTERS confab_adapters_local_log confab_adapters_rocksdb confab_adapters_sqlite
-  confab_adapters_fault confab_adapters_mem confab_adapters_os)
+  confab_adapters_fault confab_adapters_mem confab_adapters_tls confab_adapters_os)
 confab_tests(unit/base DEPS confab_base)
 confab_tests(unit/proto DEPS confab_proto confab_base)
 confab_tests(unit/core DEPS confab_core confab_adapters_local_log confab_adapters_mem
