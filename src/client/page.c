@@ -103,8 +103,8 @@ static enum confab_err page_events(struct csession *s, struct ctrack *t, struct 
     enum confab_err err;
     wire_list_begin(&it, e->c->events, NULL);
     while ((err = next_event(e, &it, &m, &frame)) == CONFAB_OK) {
-        if (!t->known || csession_is_stopped(s)) {
-            return CONFAB_OK; /* that was our own leaving, or the last that is wanted */
+        if (csession_is_stopped(s)) {
+            return CONFAB_OK;
         }
         if (!wire_in_sequence(m.event)) {
             continue;
@@ -118,7 +118,8 @@ static enum confab_err page_events(struct csession *s, struct ctrack *t, struct 
         } else if (e->gap) {
             ctrack_hold(s, t, at, frame, source);
         } else {
-            ctrack_apply(s, t, &m, source, now);
+            /* If the user left in between: the page is one of a member, who came back. */
+            ctrack_apply(s, t, &m, source, true, now);
         }
     }
     return err == CONFAB_EOF ? CONFAB_OK : err;
@@ -157,13 +158,6 @@ static void reset(struct csession *s, struct ctrack *t)
     }
 }
 
-static void leave(struct csession *s, struct ctrack *t)
-{
-    uint64_t seq = t->seq;
-    ctrack_forget(s, t);
-    t->left_seq = seq;
-}
-
 static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint64_t now)
 {
     const struct wire_conv *c = e->c;
@@ -173,7 +167,7 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
     tell_conversation(s, c, t && t->known);
     if (c->left) {
         if (t && t->known) {
-            leave(s, t);
+            ctrack_leave(s, t);
         }
         return CONFAB_OK;
     }

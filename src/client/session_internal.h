@@ -191,9 +191,14 @@ void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, ui
 /* Keeps a frame for later. Without room, or memory, it is fetched later. */
 void ctrack_hold(struct csession *s, struct ctrack *t, const struct wire_seq *at, struct span frame,
                  enum confab_source source);
-/* Hands out the event, which is above the position, and moves to it. */
+/*
+ * Hands out the event, which is above the position, and moves to it. `stays`: the user is a member
+ * later, whatever the event says; otherwise their own leaving makes the conversation unknown.
+ */
 void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server_msg *m,
-                  enum confab_source source, uint64_t now);
+                  enum confab_source source, bool stays, uint64_t now);
+/* The user has left. Of what is held, what begins with coming back is kept. */
+void ctrack_leave(struct csession *s, struct ctrack *t);
 /* Raises the target. */
 void ctrack_aim(struct ctrack *t, uint64_t seq, uint64_t id);
 /* A list of conversations from resume. */

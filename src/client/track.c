@@ -42,19 +42,22 @@ enum confab_err ctrack_add(struct csession *s, struct conv_id conv, struct ctrac
     return CONFAB_OK;
 }
 
+static void drop_first_held(struct csession *s, struct ctrack *t)
+{
+    struct cheld *h = LIST_ENTRY(list_pop_front(&t->held), struct cheld, node);
+    s->held_bytes -= h->n;
+    free(h);
+}
+
 static void drop_held(struct csession *s, struct ctrack *t)
 {
-    struct list *node;
-    while ((node = list_pop_front(&t->held))) {
-        struct cheld *h = LIST_ENTRY(node, struct cheld, node);
-        s->held_bytes -= h->n;
-        free(h);
+    while (!list_is_empty(&t->held)) {
+        drop_first_held(s, t);
     }
 }
 
-void ctrack_forget(struct csession *s, struct ctrack *t)
+static void forget_position(struct ctrack *t)
 {
-    drop_held(s, t);
     list_remove(&t->acks);
     list_remove(&t->fills);
     t->known = t->ahead = false;
@@ -64,6 +67,12 @@ void ctrack_forget(struct csession *s, struct ctrack *t)
     t->deliver_seq = t->read_seq = 0;
     t->acked_delivered = t->acked_read = 0;
     t->fetch_id = 0;
+}
+
+void ctrack_forget(struct csession *s, struct ctrack *t)
+{
+    drop_held(s, t);
+    forget_position(t);
 }
 
 void ctrack_free_all(struct csession *s)
@@ -165,6 +174,23 @@ void ctrack_begin_held(struct csession *s, struct ctrack *t)
     }
 }
 
+void ctrack_leave(struct csession *s, struct ctrack *t)
+{
+    uint64_t seq = t->seq;
+    struct cheld *back = NULL;
+    LIST_EACH(&t->held, node)
+    {
+        struct cheld *h = LIST_ENTRY(node, struct cheld, node);
+        back = h->seq > seq && held_is_joining(s, h) ? h : back;
+    }
+    while (!list_is_empty(&t->held) && LIST_ENTRY(t->held.next, struct cheld, node) != back) {
+        drop_first_held(s, t);
+    }
+    forget_position(t);
+    t->left_seq = seq;
+    ctrack_begin_held(s, t);
+}
+
 static bool is_known(const struct csession *s, struct conv_id conv)
 {
     const struct ctrack *t = ctrack_find(s, conv);
@@ -217,9 +243,8 @@ static bool is_own_leaving(const struct csession *s, const struct wire_server_ms
     return false;
 }
 
-/* Hands out the event and moves to it. */
 void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server_msg *m,
-                  enum confab_source source, uint64_t now)
+                  enum confab_source source, bool stays, uint64_t now)
 {
     const struct wire_seq *at = &m->u.at;
     t->seq = at->seq;
@@ -230,15 +255,13 @@ void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server
         t->deliver_seq = at->seq;
         ctrack_want_ack(s, t, now);
     }
-    bool leaving = is_own_leaving(s, m);
+    bool leaving = !stays && is_own_leaving(s, m);
     if (m->event == WIRE_S_SELF && m->u.self.action == WIRE_SELF_JOINED) {
         heard_of(s, m->u.self.target, now);
     }
     cdeliver(s, m, source);
     if (leaving) {
-        uint64_t seq = t->seq;
-        ctrack_forget(s, t);
-        t->left_seq = seq;
+        ctrack_leave(s, t);
     }
 }
 
@@ -263,7 +286,7 @@ void ctrack_drain(struct csession *s, struct ctrack *t, uint64_t now)
         struct wire_server_msg m;
         struct wire_error why;
         if (wire_parse_server(frame, &scratch, &m, &why) == CONFAB_OK) {
-            ctrack_apply(s, t, &m, h->source, now);
+            ctrack_apply(s, t, &m, h->source, h->source != CONFAB_LIVE, now);
         } else {
             /* No memory to decode it: it was valid when it came. History has it as well. */
             ctrack_aim(t, h->seq, h->id);
@@ -308,7 +331,7 @@ enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
         return CONFAB_OK;
     }
     if (t->known && at->seq == t->seq + 1) {
-        ctrack_apply(s, t, m, CONFAB_LIVE, now);
+        ctrack_apply(s, t, m, CONFAB_LIVE, false, now);
         ctrack_drain(s, t, now);
     } else if (frame.n > 0) {
         ctrack_hold(s, t, at, frame, CONFAB_LIVE);

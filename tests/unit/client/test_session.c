@@ -946,6 +946,50 @@ static void test_session__joined_again_after_leaving(void **state)
                      "m a10 ten filled\nm a12 twelve first\n");
 }
 
+/* "action": "remove" or "add", of this client's user. */
+static const char *own_membership(unsigned seq, const char *action)
+{
+    static char text[4][400];
+    static unsigned next;
+    char *out = text[next++ % 4];
+    (void)snprintf(out, sizeof(text[0]),
+                   "{\"event\":\"membership\",\"conversation_id\":\"%s\",\"seq\":%u,"
+                   "\"event_id\":\"%u\",\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"5\","
+                   "\"action\":\"%s\",\"members\":[{\"user_id\":\"1\",\"role\":\"member\"}]}",
+                   CONV_A, seq, 1000 + seq, action);
+    return out;
+}
+
+static void test_session__left_and_joined_within_a_page(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 1);
+    script_drop(h);
+    script_connect(h);
+    char events[2048];
+    snprintf(events, sizeof(events), "%s,%s,%s,%s", script_message_text('a', 2, 5, "two"),
+             own_membership(3, "remove"), own_membership(6, "add"),
+             script_message_text('a', 7, 5, "seven"));
+    script_page(h, 'a', 7, 2, 7, "", events);
+    script_caught_up(h, "t2");
+    script_message(h, 'a', 8, 5, "eight");
+    script_log_is(h, "c a head=7\nm a2 two missed\ne a3 3 missed\ne a6 3 missed\n"
+                     "m a7 seven missed\ncaught up\nm a8 eight live\n");
+}
+
+static void test_session__left_and_joined_behind_a_gap(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 1);
+    script_message(h, 'a', 3, 5, "three"); /* two is missing */
+    script_send(h, "%s", own_membership(4, "remove"));
+    script_send(h, "%s", own_membership(8, "add"));
+    script_message(h, 'a', 9, 5, "nine");
+    answer_fetch(h, "after=1&", 200, PAGE("2,9", M("2", "two")));
+    script_log_is(h,
+                  "m a2 two filled\nm a3 three live\ne a4 3 live\ne a8 3 live\nm a9 nine live\n");
+}
+
 static void test_session__no_follow_takes_nothing(void **state)
 {
     struct script *h = *state;
@@ -1013,6 +1057,8 @@ int main(void)
         T(test_session__new_conversation_is_filled_from_the_time_of_absence),
         T(test_session__nothing_new_before_the_page),
         T(test_session__joined_again_after_leaving),
+        T(test_session__left_and_joined_within_a_page),
+        T(test_session__left_and_joined_behind_a_gap),
         T(test_session__no_follow_takes_nothing),
     };
     return cmocka_run_group_tests_name("session", tests, NULL, NULL);
