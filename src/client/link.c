@@ -105,6 +105,7 @@ void clink_resume(struct csession *s, uint64_t now)
                     s->since.len > 0 ? span_of(s->since.data, s->since.len) : span_of(NULL, 0),
                     have, n);
     free(have);
+    s->resumes++;
     if (clink_frame_end(s, mark, now)) {
         csession_set_phase(s, CPHASE_SYNC, now);
     }

@@ -152,6 +152,7 @@ static void reset(struct csession *s, struct ctrack *t)
     char conv[CONFAB_CONV_SIZE];
     s->stats.resets++;
     ctrack_forget(s, t);
+    t->listed = true;
     cdeliver_conv(t->conv, conv);
     if (s->on.on_reset) {
         s->on.on_reset(s->arg, conv);
@@ -177,6 +178,7 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
             return err == CONFAB_LIMIT ? CONFAB_OK : err;
         }
     }
+    t->listed = true;
     bool other = t->known && (c->reset || contradicts(e, t));
     if (other) {
         reset(s, t);

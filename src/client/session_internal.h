@@ -61,8 +61,10 @@ struct ctrack {
     struct list fills; /* node in csession.fills */
     struct list held;  /* cheld by seq */
     uint32_t fill_attempts;
-    bool known; /* seq counts; else this conversation was only mentioned, or left */
-    bool ahead; /* moved since the last caught_up */
+    uint32_t begun; /* csession.resumes when it began with a live frame */
+    bool listed;    /* the user's list of conversations had it, at a resume or later */
+    bool known;     /* seq counts; else this conversation was only mentioned, or left */
+    bool ahead;     /* moved since the last caught_up */
 };
 
 /* A message of the outbox. In `data`: content, then `to`. */
@@ -138,7 +140,8 @@ struct csession {
     size_t outbox_bytes;
     uint64_t outbox_next_ms; /* earliest retry or ack timeout */
 
-    /* While SYNC: what the user's own log says was joined, and was not known then. */
+    uint32_t resumes; /* sent */
+    /* While SYNC: what the user's own log says was joined, and was not sure then. */
     struct conv_id joined[CSESSION_JOINED_MAX];
     uint32_t njoined;
 

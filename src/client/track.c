@@ -60,7 +60,7 @@ static void forget_position(struct ctrack *t)
 {
     list_remove(&t->acks);
     list_remove(&t->fills);
-    t->known = t->ahead = false;
+    t->known = t->ahead = t->listed = false;
     t->seq = t->id = 0;
     t->seek_ms = t->left_seq = 0;
     t->target_seq = t->target_id = 0;
@@ -191,16 +191,21 @@ void ctrack_leave(struct csession *s, struct ctrack *t)
     ctrack_begin_held(s, t);
 }
 
-static bool is_known(const struct csession *s, struct conv_id conv)
+/*
+ * Has nothing of it been missed? One that began with a live frame, and was not in the list at a
+ * resume since, was left out of that answer: what went by in between may be missing.
+ */
+static bool is_sure(const struct csession *s, struct conv_id conv)
 {
     const struct ctrack *t = ctrack_find(s, conv);
-    return t && t->known;
+    return t && t->known && (t->listed || t->begun == s->resumes);
 }
 
-/* The user's own log says that there is a conversation. */
+/* The user's own log says that there is a conversation: the list has it from now on. */
 static void heard_of(struct csession *s, struct conv_id conv, uint64_t now)
 {
-    if (is_known(s, conv)) {
+    if (is_sure(s, conv)) {
+        ctrack_find(s, conv)->listed = true;
         return;
     }
     if (s->phase != CPHASE_SYNC || s->njoined == CSESSION_JOINED_MAX) {
@@ -214,7 +219,7 @@ bool ctrack_lacks_joined(struct csession *s)
 {
     bool lacks = false;
     for (uint32_t i = 0; i < s->njoined; i++) {
-        lacks = lacks || !is_known(s, s->joined[i]);
+        lacks = lacks || !is_sure(s, s->joined[i]);
     }
     s->njoined = 0;
     return lacks;
@@ -318,6 +323,9 @@ enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
         if (err) {
             return err;
         }
+    }
+    if (!t->known && list_is_empty(&t->held)) {
+        t->begun = s->resumes;
     }
     if (!t->known && s->phase == CPHASE_LIVE && is_own_joining(s, m)) {
         t->known = true;

@@ -386,21 +386,54 @@ static void test_session__another_event_at_the_position_resets(void **state)
     script_log_is(h, "m a7 x live\nc a head=8\nreset a\nm a7 seven first\nm a8 eight first\n");
 }
 
+static const char *joined_a(unsigned seq)
+{
+    static char text[400];
+    (void)snprintf(text, sizeof(text),
+                   "{\"event\":\"self\",\"conversation_id\":\"%s\",\"seq\":%u,\"event_id\":\"%u\","
+                   "\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"1\",\"action\":\"joined\","
+                   "\"target\":\"%s\"}",
+                   CONV_S, seq, 1000 + seq, CONV_A);
+    return text;
+}
+
 /* It began just before this session was attached: the list did not have it, the frames went by. */
 static void test_session__joined_but_in_no_page_is_asked_for_again(void **state)
 {
     struct script *h = *state;
     open_live_at(h, 's', 1);
-    script_send(h,
-                "{\"event\":\"self\",\"conversation_id\":\"%s\",\"seq\":2,\"event_id\":\"1002\","
-                "\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"from\":\"1\",\"action\":\"joined\","
-                "\"target\":\"%s\"}",
-                "cccccccccccccccccccccccccccccccc", CONV_A);
+    script_send(h, "%s", joined_a(2));
     script_log_clear(h);
     script_expect(h, "\"event\":\"resume\"");
     script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
     script_caught_up(h, "t2");
     script_log_is(h, "c a head=2 first\nm a2 two first\ncaught up\n");
+}
+
+/* It began with a live frame, and the next one fell to a resync whose answer did not have it yet.
+ */
+static void test_session__joined_late_and_not_in_the_last_answer_is_asked_for_again(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_message(h, 'a', 1, 5, "one");
+    script_expect(h, "\"delivered\"");
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_caught_up(h, "t2");
+    script_expect_none(h);
+    script_send(h, "%s", joined_a(2));
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_caught_up(h, "t3");
+    script_log_is(h, "m a1 one live\ncaught up\ne d2 5 live\nc a head=2\nm a2 two missed\n"
+                     "caught up\n");
+    /* The page had it: hearing of it again asks for nothing. */
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_caught_up(h, "t4");
+    script_send(h, "%s", joined_a(3));
+    script_expect_none(h);
 }
 
 static void test_session__begins_nowhere_in_the_middle(void **state)
@@ -1030,6 +1063,7 @@ int main(void)
         T(test_session__reset_starts_over),
         T(test_session__another_event_at_the_position_resets),
         T(test_session__joined_but_in_no_page_is_asked_for_again),
+        T(test_session__joined_late_and_not_in_the_last_answer_is_asked_for_again),
         T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
