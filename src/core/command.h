@@ -72,10 +72,14 @@ struct list_entry {
 };
 
 /* One conversation asked about in a resume. */
+#define RESUME_ALL_MAX 1000U
+
 struct resume_item {
     struct conv_id conv;
     uint64_t have_seq; /* 0: nothing known */
     uint64_t have_id;
+    /* Not 0: events from this one on come, also above events_max; RESUME_ALL_MAX at most. */
+    uint64_t all_from;
     struct list_entry entry; /* carried along for the answer's sake */
 };
 

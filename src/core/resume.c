@@ -214,6 +214,10 @@ enum step engine_step_snapshot(struct engine *e, struct resident *r, struct comm
     } else {
         w->c.limit = MIN(cmd->events_max, EVENTS_WITHOUT_TOKEN);
     }
+    if (item->all_from > 0 && s->head_seq >= item->all_from) {
+        uint64_t n = MIN(s->head_seq - item->all_from + 1, RESUME_ALL_MAX);
+        w->c.limit = MAX(w->c.limit, (uint32_t)n);
+    }
     engine_collect(&w->c);
     return STEP_DONE;
 }

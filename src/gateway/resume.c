@@ -284,6 +284,8 @@ static uint32_t items_for(const struct shard *s, const struct resume *r, uint16_
     if (!fresh && shard_of_conv(s, self.conv) == to) {
         if (items) {
             item_fill(r, &items[n], &self);
+            /* What was joined since the list was read is in no other answer. */
+            items[n].all_from = r->list->ret_seq + 1;
         }
         n++;
     }

@@ -239,6 +239,34 @@ static void test_engine__edit_and_delete_change_what_is_read(void **state)
     }
 }
 
+/* The user's own log: what the list of conversations lacked when it was read must be in it. */
+static void test_engine__snapshot_has_all_from_where_it_is_asked(void **state)
+{
+    struct world *w = *state;
+    for (uint64_t i = 0; i < 40; i++) {
+        (void)world_group(w, 1, "tea", 2, 3);
+    }
+    world_run(w, 1000);
+    struct command *list = world_list(w, 2);
+    assert_int_equal(list->ret_seq, 40);
+    command_free(list);
+    static const struct {
+        uint64_t all_from;
+        uint64_t covered_from;
+    } cases[] = {{0, 40}, {41, 40}, {40, 40}, {12, 12}, {1, 1}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct command *c = world_snapshot_new(w, 2, conv_id_self(2), 0, 0, 0);
+        c->events_max = 1;
+        c->items[0].all_from = cases[i].all_from;
+        c = world_do(w, c);
+        assert_int_equal(c->nsnaps, 1);
+        assert_int_equal(c->snaps[0].covered_from, cases[i].covered_from);
+        assert_int_equal(c->snaps[0].covered_to, 40);
+        assert_int_equal(c->snaps[0].limited, cases[i].covered_from > 1);
+        command_free(c);
+    }
+}
+
 static void test_engine__unread_mentions_and_receipts(void **state)
 {
     struct world *w = *state;
@@ -515,6 +543,7 @@ int main(void)
         T(test_engine__retry_returns_the_first_result),
         T(test_engine__history_merges_memory_and_chunks),
         T(test_engine__edit_and_delete_change_what_is_read),
+        T(test_engine__snapshot_has_all_from_where_it_is_asked),
         T(test_engine__unread_mentions_and_receipts),
         T(test_engine__history_tells_what_everybody_has),
         T(test_engine__membership_rules),
