@@ -336,6 +336,9 @@ void conn_on_event(struct shard *s, int handle, uint32_t flags)
     }
     if (c->state != CONN_DEAD && (flags & NET_WRITABLE) && (c->flags & CONN_BLOCKED)) {
         c->flags &= (uint16_t)~CONN_BLOCKED;
+        /* The peer has taken something. It may be all there is to see of it: above the bound of its
+         * queue nothing is read from it, and a ping waits behind what is queued. */
+        c->seen_s = (uint32_t)(s->now_ms / 1000);
         conn_touch(s, c);
     }
 }

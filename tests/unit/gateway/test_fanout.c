@@ -336,6 +336,50 @@ static void test_slow__asking_without_reading_is_held(void **state)
     rig_free(rig);
 }
 
+/* Heartbeats, as many as the connection takes; *io_at is where in a frame it stopped. */
+static void pour_heartbeats(struct client *c, size_t *io_at)
+{
+    struct buf b = {0};
+    static const uint8_t zero[4];
+    ws_put_frame(&b, WS_TEXT, span_str("{\"event\":\"heartbeat\"}"), zero);
+    size_t n = 0;
+    while (net_sim_send(c->conn, b.data + *io_at, b.len - *io_at, &n) == CONFAB_OK && n > 0) {
+        *io_at = (*io_at + n) % b.len;
+    }
+    buf_deinit(&b);
+}
+
+/* Nothing is read from it and its pong is far away, but it takes what it is given. */
+static void test_slow__taking_slowly_is_a_sign_of_life(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(1, NULL);
+    struct account ann;
+    struct shard_stats st = {0};
+    account_make(rig, "ann", &ann);
+    struct client *c = ws_open(rig, 0, ann.token);
+    size_t at = 0;
+    size_t n = 0;
+    for (uint64_t before = UINT64_MAX; st.queued_bytes == 0 || st.queued_bytes != before;) {
+        before = st.queued_bytes;
+        pour_heartbeats(c, &at);
+        rig_settle(rig);
+        shard_stats(rig->shards[0], &st);
+    }
+    for (int i = 0; i < 30; i++) {
+        static uint8_t some[200];
+        assert_int_equal(net_sim_recv(c->conn, some, sizeof(some), &n), CONFAB_OK);
+        pour_heartbeats(c, &at);
+        rig_pass(rig, 10000);
+    }
+    assert_int_equal(rig_total(rig, METRIC_SESSIONS), 1);
+    /* And when it takes nothing more, it is gone. */
+    rig_pass(rig, 140000);
+    assert_int_equal(rig_total(rig, METRIC_SESSIONS), 0);
+    client_drop(c);
+    rig_free(rig);
+}
+
 /* ---- Costs ---- */
 
 static void test_conn__idle_session_is_small(void **state)
@@ -463,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_slow__reader_gets_resync_and_loses_nothing),
         cmocka_unit_test(test_slow__never_reading_ends_with_1013),
         cmocka_unit_test(test_slow__asking_without_reading_is_held),
+        cmocka_unit_test(test_slow__taking_slowly_is_a_sign_of_life),
         cmocka_unit_test(test_conn__idle_session_is_small),
         cmocka_unit_test(test_conn__bound_of_connections),
         cmocka_unit_test(test_conn__stale_id_names_nobody),
