@@ -365,8 +365,10 @@ static bool is_settled(struct gate *g)
     for (uint16_t i = 0; i < g->shards && all; i++) {
         struct engine_stats st;
         engine_stats(engine_at(g, i), &st);
-        all =
-            st.inflight == 0 && st.followups_pending == 0 && list_is_empty(&s->ports->log.lanes[i]);
+        struct shard_stats sh;
+        shard_stats(server_shard(g->server, i), &sh);
+        all = st.inflight == 0 && st.followups_pending == 0 && sh.fanouts == 0 && sh.resumes == 0 &&
+              sh.queued_bytes == 0 && list_is_empty(&s->ports->log.lanes[i]);
     }
     return all;
 }
@@ -391,13 +393,43 @@ static void net_calm(struct gate *g, bool calm)
     net_sim_set_chances(g->net, &c);
 }
 
+static void fail_unsettled(struct gate *g)
+{
+    struct sim *s = g->sim;
+    for (uint16_t i = 0; i < g->shards; i++) {
+        struct shard_stats st;
+        shard_stats(server_shard(g->server, i), &st);
+        sim_trace(s, "shard %u: %llu fan-outs, %llu resumes, %llu bytes queued", i, ULL(st.fanouts),
+                  ULL(st.resumes), ULL(st.queued_bytes));
+    }
+    for (uint32_t i = 0; i < g->nphones; i++) {
+        const struct phone *p = &g->phones[i];
+        struct confab_status st;
+        csession_status(p->session, gate_now(g), &st);
+        SIM_CHECK(s, phone_is_settled(p), "what is under way ends",
+                  "phone %u: state %d error %d retry %llu outbox %zu fills %zu caught up %llu", i,
+                  (int)st.state, (int)st.error, ULL(st.retry_in_ms),
+                  csession_outbox_len(p->session), csession_fills(p->session), ULL(p->caught_up));
+    }
+    for (uint16_t i = 0; i < g->shards; i++) {
+        struct engine_stats st;
+        engine_stats(engine_at(g, i), &st);
+        SIM_CHECK(s, st.inflight + st.followups_pending == 0, "what is under way ends",
+                  "shard %u: %llu records, %llu follow-ups", i, ULL(st.inflight),
+                  ULL(st.followups_pending));
+    }
+    sim_fail(s, "what is under way ends", "requests");
+}
+
 /* False when the server fails meanwhile. */
 static bool settle(struct gate *g)
 {
     struct sim *s = g->sim;
     int still = 0;
     for (int i = 0; still < 18; i++) {
-        SIM_CHECK(s, i < 4000, "what is under way ends", "after %d rounds", i);
+        if (i == 4000) {
+            fail_unsettled(g);
+        }
         round_of_steps(g);
         if (!is_alive(g)) {
             return false;
@@ -448,6 +480,14 @@ static void quiet(struct gate *g)
     }
     phone_check_quiet(&fresh);
     phone_deinit(&fresh);
+    /* What the new phone acknowledged is still on its way. */
+    while (!settle(g)) {
+        s->calm = false;
+        server_crash(g);
+        faults_end(s);
+        server_restart(g);
+        s->calm = true;
+    }
     s->calm = false;
     net_calm(g, false);
 }
@@ -569,6 +609,7 @@ static void draw_config(struct gate *g)
     c->engine = s->features.engine;
     /* The gateway gives more than a handful at once. */
     c->engine.waiting_max = MAX(c->engine.waiting_max, 64U);
+    s->features.store_queue = MAX(s->features.store_queue, 500U);
     g->cfg.checkpoint_ms = (uint32_t)sim_between(s, 50, 3000);
     c->heartbeat_ms = 1000;
     c->ping_after_ms = 1500;

@@ -125,7 +125,10 @@ static void on_message(void *arg, const struct confab_message *m)
 
 static void on_event(void *arg, const struct confab_event *ev)
 {
-    (void)shown(arg, ev->conv, ev->seq, ev->event_id, ev->source);
+    struct phone *p = arg;
+    (void)shown(p, ev->conv, ev->seq, ev->event_id, ev->source);
+    sim_trace(p->g->sim, "phone %u: kind %d self %d %.8s", p->number, (int)ev->kind, (int)ev->self,
+              ev->target);
 }
 
 static void on_receipt(void *arg, const struct confab_receipt *r)
@@ -133,6 +136,8 @@ static void on_receipt(void *arg, const struct confab_receipt *r)
     struct phone *p = arg;
     struct sim *s = p->g->sim;
     struct mconv *c = model_conv(s->model, conv_of(r->conv));
+    SIM_CHECK(s, c && mconv_member(c, p->g->people[p->person].id), "nobody sees what they may not",
+              "phone %u: a receipt of %.8s", p->number, r->conv);
     SIM_CHECK(s, c && mconv_member(c, r->user_id) && r->seq <= c->head && r->from_seq <= r->seq,
               "receipts are of members", "phone %u: %.8s seq %llu", p->number, r->conv,
               ULL(r->seq));
@@ -141,6 +146,8 @@ static void on_receipt(void *arg, const struct confab_receipt *r)
 static void on_conversation(void *arg, const struct confab_conversation *k)
 {
     struct phone *p = arg;
+    sim_trace(p->g->sim, "phone %u told of %.8s kind %d head %llu left %d known %d", p->number,
+              k->conv, (int)k->kind, ULL(k->head), k->left, k->known);
     if (p->fresh) {
         p->told = realloc(p->told, (p->told_n + 1) * sizeof(*p->told));
         CHECK(p->told);
@@ -185,10 +192,23 @@ static void on_sent(void *arg, const struct confab_sent *sent)
     s->result.counts.duplicates += sent->duplicate;
 }
 
+static void on_state(void *arg, const struct confab_status *st)
+{
+    const struct phone *p = arg;
+    sim_trace(p->g->sim, "phone %u: state %d error %d", p->number, (int)st->state, (int)st->error);
+}
+
+static void on_error(void *arg, enum confab_error error, const char *text)
+{
+    const struct phone *p = arg;
+    sim_trace(p->g->sim, "phone %u: error %d: %s", p->number, (int)error, text);
+}
+
 static void on_caught_up(void *arg)
 {
     struct phone *p = arg;
     p->caught_up++;
+    sim_trace(p->g->sim, "phone %u has caught up", p->number);
     p->g->sim->result.counts.resumes++;
 }
 
@@ -227,6 +247,8 @@ void phone_on(struct phone *p)
                                           .on_reset = on_reset,
                                           .on_gap = on_gap,
                                           .on_sent = on_sent,
+                                          .on_state = on_state,
+                                          .on_error = on_error,
                                           .on_caught_up = on_caught_up};
     o.arg = p;
     o.save = save;
@@ -323,9 +345,11 @@ static void fetch(struct phone *p)
     for (uint32_t i = 0; i < CSESSION_FETCHES; i++) {
         struct http_call *c = &p->calls[i];
         if (c->busy && http_pump(p->g, c)) {
-            struct view *v = view_of(&p->views, p->fetches[i].conv);
-            if (v && c->status == 200) {
-                v->filled = true;
+            sim_trace(p->g->sim, "phone %u got %s: %d %.*s", p->number, p->fetches[i].path,
+                      c->status, (int)MIN(c->content.len, 100U),
+                      c->content.len ? (const char *)c->content.data : "");
+            if (c->status == 200) {
+                view_make(&p->views, p->fetches[i].conv)->filled = true;
             }
             csession_fetch_done(p->session, &p->fetches[i], c->status, c->retry_after_ms,
                                 span_of(c->content.data, c->content.len), now);

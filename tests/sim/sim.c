@@ -33,7 +33,8 @@ void sim_trace(struct sim *s, const char *fmt, ...)
     va_end(args);
     s->trace = hash64(line, (size_t)MIN(n, (int)sizeof(line) - 1), s->trace);
     if (s->options.verbose) {
-        printf("%8" PRIu64 " %s\n", s->step, line);
+        printf("%8" PRIu64 " %7" PRIu64 " %s\n", s->step,
+               (uint64_t)(clock_mono_ns(&s->clock.base) / 1000000), line);
     }
 }
 
