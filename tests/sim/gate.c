@@ -19,79 +19,6 @@ uint64_t gate_now(const struct gate *g)
     return clock_mono_ns(&g->sim->clock.base) / MS;
 }
 
-/* ---- the network, for as long as a process lives ----------------------------------------- */
-
-static struct gate_net *net_of(struct net *n)
-{
-    return CONTAINER_OF(n, struct gate_net, base);
-}
-static struct net *below(struct net *n)
-{
-    return net_sim_shard(net_of(n)->g->net, net_of(n)->shard);
-}
-static int gn_poll(struct net *n, struct net_event *events, int max, int timeout_ms)
-{
-    return net_of(n)->g->dead ? 0 : below(n)->ops->poll(below(n), events, max, timeout_ms);
-}
-static enum confab_err gn_accept(struct net *n, int listener, int *ret_handle,
-                                 struct net_peer *ret_peer)
-{
-    return net_of(n)->g->dead ? CONFAB_AGAIN
-                              : below(n)->ops->accept(below(n), listener, ret_handle, ret_peer);
-}
-static enum confab_err gn_recv(struct net *n, int handle, void *buf, size_t cap, size_t *ret_n)
-{
-    return net_of(n)->g->dead ? CONFAB_NET : below(n)->ops->recv(below(n), handle, buf, cap, ret_n);
-}
-static enum confab_err gn_writev(struct net *n, int handle, const struct iovec *iov, int niov,
-                                 size_t *ret_n)
-{
-    return net_of(n)->g->dead ? CONFAB_NET
-                              : below(n)->ops->writev(below(n), handle, iov, niov, ret_n);
-}
-static void gn_pause(struct net *n, int handle, bool paused)
-{
-    if (!net_of(n)->g->dead) {
-        below(n)->ops->pause_reading(below(n), handle, paused);
-    }
-}
-static void gn_shutdown(struct net *n, int handle)
-{
-    if (!net_of(n)->g->dead) {
-        below(n)->ops->shutdown_write(below(n), handle);
-    }
-}
-static void gn_close(struct net *n, int handle)
-{
-    if (!net_of(n)->g->dead) {
-        below(n)->ops->close(below(n), handle);
-    }
-}
-static void gn_wake(struct net *n)
-{
-    if (!net_of(n)->g->dead) {
-        below(n)->ops->wake(below(n));
-    }
-}
-static void gn_peer(struct net *n, int handle, struct net_peer *ret_peer)
-{
-    memset(ret_peer, 0, sizeof(*ret_peer));
-    if (!net_of(n)->g->dead) {
-        below(n)->ops->peer(below(n), handle, ret_peer);
-    }
-}
-static const struct net_ops GATE_NET = {.name = "gate",
-                                        .version = 1,
-                                        .poll = gn_poll,
-                                        .accept = gn_accept,
-                                        .recv = gn_recv,
-                                        .writev = gn_writev,
-                                        .pause_reading = gn_pause,
-                                        .shutdown_write = gn_shutdown,
-                                        .close = gn_close,
-                                        .wake = gn_wake,
-                                        .peer = gn_peer};
-
 /* ---- people ------------------------------------------------------------------------------ */
 
 static void dir_done(struct dir_request *req)
@@ -227,7 +154,7 @@ static void make_server(struct gate *g)
     struct sim *s = g->sim;
     struct server_loop loops[SIM_SHARDS_MAX];
     for (uint16_t i = 0; i < g->shards; i++) {
-        g->nets[i] = (struct gate_net){{&GATE_NET}, g, i};
+        g->nets[i] = (struct gate_net){{gate_net_ops()}, g, i};
         random_seeded_init(&g->randoms[i], random_u64(&s->random.base));
         loops[i] = (struct server_loop){.net = &g->nets[i].base,
                                         .listener = net_sim_listener(g->net, i),
@@ -300,6 +227,7 @@ static void server_end(struct gate *g)
 {
     g->dead = true;
     net_sim_crash(g->net);
+    gate_wire_reset(g);
     (void)executor_inline_discard(g->password_ex);
     server_free(g->server);
     g->server = NULL;
@@ -649,6 +577,7 @@ static void gate_new(struct sim *s)
     s->gate = g;
     g->sim = s;
     draw_config(g);
+    gate_wire_init(g);
     CHECK(net_sim_open(&g->chances, &g->net) == CONFAB_OK);
     net_sim_crash(g->net); /* nothing listens yet */
     CHECK(executor_inline_open(true, 1024, &g->password_ex) == CONFAB_OK);
@@ -682,6 +611,7 @@ void gate_free(struct gate *g)
         server_crash(g);
     }
     net_sim_close(g->net);
+    gate_wire_free(g);
     executor_inline_close(g->password_ex);
     free(g->phones);
     free(g->sends);

@@ -14,6 +14,7 @@
 #include "sim.h"
 
 struct gate;
+struct gate_wire;
 
 #define GATE_PEOPLE_MAX 40U
 #define GATE_RESTS_MAX  6U
@@ -116,6 +117,7 @@ struct rest {
 struct gate {
     struct sim *sim;
     struct net_sim *net;
+    struct gate_wire *wire; /* NULL without a fault planted there */
     struct net_sim_cfg chances;
     struct server_config cfg;
     struct server *server; /* NULL while down */
@@ -133,6 +135,13 @@ struct gate {
     uint64_t nsends;
     uint32_t groups;
 };
+
+/* gate_net.c */
+const struct net_ops *gate_net_ops(void);
+void gate_wire_init(struct gate *g);
+/* The process is gone, and its connections. */
+void gate_wire_reset(struct gate *g);
+void gate_wire_free(struct gate *g);
 
 void gate_run(struct sim *s);
 void gate_free(struct gate *g);

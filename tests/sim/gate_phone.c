@@ -218,6 +218,9 @@ static enum confab_error save(void *arg, const void *data, size_t n)
     if (p->killed) {
         return CONFAB_E_SAVE;
     }
+    if (p->g->sim->options.bug == BUG_LOST_SAVE && sim_one_in(p->g->sim, 10)) {
+        return CONFAB_E_OK;
+    }
     buf_clear(&p->state);
     buf_put(&p->state, data, n);
     views_copy(&p->saved, &p->views);

@@ -34,6 +34,13 @@ enum sim_bug {
     BUG_SHORT_LOG,       /* recovery leaves out the last record */
     BUG_OPEN_TOKEN,      /* a resume token that no shard has closed */
     BUG_STALE_MEMBERS,   /* publications go to the members of before */
+    /* In runs of whole servers. */
+    BUG_FIRST_GATE,
+    BUG_SKIPPED_SESSION = BUG_FIRST_GATE, /* a live frame is not given to one session */
+    BUG_DEAF_ATTACH,                      /* no live frames between resume and caught_up */
+    BUG_EARLY_TOKEN,                      /* a resume token that is newer than what was closed */
+    BUG_LEAKED_RECEIPT,                   /* a receipt goes to somebody else as well */
+    BUG_LOST_SAVE,                        /* a client's state is called saved and is not */
     BUG_COUNT
 };
 const char *sim_bug_name(enum sim_bug bug);
