@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#include "base/utf8.h"
+#include "ports/dir_words.h"
+
 bool dir_op_writes(enum dir_op op)
 {
     switch (op) {
@@ -50,6 +53,7 @@ bool dir_op_writes(enum dir_op op)
 /* ---- what a request must hold ---- */
 
 #define TEXT_OK(array)     (memchr((array), 0, sizeof(array)) != NULL)
+#define UTF8_OK(array)     (TEXT_OK(array) && utf8_valid((array), strlen(array)))
 #define TEXT_FILLED(array) (TEXT_OK(array) && (array)[0] != 0)
 
 static bool number_ok(uint64_t v)
@@ -68,11 +72,46 @@ static bool hash_ok(const uint8_t hash[DIR_TOKEN_HASH])
     return memcmp(hash, zero, sizeof(zero)) != 0;
 }
 
+static bool role_ok(enum dir_role role)
+{
+    return role == DIR_ROLE_MEMBER || role == DIR_ROLE_ADMIN;
+}
+
+static bool profile_ok(const struct dir_account *a)
+{
+    return UTF8_OK(a->display_name) && TEXT_OK(a->about) && TEXT_OK(a->email) &&
+           TEXT_OK(a->password_hash) && role_ok(a->role);
+}
+
 static bool account_ok(const struct dir_request *req)
 {
     const struct dir_account *a = &req->account;
     return id_ok(a->user_id) && number_ok(a->created_ms) && TEXT_FILLED(a->username) &&
-           TEXT_FILLED(req->username_key) && TEXT_OK(a->display_name) && TEXT_OK(a->password_hash);
+           TEXT_FILLED(req->username_key) && profile_ok(a);
+}
+
+static bool update_ok(const struct dir_request *req)
+{
+    const struct dir_account *a = &req->account;
+    const uint32_t all = DIR_FIELD_DISPLAY_NAME | DIR_FIELD_ABOUT | DIR_FIELD_EMAIL |
+                         DIR_FIELD_ROLE | DIR_FIELD_STATUS | DIR_FIELD_PASSWORD_HASH;
+    bool texts = (!(req->mask & DIR_FIELD_DISPLAY_NAME) || UTF8_OK(a->display_name)) &&
+                 (!(req->mask & DIR_FIELD_ABOUT) || TEXT_OK(a->about)) &&
+                 (!(req->mask & DIR_FIELD_EMAIL) || TEXT_OK(a->email)) &&
+                 (!(req->mask & DIR_FIELD_PASSWORD_HASH) || TEXT_OK(a->password_hash));
+    bool role = !(req->mask & DIR_FIELD_ROLE) || role_ok(a->role);
+    bool status = !(req->mask & DIR_FIELD_STATUS) || a->status == DIR_STATUS_ACTIVE ||
+                  a->status == DIR_STATUS_SUSPENDED;
+    return req->mask != 0 && (req->mask & ~all) == 0 && texts && role && status &&
+           id_ok(req->now_ms);
+}
+
+static bool accounts_list_ok(const struct dir_request *req)
+{
+    struct dir_query q;
+    return TEXT_OK(req->query) && (req->query[0] == 0 || dir_query_of(req->query, &q)) &&
+           TEXT_OK(req->after_key) && number_ok(req->after_id) && req->limit > 0 &&
+           (req->status <= DIR_STATUS_DELETED || req->status == DIR_STATUS_ANY);
 }
 
 static bool device_ok(const struct dir_request *req)
@@ -121,6 +160,11 @@ static bool request_ok(const struct dir_request *req)
         return TEXT_OK(req->username_key);
     case DIR_DEVICE_CREATE:
         return device_ok(req);
+    case DIR_ACCOUNT_UPDATE:
+        return update_ok(req);
+    case DIR_ACCOUNTS_LIST:
+        return accounts_list_ok(req);
+    case DIR_ACCOUNT_DELETE:
     case DIR_DEVICE_REVOKE:
     case DIR_DEVICES_REVOKE_ALL:
         return id_ok(req->now_ms);
@@ -148,11 +192,8 @@ static bool request_ok(const struct dir_request *req)
     case DIR_DEVICE_BY_ID:
     case DIR_DEVICE_LIST:
     case DIR_PING:
-        return true;
-    case DIR_ACCOUNT_UPDATE:
-    case DIR_ACCOUNT_DELETE:
-    case DIR_ACCOUNTS_LIST:
     case DIR_ADMINS_COUNT:
+        return true;
     case DIR_INVITE_CREATE:
     case DIR_INVITE_BY_CODE:
     case DIR_INVITES_LIST:
@@ -211,10 +252,63 @@ struct dir_audit dir_audit_of(const struct dir_request *req)
     return a;
 }
 
+/* ---- accounts ---- */
+
+void dir_account_begin(struct dir_account *a)
+{
+    a->updated_ms = a->created_ms;
+    a->status = DIR_STATUS_ACTIVE;
+    a->ndevices = 0;
+}
+
+void dir_account_change(struct dir_account *a, const struct dir_request *req)
+{
+    static const struct dir_account wiped = {.status = DIR_STATUS_DELETED};
+    bool delete = req->op == DIR_ACCOUNT_DELETE;
+    const struct dir_account *to = delete ? &wiped : &req->account;
+    uint32_t mask = delete ? UINT32_MAX : req->mask;
+    if (mask & DIR_FIELD_DISPLAY_NAME) {
+        memcpy(a->display_name, to->display_name, sizeof(a->display_name));
+    }
+    if (mask & DIR_FIELD_ABOUT) {
+        memcpy(a->about, to->about, sizeof(a->about));
+    }
+    if (mask & DIR_FIELD_EMAIL) {
+        memcpy(a->email, to->email, sizeof(a->email));
+    }
+    if (mask & DIR_FIELD_PASSWORD_HASH) {
+        memcpy(a->password_hash, to->password_hash, sizeof(a->password_hash));
+    }
+    a->role = mask & DIR_FIELD_ROLE ? to->role : a->role;
+    a->status = mask & DIR_FIELD_STATUS ? to->status : a->status;
+    a->updated_ms = req->now_ms;
+}
+
+enum confab_err dir_account_may_become(const struct dir_account *before,
+                                       const struct dir_account *after, uint64_t admins)
+{
+    if (before->status == DIR_STATUS_DELETED) {
+        return CONFAB_NOT_FOUND;
+    }
+    bool last = dir_account_is_admin(before) && !dir_account_is_admin(after) && admins <= 1;
+    return last ? CONFAB_LAST_ADMIN : CONFAB_OK;
+}
+
+bool dir_account_ends_devices(const struct dir_request *req, const struct dir_account *after,
+                              uint64_t *ret_spared)
+{
+    bool active = after->status == DIR_STATUS_ACTIVE;
+    *ret_spared = active ? req->device_id : 0;
+    return !active || req->revoke_devices;
+}
+
 /* ---- devices ---- */
 
 enum confab_err dir_account_signs_in(const struct dir_account *a, const char *verified_hash)
 {
+    if (a->status != DIR_STATUS_ACTIVE) {
+        return a->status == DIR_STATUS_DELETED ? CONFAB_NOT_FOUND : CONFAB_FORBIDDEN;
+    }
     bool stale = verified_hash[0] != 0 && strcmp(verified_hash, a->password_hash) != 0;
     return stale ? CONFAB_UNAUTHENTICATED : CONFAB_OK;
 }

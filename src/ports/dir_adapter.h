@@ -17,6 +17,21 @@ CONFAB_NODISCARD enum confab_err dir_request_check(const struct dir_request *req
 bool dir_audit_due(const struct dir_request *req);
 struct dir_audit dir_audit_of(const struct dir_request *req);
 
+/* Sets what an account begins with. */
+void dir_account_begin(struct dir_account *a);
+/* DIR_ACCOUNT_UPDATE and DIR_ACCOUNT_DELETE, whichever the request is, on what is stored. */
+void dir_account_change(struct dir_account *a, const struct dir_request *req);
+/* CONFAB_NOT_FOUND when it was deleted, CONFAB_LAST_ADMIN; `admins` counts the active ones. */
+enum confab_err dir_account_may_become(const struct dir_account *before,
+                                       const struct dir_account *after, uint64_t admins);
+/* Are its devices to be revoked, and but for which one (0: none)? */
+bool dir_account_ends_devices(const struct dir_request *req, const struct dir_account *after,
+                              uint64_t *ret_spared);
+static inline bool dir_account_is_admin(const struct dir_account *a)
+{
+    return a->role == DIR_ROLE_ADMIN && a->status == DIR_STATUS_ACTIVE;
+}
+
 /* DIR_DEVICE_CREATE: may the account sign in, with this verified hash unless it is empty? */
 enum confab_err dir_account_signs_in(const struct dir_account *a, const char *verified_hash);
 /* Sets what a device begins with. */
@@ -30,6 +45,8 @@ void dir_results_clear(struct dir_request *req);
 /* Append to the results, growing them. CONFAB_NOMEM. */
 CONFAB_NODISCARD enum confab_err dir_results_add_device(struct dir_request *req,
                                                         const struct dir_device *device);
+CONFAB_NODISCARD enum confab_err dir_results_add_account(struct dir_request *req,
+                                                         const struct dir_account *account);
 CONFAB_NODISCARD enum confab_err dir_results_add_audit(struct dir_request *req,
                                                        const struct dir_audit *audit);
 CONFAB_NODISCARD enum confab_err dir_results_add_id(struct dir_request *req, uint64_t id);

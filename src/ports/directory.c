@@ -82,6 +82,11 @@ enum confab_err dir_results_add_device(struct dir_request *req, const struct dir
     APPEND(req->ret_devices, req->ret_ndevices, device);
 }
 
+enum confab_err dir_results_add_account(struct dir_request *req, const struct dir_account *account)
+{
+    APPEND(req->ret_accounts, req->ret_naccounts, account);
+}
+
 enum confab_err dir_results_add_audit(struct dir_request *req, const struct dir_audit *audit)
 {
     APPEND(req->ret_audits, req->ret_naudits, audit);

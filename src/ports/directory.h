@@ -25,7 +25,7 @@
 #define DIR_DEVICE_NAME_BYTES 200U
 #define DIR_ADDRESS_BYTES     63U
 #define DIR_QUERY_BYTES       200U
-#define DIR_WORD_BYTES        200U /* a word of the search, folded; longer ones are cut */
+#define DIR_WORD_BYTES        64U /* a word of the search, folded; longer ones are cut */
 #define DIR_NOTE_BYTES        400U
 #define DIR_ACTION_BYTES      63U
 #define DIR_DETAIL_BYTES      1000U
@@ -60,7 +60,7 @@ enum dir_op {
     DIR_ACCOUNT_CREATE = 1,
     /* In: username_key. Out: account. CONFAB_NOT_FOUND. Deleted accounts are found too. */
     DIR_ACCOUNT_BY_NAME,
-    DIR_ACCOUNT_BY_ID,  /* In: user_id. Out: account. CONFAB_NOT_FOUND. As above. */
+    DIR_ACCOUNT_BY_ID,  /* In: user_id. Out: account, username_key. CONFAB_NOT_FOUND. As above. */
     DIR_ACCOUNTS_EXIST, /* In: ids, nids. Out: exists[i]; true for a deleted one. */
 
     /* ---- devices ---- */
@@ -95,17 +95,18 @@ enum dir_op {
     /* ---- accounts, continued ---- */
 
     /*
-     * In: user_id, mask (enum dir_account_field), the fields of `account` that it names, now_ms;
-     * with revoke_devices all of the user's devices but device_id (0: none is spared) are revoked
-     * in the same transaction. Out: account; ret_ids, the devices revoked.
+     * In: user_id, mask (enum dir_account_field, not 0), the fields of `account` that it names,
+     * now_ms (not 0); with revoke_devices all of the user's devices but device_id (0: none is
+     * spared) are revoked in the same transaction. A suspension revokes all of them in any case.
+     * Out: account, username_key; ret_ids, the devices revoked, in any order.
      * CONFAB_NOT_FOUND when the user is missing or deleted. CONFAB_LAST_ADMIN when it is the last
      * active administrator and would no longer be one.
      */
     DIR_ACCOUNT_UPDATE,
     /*
-     * In: user_id, now_ms. The row stays, so the name stays taken and old messages have an author;
-     * display name, about, email and password hash are emptied, the role becomes member, the status
-     * deleted, and all devices are revoked. Out: account; ret_ids, the devices revoked.
+     * In: user_id, now_ms (not 0). The row stays, so the name stays taken and old messages have an
+     * author; display name, about, email and password hash are emptied, the role becomes member,
+     * the status deleted, and all devices are revoked. Out: account; ret_ids, the devices revoked.
      * CONFAB_NOT_FOUND (also when deleted already), CONFAB_LAST_ADMIN.
      */
     DIR_ACCOUNT_DELETE,
@@ -113,12 +114,12 @@ enum dir_op {
      * People by name. In: query, status (DIR_STATUS_ANY: all), after_key and after_id (empty and 0
      * first), limit. Out: ret_accounts, each with ndevices; ret_more; ret_after_key and
      * ret_after_id, for the next page when ret_more.
-     * An empty query lists all by username_key. Otherwise the query's words (letters and digits,
-     * without regard to case and accents) must each begin the username or a word of the username
-     * or the display name; each account comes once, ordered by the first word that its longest
-     * query word begins, then by id. CONFAB_INVALID when the query has text but no word. Deleted
-     * accounts are listed only without a query. A page may be short and still have ret_more, since
-     * what is looked at in one call is bounded.
+     * An empty query lists all by username_key. Otherwise each word of the query (letters and
+     * digits, without regard to case and accents) must begin a word of the username or of the
+     * display name. An account comes once, ordered by its first word that the query's longest one
+     * begins, then by id. CONFAB_INVALID when the query has text but no word. Deleted accounts are
+     * listed only without a query. A page may be short and still have ret_more, since what is
+     * looked at in one call is bounded.
      */
     DIR_ACCOUNTS_LIST,
     DIR_ADMINS_COUNT, /* Out: ret_count, the active administrators. */
@@ -341,7 +342,7 @@ struct dir_request {
     /* DIR_ACCOUNTS_LIST and the other lists' place */
     char query[DIR_QUERY_BYTES + 1];
     enum dir_status status;
-    char after_key[DIR_WORD_BYTES + 1];
+    char after_key[DIR_USERNAME_BYTES + 1];
     uint64_t after_id;
 
     /* DIR_DEVICE_ROTATE and the purges */
@@ -374,7 +375,7 @@ struct dir_request {
     enum dir_claim ret_claim;
     bool ret_more;
     uint64_t ret_count;
-    char ret_after_key[DIR_WORD_BYTES + 1];
+    char ret_after_key[DIR_USERNAME_BYTES + 1];
     uint64_t ret_after_id;
     /* The request's, see deinit: */
     struct dir_device *ret_devices;

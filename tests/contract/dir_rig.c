@@ -125,6 +125,23 @@ enum confab_err dir_run(struct dir_request *req)
     return req->ret_err;
 }
 
+void dir_run_all(struct dir_request *reqs, unsigned n)
+{
+    enum { AT_ONCE = 1000 };
+    struct gate gate = GATE_INIT;
+    for (unsigned i = 0; i < n; i++) {
+        reqs[i].arg = &gate;
+        reqs[i].done = on_done;
+        assert_int_equal(directory_submit(dir_rig.dir, &reqs[i]), CONFAB_OK);
+        if ((i + 1) % AT_ONCE == 0 || i + 1 == n) {
+            gate_wait(&gate, i + 1);
+        }
+    }
+    for (unsigned i = 0; i < n; i++) {
+        assert_int_equal(reqs[i].ret_err, CONFAB_OK);
+    }
+}
+
 /* ---- accounts ---- */
 
 struct dir_request dir_account_request(uint64_t id, const char *name)

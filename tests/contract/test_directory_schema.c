@@ -25,6 +25,23 @@ static const char *const VERSIONS[] = {
     " since_ms INTEGER NOT NULL, kind INTEGER NOT NULL, joined INTEGER NOT NULL,"
     " PRIMARY KEY (user_id, conversation)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE projections (partition INTEGER PRIMARY KEY, lsn INTEGER NOT NULL) STRICT;",
+    /* 2 */
+    "ALTER TABLE devices ADD COLUMN chain_hash BLOB;"
+    "ALTER TABLE devices ADD COLUMN previous_hash BLOB;"
+    "ALTER TABLE devices ADD COLUMN salt BLOB;"
+    "ALTER TABLE devices ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN rotated_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN last_used_ms INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE devices ADD COLUMN last_address TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE devices ADD COLUMN revoked_ms INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE devices SET last_used_ms = created_ms; DROP INDEX devices_of_user;"
+    "CREATE INDEX devices_of_user ON devices (user_id, device_id) WHERE revoked_ms = 0;"
+    "CREATE UNIQUE INDEX devices_by_chain ON devices (chain_hash);"
+    "CREATE INDEX devices_revoked ON devices (revoked_ms) WHERE revoked_ms > 0;"
+    "CREATE INDEX devices_used ON devices (last_used_ms) WHERE revoked_ms = 0;"
+    "CREATE TABLE audit (audit_id INTEGER PRIMARY KEY AUTOINCREMENT, at_ms INTEGER NOT NULL,"
+    " actor INTEGER NOT NULL, target INTEGER NOT NULL, action TEXT NOT NULL, detail TEXT NOT NULL,"
+    " address TEXT NOT NULL) STRICT;",
 };
 
 /* Rows that version 1 could hold, of the texts and hashes that dir_rig.h makes. */
@@ -74,6 +91,15 @@ static void expect_old_rows(void)
     assert_int_equal(a.created_ms, 1001);
     assert_string_equal(a.display_name, "The anna");
     assert_string_equal(a.password_hash, "hash-anna");
+    assert_string_equal(a.about, "");
+    assert_int_equal(a.role, DIR_ROLE_MEMBER);
+    assert_int_equal(a.status, DIR_STATUS_ACTIVE);
+    assert_int_equal(a.updated_ms, 1001);
+    struct dir_request people = {.op = DIR_ACCOUNTS_LIST, .query = "BERT", .limit = 5};
+    assert_int_equal(dir_run(&people), CONFAB_OK);
+    assert_int_equal(people.ret_naccounts, 1);
+    assert_int_equal(people.ret_accounts[0].user_id, 2);
+    dir_request_deinit(&people);
     struct dir_device d;
     assert_int_equal(dir_find_device(10, &d), CONFAB_OK);
     assert_int_equal(d.last_used_ms, 2010);
@@ -128,7 +154,118 @@ static void test_directory_schema__earlier_versions_open_and_work(void **state)
     }
 }
 
+/* As after an update of the library that knows Unicode: the words are made anew at the open. */
+static void test_directory_schema__words_of_other_rules_are_made_anew(void **state)
+{
+    (void)state;
+    assert_int_equal(dir_create(1, "anna"), CONFAB_OK);
+    const char *const spoilt[] = {
+        "DELETE FROM account_words; UPDATE meta SET value = 'rules 0'",
+        "UPDATE account_words SET word = 'x' || word; DELETE FROM meta",
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(spoilt); i++) {
+        exec_sql(dir_rig.path, spoilt[i]);
+        dir_rig_reopen();
+        struct dir_request people = {.op = DIR_ACCOUNTS_LIST, .query = "ann", .limit = 5};
+        assert_int_equal(dir_run(&people), CONFAB_OK);
+        assert_int_equal(people.ret_naccounts, 1);
+        dir_request_deinit(&people);
+    }
+    exec_sql(dir_rig.path, "DELETE FROM account_words"); /* not while the version is the same */
+    dir_rig_reopen();
+    struct dir_request people = {.op = DIR_ACCOUNTS_LIST, .query = "ann", .limit = 5};
+    assert_int_equal(dir_run(&people), CONFAB_OK);
+    assert_int_equal(people.ret_naccounts, 0);
+}
+
+/* ---- plans ---- */
+
+struct statement {
+    const char *name;
+    const char *sql;
+};
+static const struct statement STATEMENTS[] = {
+#define X(symbol, sql) {#symbol, sql},
+    SQLITE_STATEMENTS(X)
+#undef X
+};
+
+/* These read a whole table, for the reason given. */
+static bool may_scan(const char *name)
+{
+    return strcmp(name, "ST_WORDS_SOURCE") == 0 || /* makes all words anew */
+           strcmp(name, "ST_PING") == 0;           /* stops at the first row */
+}
+
+/* One step of a plan is a line such as "SEARCH devices USING INDEX devices_used (last_used_ms<?)".
+ */
+static bool step_is_quick(const char *step)
+{
+    bool scans = strncmp(step, "SCAN ", 5) == 0 && strstr(step, "CONSTANT ROW") == NULL;
+    bool partial = strstr(step, "accounts_admins") != NULL; /* holds the administrators only */
+    return (!scans || partial) && strstr(step, "AUTOMATIC") == NULL;
+}
+
+static void test_directory_schema__no_statement_reads_a_whole_table(void **state)
+{
+    (void)state;
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(dir_rig.path, &db), SQLITE_OK);
+    unsigned searches = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(STATEMENTS); i++) {
+        char sql[1000];
+        int n = snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", STATEMENTS[i].sql);
+        assert_in_range(n, 1, sizeof(sql) - 1);
+        sqlite3_stmt *st = NULL;
+        if (sqlite3_prepare_v2(db, sql, -1, &st, NULL) != SQLITE_OK) {
+            fail_msg("%s: %s", STATEMENTS[i].name, sqlite3_errmsg(db));
+        }
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(st, 3);
+            if (!step_is_quick(step) && !may_scan(STATEMENTS[i].name)) {
+                fail_msg("%s: %s", STATEMENTS[i].name, step);
+            }
+            searches += strncmp(step, "SEARCH ", 7) == 0;
+        }
+        assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+    }
+    assert_true(searches > 20);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* A page of people is read in the order of an index: nothing is sorted. */
+static void test_directory_schema__people_are_not_sorted(void **state)
+{
+    (void)state;
+    sqlite3 *db = NULL;
+    assert_int_equal(sqlite3_open(dir_rig.path, &db), SQLITE_OK);
+    unsigned seen = 0;
+    for (unsigned i = 0; i < ARRAY_LEN(STATEMENTS); i++) {
+        const char *name = STATEMENTS[i].name;
+        if (strncmp(name, "ST_WORDS", 8) != 0 && strncmp(name, "ST_ACCOUNTS_PAGE", 16) != 0) {
+            continue;
+        }
+        char sql[1000];
+        (void)snprintf(sql, sizeof(sql), "EXPLAIN QUERY PLAN %s", STATEMENTS[i].sql);
+        sqlite3_stmt *st = NULL;
+        assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &st, NULL), SQLITE_OK);
+        while (sqlite3_step(st) == SQLITE_ROW) {
+            const char *step = (const char *)sqlite3_column_text(st, 3);
+            if (strstr(step, "TEMP B-TREE")) {
+                fail_msg("%s: %s", name, step);
+            }
+            seen++;
+        }
+        assert_int_equal(sqlite3_finalize(st), SQLITE_OK);
+    }
+    assert_true(seen >= 5);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 static const struct CMUnitTest CASES[] = {
+    DIR_CASE(test_directory_schema__words_of_other_rules_are_made_anew),
+    DIR_CASE(test_directory_schema__no_statement_reads_a_whole_table),
+    DIR_CASE(test_directory_schema__people_are_not_sorted),
     DIR_CASE(test_directory_schema__earlier_versions_open_and_work),
 };
 

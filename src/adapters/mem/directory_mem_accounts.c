@@ -1,17 +1,25 @@
-/* Accounts. */
+/*
+ * Accounts. A list looks at all of them, sorts and takes a page: this adapter is what others are
+ * held against, so it does it in the plainest way.
+ */
+#include <stdlib.h>
+
 #include "adapters/mem/directory_mem_internal.h"
+#include "ports/dir_adapter.h"
+#include "ports/dir_words.h"
 
 enum confab_err dir_mem_account_create(struct directory_mem *d, struct dir_request *req)
 {
-    const struct dir_account *a = &req->account;
-    if (find(&d->accounts, key_of(a->user_id)) ||
-        ordmap_get(&d->names, span_str(req->username_key))) {
+    struct account_row row = {.account = req->account};
+    uint64_t id = row.account.user_id;
+    dir_account_begin(&row.account);
+    memcpy(row.key, req->username_key, sizeof(row.key));
+    if (find(&d->accounts, key_of(id)) || ordmap_get(&d->names, span_str(row.key))) {
         return CONFAB_EXISTS;
     }
-    struct ordmap_node *account =
-        new_node(&d->accounts, key_of(a->user_id), span_of(a, sizeof(*a)));
-    struct ordmap_node *name = ordmap_node_new(&d->names, span_str(req->username_key),
-                                               span_of(&a->user_id, sizeof(a->user_id)));
+    struct ordmap_node *account = new_node(&d->accounts, key_of(id), span_of(&row, sizeof(row)));
+    struct ordmap_node *name =
+        ordmap_node_new(&d->names, span_str(row.key), span_of(&id, sizeof(id)));
     if (!account || !name) {
         ordmap_node_free(account);
         ordmap_node_free(name);
@@ -19,17 +27,26 @@ enum confab_err dir_mem_account_create(struct directory_mem *d, struct dir_reque
     }
     link_new(&d->accounts, account);
     link_new(&d->names, name);
+    req->account = row.account;
+    return CONFAB_OK;
+}
+
+static enum confab_err load_account(struct directory_mem *d, uint64_t id, struct dir_request *req)
+{
+    struct ordmap_node *node = find(&d->accounts, key_of(id));
+    if (!node) {
+        return CONFAB_NOT_FOUND;
+    }
+    struct account_row row;
+    VALUE_COPY(node, &row);
+    req->account = row.account;
+    memcpy(req->username_key, row.key, sizeof(row.key));
     return CONFAB_OK;
 }
 
 enum confab_err dir_mem_account_by_id(struct directory_mem *d, struct dir_request *req)
 {
-    struct ordmap_node *node = find(&d->accounts, key_of(req->user_id));
-    if (!node) {
-        return CONFAB_NOT_FOUND;
-    }
-    VALUE_COPY(node, &req->account);
-    return CONFAB_OK;
+    return load_account(d, req->user_id, req);
 }
 
 enum confab_err dir_mem_account_by_name(struct directory_mem *d, struct dir_request *req)
@@ -40,10 +57,7 @@ enum confab_err dir_mem_account_by_name(struct directory_mem *d, struct dir_requ
     }
     uint64_t id;
     VALUE_COPY(node, &id);
-    node = find(&d->accounts, key_of(id));
-    CHECK(node);
-    VALUE_COPY(node, &req->account);
-    return CONFAB_OK;
+    return load_account(d, id, req);
 }
 
 enum confab_err dir_mem_accounts_exist(struct directory_mem *d, struct dir_request *req)
@@ -52,4 +66,122 @@ enum confab_err dir_mem_accounts_exist(struct directory_mem *d, struct dir_reque
         req->exists[i] = find(&d->accounts, key_of(req->ids[i])) != NULL;
     }
     return CONFAB_OK;
+}
+
+enum confab_err dir_mem_admins_count(struct directory_mem *d, struct dir_request *req)
+{
+    req->ret_count = 0;
+    for (struct ordmap_node *node = d->accounts.head[0]; node; node = ordmap_next(node)) {
+        struct account_row row;
+        VALUE_COPY(node, &row);
+        req->ret_count += dir_account_is_admin(&row.account);
+    }
+    return CONFAB_OK;
+}
+
+enum confab_err dir_mem_account_change(struct directory_mem *d, struct dir_request *req)
+{
+    struct ordmap_node *node = find(&d->accounts, key_of(req->user_id));
+    if (!node) {
+        return CONFAB_NOT_FOUND;
+    }
+    struct account_row row;
+    VALUE_COPY(node, &row);
+    struct dir_account before = row.account;
+    struct dir_request admins = {.op = DIR_ADMINS_COUNT};
+    enum confab_err err = dir_mem_admins_count(d, &admins);
+    dir_account_change(&row.account, req);
+    if (err == CONFAB_OK) {
+        err = dir_account_may_become(&before, &row.account, admins.ret_count);
+    }
+    uint64_t spared;
+    if (err == CONFAB_OK && dir_account_ends_devices(req, &row.account, &spared)) {
+        err = dir_mem_devices_end(d, req, spared);
+    }
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    VALUE_SET(node, &row);
+    req->account = row.account;
+    memcpy(req->username_key, row.key, sizeof(row.key));
+    return CONFAB_OK;
+}
+
+/* ---- lists ---- */
+
+struct candidate {
+    char key[DIR_USERNAME_BYTES + 1]; /* what the list is ordered by */
+    uint64_t id;
+};
+
+static int compare(const void *a, const void *b)
+{
+    const struct candidate *x = a;
+    const struct candidate *y = b;
+    int c = strcmp(x->key, y->key);
+    return c != 0 ? c : (x->id > y->id) - (x->id < y->id);
+}
+
+/* False when the account is not in this list. */
+static bool candidate_of(const struct account_row *row, const struct dir_request *req,
+                         const struct dir_query *query, struct candidate *ret)
+{
+    enum dir_status status = row->account.status;
+    const char *key = row->key;
+    struct dir_words words;
+    if (req->status != DIR_STATUS_ANY && req->status != status) {
+        return false;
+    }
+    if (query) {
+        dir_words_of_account(row->key, row->account.display_name, &words);
+        key = status == DIR_STATUS_DELETED ? NULL : dir_query_match(query, &words);
+    }
+    if (!key) {
+        return false;
+    }
+    *ret = (struct candidate){.id = row->account.user_id};
+    memcpy(ret->key, key, strlen(key) + 1);
+    struct candidate after = {.id = req->after_id};
+    memcpy(after.key, req->after_key, sizeof(after.key));
+    return query || req->after_key[0] == 0 ? compare(ret, &after) > 0
+                                           : strcmp(ret->key, after.key) > 0;
+}
+
+static enum confab_err take_page(struct directory_mem *d, struct dir_request *req,
+                                 const struct candidate *all, size_t n)
+{
+    enum confab_err err = CONFAB_OK;
+    for (size_t i = 0; i < n && i < req->limit && err == CONFAB_OK; i++) {
+        struct dir_request found = {.op = DIR_ACCOUNT_BY_ID};
+        err = load_account(d, all[i].id, &found);
+        if (err == CONFAB_OK) {
+            found.account.ndevices = dir_mem_count_devices(d, all[i].id);
+            err = dir_results_add_account(req, &found.account);
+        }
+        memcpy(req->ret_after_key, all[i].key, sizeof(all[i].key));
+        req->ret_after_id = all[i].id;
+    }
+    req->ret_more = n > req->limit;
+    return err;
+}
+
+enum confab_err dir_mem_accounts_list(struct directory_mem *d, struct dir_request *req)
+{
+    struct dir_query query;
+    const struct dir_query *q =
+        req->query[0] != 0 && dir_query_of(req->query, &query) ? &query : NULL;
+    struct candidate *all = calloc(d->accounts.count + 1, sizeof(*all));
+    if (!all) {
+        return CONFAB_NOMEM;
+    }
+    size_t n = 0;
+    for (struct ordmap_node *node = d->accounts.head[0]; node; node = ordmap_next(node)) {
+        struct account_row row;
+        VALUE_COPY(node, &row);
+        n += candidate_of(&row, req, q, &all[n]);
+    }
+    qsort(all, n, sizeof(*all), compare);
+    enum confab_err err = take_page(d, req, all, n);
+    free(all);
+    return err;
 }

@@ -42,7 +42,7 @@ static struct ordmap_node *find_device(const struct directory_mem *d, uint64_t u
     return node;
 }
 
-static uint32_t count_devices(const struct directory_mem *d, uint64_t user)
+uint32_t dir_mem_count_devices(const struct directory_mem *d, uint64_t user)
 {
     uint32_t n = 0;
     struct key k = key_of(user);
@@ -60,9 +60,9 @@ static enum confab_err may_create(const struct directory_mem *d, const struct di
     if (!owner) {
         return CONFAB_NOT_FOUND;
     }
-    struct dir_account account;
-    VALUE_COPY(owner, &account);
-    enum confab_err err = dir_account_signs_in(&account, req->account.password_hash);
+    struct account_row row;
+    VALUE_COPY(owner, &row);
+    enum confab_err err = dir_account_signs_in(&row.account, req->account.password_hash);
     if (err != CONFAB_OK) {
         return err;
     }
@@ -71,7 +71,7 @@ static enum confab_err may_create(const struct directory_mem *d, const struct di
         (has_chain(dev) && ordmap_get(&d->chains, hash_span(dev->chain_hash)))) {
         return CONFAB_EXISTS;
     }
-    return count_devices(d, dev->user_id) >= req->devices_max ? CONFAB_LIMIT : CONFAB_OK;
+    return dir_mem_count_devices(d, dev->user_id) >= req->devices_max ? CONFAB_LIMIT : CONFAB_OK;
 }
 
 enum confab_err dir_mem_device_create(struct directory_mem *d, struct dir_request *req)
@@ -186,7 +186,9 @@ enum confab_err dir_mem_device_rotate(struct directory_mem *d, struct dir_reques
     }
     struct ordmap_node *owner = find(&d->accounts, key_of(dev.user_id));
     CHECK(owner);
-    VALUE_COPY(owner, &req->account);
+    struct account_row account;
+    VALUE_COPY(owner, &account);
+    req->account = account.account;
     req->device = dev;
     req->ret_rotated = rotated;
     return CONFAB_OK;
@@ -203,7 +205,8 @@ enum confab_err dir_mem_device_revoke(struct directory_mem *d, struct dir_reques
     return CONFAB_OK;
 }
 
-enum confab_err dir_mem_devices_revoke_all(struct directory_mem *d, struct dir_request *req)
+enum confab_err dir_mem_devices_end(struct directory_mem *d, struct dir_request *req,
+                                    uint64_t spared)
 {
     struct key k = key_of(req->user_id);
     enum confab_err err = CONFAB_OK;
@@ -211,7 +214,7 @@ enum confab_err dir_mem_devices_revoke_all(struct directory_mem *d, struct dir_r
          node && err == CONFAB_OK; node = dir_mem_user_row_next(node, req->user_id)) {
         uint64_t id;
         VALUE_COPY(node, &id);
-        if (id != req->device_id) {
+        if (id != spared) {
             err = dir_results_add_id(req, id);
         }
     }
@@ -222,6 +225,11 @@ enum confab_err dir_mem_devices_revoke_all(struct directory_mem *d, struct dir_r
         revoke(d, node, &dev, req->now_ms);
     }
     return err;
+}
+
+enum confab_err dir_mem_devices_revoke_all(struct directory_mem *d, struct dir_request *req)
+{
+    return dir_mem_devices_end(d, req, req->device_id);
 }
 
 enum confab_err dir_mem_devices_revoked(struct directory_mem *d, struct dir_request *req)

@@ -12,7 +12,7 @@
 /*
  * Keys are big endian:
  *
- *     accounts       user                     struct dir_account
+ *     accounts       user                     struct account_row
  *     names          username key             user
  *     devices        device                   struct dir_device, revoked ones too
  *     user_devices   user, device             device, without the revoked ones
@@ -35,6 +35,11 @@ struct directory_mem {
     struct ordmap audits;
     uint64_t audit_id; /* of the last record */
     uint64_t projected[ID_PARTITIONS];
+};
+
+struct account_row {
+    struct dir_account account;
+    char key[DIR_USERNAME_BYTES + 1];
 };
 
 struct key {
@@ -109,12 +114,20 @@ static inline void link_new(struct ordmap *m, struct ordmap_node *node)
 struct ordmap_node *dir_mem_user_row(const struct ordmap *m, const struct key *k, uint64_t user);
 struct ordmap_node *dir_mem_user_row_next(const struct ordmap_node *node, uint64_t user);
 
+uint32_t dir_mem_count_devices(const struct directory_mem *d, uint64_t user);
+/* Revokes the devices of req->user_id but `spared`, at now_ms, into ret_ids. CONFAB_NOMEM: none. */
+CONFAB_NODISCARD enum confab_err dir_mem_devices_end(struct directory_mem *d,
+                                                     struct dir_request *req, uint64_t spared);
+
 #define MEM_AREA(f)                                                                                \
     CONFAB_NODISCARD enum confab_err f(struct directory_mem *d, struct dir_request *req)
 MEM_AREA(dir_mem_account_create);
 MEM_AREA(dir_mem_account_by_name);
 MEM_AREA(dir_mem_account_by_id); /* by req->user_id */
 MEM_AREA(dir_mem_accounts_exist);
+MEM_AREA(dir_mem_account_change); /* update and delete */
+MEM_AREA(dir_mem_accounts_list);
+MEM_AREA(dir_mem_admins_count);
 MEM_AREA(dir_mem_device_create);
 MEM_AREA(dir_mem_device_by_token);
 MEM_AREA(dir_mem_device_by_id);

@@ -1,18 +1,33 @@
-/* Accounts. */
+/* Accounts: made, found, changed, deleted. */
 #include "adapters/sqlite/sqlite_internal.h"
 #include "adapters/sqlite/sqlite_row.h"
+#include "ports/dir_adapter.h"
+
+/* The columns in their order (ACCOUNT_COLUMNS); an update leaves out those that never change. */
+static void bind_account(sqlite3_stmt *st, const char *key, const struct dir_account *a)
+{
+    bind_id(st, 1, a->user_id);
+    if (key) {
+        bind_text(st, 2, key);
+        bind_text(st, 3, a->username);
+        bind_id(st, 10, a->created_ms);
+    }
+    bind_text(st, 4, a->display_name);
+    bind_text(st, 5, a->about);
+    bind_text(st, 6, a->email);
+    bind_text(st, 7, a->password_hash);
+    bind_id(st, 8, a->role);
+    bind_id(st, 9, a->status);
+    bind_id(st, 11, a->updated_ms);
+}
 
 enum confab_err sqlite_account_create(struct sqlite_db *db, struct dir_request *req,
                                       enum confab_err *ret_result)
 {
-    const struct dir_account *a = &req->account;
+    struct dir_account *a = &req->account;
     sqlite3_stmt *st = db->statements[ST_ACCOUNT_INSERT];
-    bind_id(st, 1, a->user_id);
-    bind_text(st, 2, req->username_key);
-    bind_text(st, 3, a->username);
-    bind_text(st, 4, a->display_name);
-    bind_text(st, 5, a->password_hash);
-    bind_id(st, 6, a->created_ms);
+    dir_account_begin(a);
+    bind_account(st, req->username_key, a);
     int rc = sqlite3_step(st);
     (void)sqlite3_reset(st);
     if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY ||
@@ -20,32 +35,42 @@ enum confab_err sqlite_account_create(struct sqlite_db *db, struct dir_request *
         *ret_result = CONFAB_EXISTS;
         return CONFAB_OK;
     }
-    return sqlite_db_err(db, rc, "insert account");
+    enum confab_err err = sqlite_db_err(db, rc, "insert account");
+    return err == CONFAB_OK ? sqlite_words_add(db, req->username_key, a) : err;
 }
 
-static enum confab_err read_account(sqlite3_stmt *st, struct dir_request *req)
+enum confab_err sqlite_read_account(sqlite3_stmt *st, struct dir_request *req)
 {
     struct dir_account *a = &req->account;
+    bool ok = column_text(st, 1, req->username_key, sizeof(req->username_key)) &&
+              column_text(st, 2, a->username, sizeof(a->username)) &&
+              column_text(st, 3, a->display_name, sizeof(a->display_name)) &&
+              column_text(st, 4, a->about, sizeof(a->about)) &&
+              column_text(st, 5, a->email, sizeof(a->email)) &&
+              column_text(st, 6, a->password_hash, sizeof(a->password_hash));
     a->user_id = column_id(st, 0);
-    a->created_ms = column_id(st, 4);
-    bool ok = column_text(st, 1, a->username, sizeof(a->username)) &&
-              column_text(st, 2, a->display_name, sizeof(a->display_name)) &&
-              column_text(st, 3, a->password_hash, sizeof(a->password_hash));
+    a->role = (enum dir_role)sqlite3_column_int(st, 7);
+    a->status = (enum dir_status)sqlite3_column_int(st, 8);
+    a->created_ms = column_id(st, 9);
+    a->updated_ms = column_id(st, 10);
+    a->ndevices = 0;
     return ok ? CONFAB_OK : CONFAB_CORRUPT;
 }
 
 enum confab_err sqlite_account_by_name(struct sqlite_db *db, struct dir_request *req,
                                        enum confab_err *ret_result)
 {
-    bind_text(db->statements[ST_ACCOUNT_BY_NAME], 1, req->username_key);
-    return sqlite_db_row(db, ST_ACCOUNT_BY_NAME, req, read_account, ret_result);
+    char key[sizeof(req->username_key)]; /* the request's is written by the row */
+    memcpy(key, req->username_key, sizeof(key));
+    bind_text(db->statements[ST_ACCOUNT_BY_NAME], 1, key);
+    return sqlite_db_row(db, ST_ACCOUNT_BY_NAME, req, sqlite_read_account, ret_result);
 }
 
 enum confab_err sqlite_account_by_id(struct sqlite_db *db, struct dir_request *req,
                                      enum confab_err *ret_result)
 {
     bind_id(db->statements[ST_ACCOUNT_BY_ID], 1, req->user_id);
-    return sqlite_db_row(db, ST_ACCOUNT_BY_ID, req, read_account, ret_result);
+    return sqlite_db_row(db, ST_ACCOUNT_BY_ID, req, sqlite_read_account, ret_result);
 }
 
 enum confab_err sqlite_accounts_exist(struct sqlite_db *db, struct dir_request *req,
@@ -56,6 +81,63 @@ enum confab_err sqlite_accounts_exist(struct sqlite_db *db, struct dir_request *
     for (uint32_t i = 0; err == CONFAB_OK && i < req->nids; i++) {
         bind_id(db->statements[ST_ACCOUNT_EXISTS], 1, req->ids[i]);
         err = sqlite_db_any(db, ST_ACCOUNT_EXISTS, &req->exists[i]);
+    }
+    return err;
+}
+
+enum confab_err sqlite_admins_count(struct sqlite_db *db, struct dir_request *req,
+                                    enum confab_err *ret_result)
+{
+    (void)ret_result;
+    return sqlite_db_number(db, ST_ADMINS_COUNT, &req->ret_count);
+}
+
+static enum confab_err store_change(struct sqlite_db *db, const char *key,
+                                    const struct dir_account *before,
+                                    const struct dir_account *after)
+{
+    enum confab_err err = CONFAB_OK;
+    bool words =
+        before->status != after->status || strcmp(before->display_name, after->display_name) != 0;
+    if (words) {
+        err = sqlite_words_remove(db, key, before);
+    }
+    if (words && err == CONFAB_OK) {
+        err = sqlite_words_add(db, key, after);
+    }
+    if (err == CONFAB_OK) {
+        bind_account(db->statements[ST_ACCOUNT_UPDATE], NULL, after);
+        err = sqlite_db_run(db, ST_ACCOUNT_UPDATE);
+    }
+    return err;
+}
+
+enum confab_err sqlite_account_change(struct sqlite_db *db, struct dir_request *req,
+                                      enum confab_err *ret_result)
+{
+    struct dir_request stored = {.op = DIR_ACCOUNT_BY_ID, .user_id = req->user_id};
+    enum confab_err err = sqlite_account_by_id(db, &stored, ret_result);
+    uint64_t admins = 0;
+    if (err == CONFAB_OK) {
+        err = sqlite_db_number(db, ST_ADMINS_COUNT, &admins);
+    }
+    if (err != CONFAB_OK || *ret_result != CONFAB_OK) {
+        return err;
+    }
+    struct dir_account after = stored.account;
+    dir_account_change(&after, req);
+    *ret_result = dir_account_may_become(&stored.account, &after, admins);
+    if (*ret_result != CONFAB_OK) {
+        return CONFAB_OK;
+    }
+    err = store_change(db, stored.username_key, &stored.account, &after);
+    uint64_t spared;
+    if (err == CONFAB_OK && dir_account_ends_devices(req, &after, &spared)) {
+        err = sqlite_devices_end(db, req, spared);
+    }
+    if (err == CONFAB_OK) {
+        req->account = after;
+        memcpy(req->username_key, stored.username_key, sizeof(req->username_key));
     }
     return err;
 }

@@ -191,6 +191,9 @@ enum confab_err sqlite_db_open(struct sqlite_db *db, const char *path, size_t ca
     if (err == CONFAB_OK) {
         err = prepare(db);
     }
+    if (err == CONFAB_OK) {
+        err = sqlite_words_refresh(db);
+    }
     if (err != CONFAB_OK) {
         sqlite_db_close(db);
     }

@@ -213,16 +213,21 @@ enum confab_err sqlite_device_revoke(struct sqlite_db *db, struct dir_request *r
     return revoke(db, d.device_id, req->now_ms);
 }
 
+enum confab_err sqlite_devices_end(struct sqlite_db *db, struct dir_request *req, uint64_t spared)
+{
+    uint32_t n;
+    sqlite3_stmt *st = db->statements[ST_DEVICES_REVOKE_ALL];
+    bind_id(st, 1, req->user_id);
+    bind_id(st, 2, spared);
+    bind_id(st, 3, req->now_ms);
+    return sqlite_db_rows(db, ST_DEVICES_REVOKE_ALL, req, on_id, &n);
+}
+
 enum confab_err sqlite_devices_revoke_all(struct sqlite_db *db, struct dir_request *req,
                                           enum confab_err *ret_result)
 {
     (void)ret_result;
-    uint32_t n;
-    sqlite3_stmt *st = db->statements[ST_DEVICES_REVOKE_ALL];
-    bind_id(st, 1, req->user_id);
-    bind_id(st, 2, req->device_id);
-    bind_id(st, 3, req->now_ms);
-    return sqlite_db_rows(db, ST_DEVICES_REVOKE_ALL, req, on_id, &n);
+    return sqlite_devices_end(db, req, req->device_id);
 }
 
 enum confab_err sqlite_devices_revoked(struct sqlite_db *db, struct dir_request *req,

@@ -58,6 +58,19 @@ CONFAB_NODISCARD enum confab_err sqlite_db_row(struct sqlite_db *db, enum sqlite
 /* Brings the schema up to date (sqlite_schema.c). CONFAB_VERSION: newer, or not ours. */
 CONFAB_NODISCARD enum confab_err sqlite_schema_migrate(struct sqlite_db *db);
 
+/* Makes all words anew when others would be made now (sqlite_words.c). */
+CONFAB_NODISCARD enum confab_err sqlite_words_refresh(struct sqlite_db *db);
+/* Adds the words under which the account is found, or removes them. */
+CONFAB_NODISCARD enum confab_err sqlite_words_add(struct sqlite_db *db, const char *username_key,
+                                                  const struct dir_account *a);
+CONFAB_NODISCARD enum confab_err sqlite_words_remove(struct sqlite_db *db, const char *username_key,
+                                                     const struct dir_account *a);
+/* Revokes the devices of req->user_id but `spared`, at now_ms, into ret_ids. */
+CONFAB_NODISCARD enum confab_err sqlite_devices_end(struct sqlite_db *db, struct dir_request *req,
+                                                    uint64_t spared);
+/* Reads a row of ACCOUNT_COLUMNS into account and username_key. */
+CONFAB_NODISCARD enum confab_err sqlite_read_account(sqlite3_stmt *st, struct dir_request *req);
+
 /*
  * Runs one request, in whatever transaction is open. What the request itself may meet (see
  * ports/directory.h) comes by ret_result, with nothing changed; the return value is the engine's.
@@ -73,6 +86,9 @@ SQLITE_AREA(sqlite_account_create);
 SQLITE_AREA(sqlite_account_by_name);
 SQLITE_AREA(sqlite_account_by_id); /* by req->user_id */
 SQLITE_AREA(sqlite_accounts_exist);
+SQLITE_AREA(sqlite_account_change); /* update and delete */
+SQLITE_AREA(sqlite_accounts_list);
+SQLITE_AREA(sqlite_admins_count);
 SQLITE_AREA(sqlite_device_create);
 SQLITE_AREA(sqlite_device_by_token);
 SQLITE_AREA(sqlite_device_by_id);

@@ -62,6 +62,24 @@ static const char *const MIGRATIONS[] = {
     " action TEXT NOT NULL,"
     " detail TEXT NOT NULL,"
     " address TEXT NOT NULL) STRICT;",
+    /* 3: profiles, roles and states; words by which people are found, filled by sqlite_words.c. */
+    "ALTER TABLE accounts ADD COLUMN about TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE accounts ADD COLUMN email TEXT NOT NULL DEFAULT '';"
+    "ALTER TABLE accounts ADD COLUMN role INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE accounts ADD COLUMN status INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE accounts ADD COLUMN updated_ms INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE accounts SET updated_ms = created_ms;"
+    "CREATE INDEX accounts_by_status ON accounts (status, username_key);"
+    "CREATE INDEX accounts_admins ON accounts (user_id) WHERE role = 1 AND status = 0;"
+    "CREATE TABLE account_words ("
+    " word TEXT NOT NULL,"
+    " user_id INTEGER NOT NULL,"
+    " status INTEGER NOT NULL,"
+    " PRIMARY KEY (word, user_id)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX account_words_suspended ON account_words (word, user_id) WHERE status = 1;"
+    "CREATE TABLE meta ("
+    " key TEXT PRIMARY KEY,"
+    " value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
 };
 
 static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)

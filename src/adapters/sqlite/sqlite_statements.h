@@ -5,7 +5,9 @@
 #ifndef CONFAB_ADAPTERS_SQLITE_STATEMENTS_H
 #define CONFAB_ADAPTERS_SQLITE_STATEMENTS_H
 
-#define ACCOUNT_COLUMNS "user_id, username, display_name, password_hash, created_ms"
+#define ACCOUNT_COLUMNS                                                                            \
+    "user_id, username_key, username, display_name, about, email, password_hash, role, status,"    \
+    " created_ms, updated_ms"
 #define DEVICE_COLUMNS                                                                             \
     "device_id, user_id, name, token_hash, created_ms, chain_hash, previous_hash, salt,"           \
     " generation, rotated_ms, last_used_ms, last_address, revoked_ms"
@@ -13,9 +15,33 @@
 #define SQLITE_STATEMENTS(X)                                                                       \
     X(ST_BEGIN, "BEGIN IMMEDIATE")                                                                 \
     X(ST_COMMIT, "COMMIT")                                                                         \
-    X(ST_ACCOUNT_INSERT,                                                                           \
-      "INSERT INTO accounts (user_id, username_key, username, display_name, password_hash,"        \
-      " created_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                              \
+    X(ST_ACCOUNT_INSERT, "INSERT INTO accounts (" ACCOUNT_COLUMNS ")"                              \
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                 \
+    X(ST_ACCOUNT_UPDATE,                                                                           \
+      "UPDATE accounts SET display_name = ?4, about = ?5, email = ?6, password_hash = ?7,"         \
+      " role = ?8, status = ?9, updated_ms = ?11 WHERE user_id = ?1")                              \
+    X(ST_ADMINS_COUNT, "SELECT count(*) FROM accounts INDEXED BY accounts_admins"                  \
+                       " WHERE role = 1 AND status = 0")                                           \
+    X(ST_ACCOUNTS_PAGE, "SELECT user_id FROM accounts WHERE username_key > ?1"                     \
+                        " ORDER BY username_key LIMIT ?2")                                         \
+    X(ST_ACCOUNTS_PAGE_OF, "SELECT user_id FROM accounts WHERE status = ?3 AND username_key > ?1"  \
+                           " ORDER BY username_key LIMIT ?2")                                      \
+    X(ST_WORDS, "SELECT word, user_id FROM account_words WHERE (word, user_id) > (?1, ?2)"         \
+                " AND word < ?3 ORDER BY word, user_id LIMIT ?4")                                  \
+    X(ST_WORDS_ACTIVE, "SELECT word, user_id FROM account_words"                                   \
+                       " WHERE (word, user_id) > (?1, ?2) AND word < ?3 AND status = 0"            \
+                       " ORDER BY word, user_id LIMIT ?4")                                         \
+    X(ST_WORDS_SUSPENDED,                                                                          \
+      "SELECT word, user_id FROM account_words INDEXED BY account_words_suspended"                 \
+      " WHERE (word, user_id) > (?1, ?2) AND word < ?3 AND status = 1"                             \
+      " ORDER BY word, user_id LIMIT ?4")                                                          \
+    X(ST_WORD_INSERT,                                                                              \
+      "INSERT OR REPLACE INTO account_words (word, user_id, status) VALUES (?1, ?2, ?3)")          \
+    X(ST_WORD_DELETE, "DELETE FROM account_words WHERE word = ?1 AND user_id = ?2")                \
+    X(ST_WORDS_CLEAR, "DELETE FROM account_words")                                                 \
+    X(ST_WORDS_SOURCE, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE status <> 2")               \
+    X(ST_META_GET, "SELECT value FROM meta WHERE key = ?1")                                        \
+    X(ST_META_SET, "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)")                     \
     X(ST_ACCOUNT_BY_NAME, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE username_key = ?1")      \
     X(ST_ACCOUNT_BY_ID, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE user_id = ?1")             \
     X(ST_ACCOUNT_EXISTS, "SELECT 1 FROM accounts WHERE user_id = ?1")                              \
