@@ -35,6 +35,7 @@ static bool place_parse(struct span text, struct place *ret)
     uint64_t n;
     *ret = (struct place){0};
     if (time_text_parse(text, &ret->ms)) {
+        ret->ms = MAX(ret->ms, 1U); /* 0 would be no place at all */
         return true;
     }
     if (!id_parse(text, &n)) {

@@ -336,6 +336,9 @@ static void test_api__history(void **state)
     /* Nothing is before the first event, and nothing after the last. */
     expect_range("before=1", 0, -1, false);
     expect_range("before=2", 0, -1, false);
+    expect_range("before=1970-01-01T00:00:00Z", 0, -1, false);
+    expect_range("before=2000-01-01T00:00:00Z", 0, -1, false);
+    expect_range("after=1970-01-01T00:00:00Z", 0, 9, false);
     expect_range("after=1000", 0, -1, false);
 }
 
