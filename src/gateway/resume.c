@@ -14,7 +14,8 @@
 #define PAGE_BYTES   (128U * 1024U) /* at which a page ends early */
 #define EVENTS_BYTES (64U * 1024U)  /* of one conversation, newest first */
 #define HAVE_TOTAL   (256U * 1024U) /* entries held by all resumes of a shard */
-#define SINCE_ALWAYS 1U /* before every event, and yet a token: as many events as with one */
+#define SINCE_ALWAYS 1U    /* before every event, and yet a token: as many events as with one */
+#define STALLED_MS   3000U /* after which a page that is not taken may cost the resume */
 #define TOKEN_PREFIX "1-"
 
 enum resume_stage { RESUME_WAITING = 0, RESUME_LISTING, RESUME_ASKING, RESUME_SENDING };
@@ -37,6 +38,8 @@ struct resume {
     uint32_t norder;
     uint32_t next;     /* to be sent */
     uint64_t paged_ms; /* when the latest page was handed to the connection */
+    bool expired;      /* others need what it holds */
+    bool stalled;      /* its connection was full: it counts no longer as running */
     bool limited;
 };
 
@@ -215,7 +218,11 @@ static void resume_end(struct shard *s, struct resume *r, enum metric outcome)
     }
     metrics_inc(s->metrics, outcome);
     list_remove(&r->node);
-    s->resumes.nrunning--;
+    if (r->stalled) {
+        s->resumes.nstalled--;
+    } else {
+        s->resumes.nrunning--;
+    }
     resume_free(s, r);
 }
 
@@ -472,27 +479,69 @@ static void send_caught_up(struct shard *s, struct conn *c, struct resume *r)
     session_frame_end(s, c);
 }
 
-/* Sends what the connection takes; true when the resume is over (and freed). */
-static bool resume_send(struct shard *s, struct resume *r)
+/* The client does not read: it is told to ask again when it has read what it got. */
+static void resume_give_up(struct shard *s, struct resume *r, struct conn *c)
+{
+    session_mark_slow(s, c);
+    resume_end(s, r, METRIC_RESUMES_FAILED);
+}
+
+/* The one that waits longest for its client; NULL when none does so for a while. */
+static struct resume *longest_stalled(struct shard *s)
+{
+    struct resume *longest = NULL;
+    LIST_EACH(&s->resumes.running, n)
+    {
+        struct resume *k = LIST_ENTRY(n, struct resume, node);
+        bool long_enough = k->stalled && !k->expired && s->now_ms - k->paged_ms >= STALLED_MS;
+        longest = long_enough && (!longest || k->paged_ms < longest->paged_ms) ? k : longest;
+    }
+    return longest;
+}
+
+/*
+ * Gives its place to others. As many as may run may wait for their clients besides; above that the
+ * one that does so longest goes. False: there is none to go, it stays.
+ */
+static bool resume_stall(struct shard *s, struct resume *r)
+{
+    if (s->resumes.nstalled >= s->cfg.resumes_max) {
+        struct resume *longest = longest_stalled(s);
+        if (!longest) {
+            return false;
+        }
+        metrics_inc(s->metrics, METRIC_BOUND_PENDING);
+        longest->expired = true; /* ended in its turn: this is called from a walk over all */
+    }
+    r->stalled = true;
+    s->resumes.nrunning--;
+    s->resumes.nstalled++;
+    return true;
+}
+
+/* Sends what the connection takes; *ret_place when a place became free. May free r. */
+static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
 {
     struct conn *c = resume_conn(s, r);
     if (!c) {
         resume_end(s, r, METRIC_RESUMES_FAILED);
-        return true;
+        *ret_place = true;
+        return;
     }
     while (r->next < r->norder) {
         if (c->out_bytes > s->cfg.queue_bytes_max / 4) {
-            if (s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
-                return false;
+            if (!r->expired && s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
+                *ret_place = (!r->stalled && resume_stall(s, r)) || *ret_place;
+                return;
             }
-            /* The place is for others: this one asks again when it has read what it got. */
-            session_mark_slow(s, c);
-            resume_end(s, r, METRIC_RESUMES_FAILED);
-            return true;
+            resume_give_up(s, r, c);
+            *ret_place = true;
+            return;
         }
         if (!send_page(s, c, r)) {
             resume_end(s, r, METRIC_RESUMES_FAILED);
-            return true;
+            *ret_place = true;
+            return;
         }
         r->paged_ms = s->now_ms;
     }
@@ -501,7 +550,7 @@ static bool resume_send(struct shard *s, struct resume *r)
                r->since_ms == 0 ? METRIC_RESUMES_FULL
                : r->limited     ? METRIC_RESUMES_LIMITED
                                 : METRIC_RESUMES_CAUGHT_UP);
-    return true;
+    *ret_place = true;
 }
 
 void resumes_run(struct shard *s)
@@ -511,7 +560,7 @@ void resumes_run(struct shard *s)
     {
         struct resume *r = LIST_ENTRY(n, struct resume, node);
         if (r->stage == RESUME_SENDING && r->pending == 0) {
-            any = resume_send(s, r) || any;
+            resume_send(s, r, &any);
         }
     }
     if (any) {

@@ -23,7 +23,8 @@
 struct resumes {
     struct list running;
     struct list waiting;
-    uint32_t nrunning;
+    uint32_t nrunning; /* of those in `running`, without the stalled ones */
+    uint32_t nstalled; /* in `running` too: their clients do not read */
     uint32_t nwaiting;
     uint32_t have_total; /* entries of `have` lists */
 };

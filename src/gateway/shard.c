@@ -351,7 +351,7 @@ void shard_stats(const struct shard *s, struct shard_stats *ret)
         .users = u64map_len(&s->sessions),
         .queued_bytes = s->queued_bytes,
         .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
-        .resumes = s->resumes.nrunning + s->resumes.nwaiting,
+        .resumes = s->resumes.nrunning + s->resumes.nstalled + s->resumes.nwaiting,
         .memory_bytes = conns_bytes(s),
     };
 }

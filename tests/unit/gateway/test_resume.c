@@ -395,14 +395,27 @@ static void test_resume__who_reads_nothing_keeps_no_place(void **state)
     rig_settle(small);
     shard_stats(small->shards[0], &st);
     assert_int_equal(st.resumes, 1);
+    client_drop(ws_live(small, 0, &from, NULL)); /* nobody waits for it */
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 0);
+    rig_pass(small, 4000);
+    struct client *other = ws_open(small, 0, mute.token);
+    ws_send(other, "{\"event\":\"resume\"}");
+    rig_pass(small, 1000);
+    /* One too many of those that do not read: the first is given up. */
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 1);
+    client_drop(other);
+    ws_expect(m, "resync");
+    ws_send(m, "{\"event\":\"resume\"}");
+    rig_settle(small);
     for (int i = 0; i < 4; i++) {
         rig_pass(small, 10000);
         ws_send(m, "{\"event\":\"heartbeat\"}"); /* it lives */
     }
-    client_drop(ws_live(small, 0, &from, NULL));
     /* Its frames are not lost: it is told to ask again, once it reads. */
-    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 1);
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 2);
     ws_expect(m, "resync");
+    shard_stats(small->shards[0], &st);
+    assert_int_equal(st.resumes, 0);
     client_drop(m);
     rig_free(small);
 }
