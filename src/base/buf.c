@@ -103,19 +103,21 @@ uint32_t reader_u32(struct reader *r)
     if (!reader_need(r, 4)) {
         return 0;
     }
-    uint32_t v = 0;
-    for (int i = 3; i >= 0; i--) {
-        v = (v << 8) | r->p[i];
-    }
-    r->p += 4;
-    return v;
+    uint32_t v;
+    memcpy(&v, r->p, sizeof(v));
+    r->p += sizeof(v);
+    return le32toh(v);
 }
 
 uint64_t reader_u64(struct reader *r)
 {
-    uint64_t lo = reader_u32(r);
-    uint64_t hi = reader_u32(r);
-    return lo | (hi << 32);
+    if (!reader_need(r, 8)) {
+        return 0;
+    }
+    uint64_t v;
+    memcpy(&v, r->p, sizeof(v));
+    r->p += sizeof(v);
+    return le64toh(v);
 }
 
 uint64_t reader_varint(struct reader *r)

@@ -6,6 +6,7 @@
 #ifndef CONFAB_BASE_BUF_H
 #define CONFAB_BASE_BUF_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -65,13 +66,13 @@ static inline void buf_put_u16(struct buf *b, uint16_t v)
 }
 static inline void buf_put_u32(struct buf *b, uint32_t v)
 {
-    uint8_t t[4] = {(uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24)};
-    buf_put(b, t, 4);
+    v = htole32(v);
+    buf_put(b, &v, sizeof(v));
 }
 static inline void buf_put_u64(struct buf *b, uint64_t v)
 {
-    buf_put_u32(b, (uint32_t)v);
-    buf_put_u32(b, (uint32_t)(v >> 32));
+    v = htole64(v);
+    buf_put(b, &v, sizeof(v));
 }
 /* LEB128, at most 10 bytes. */
 void buf_put_varint(struct buf *b, uint64_t v);

@@ -1,6 +1,8 @@
 #define XXH_INLINE_ALL
 #include "base/id.h"
 
+#include <endian.h>
+#include <string.h>
 #include <xxhash.h>
 
 /* Seeds keep the three uses of the same hash function apart. They are part of the stored format. */
@@ -8,19 +10,15 @@ enum { SEED_DIRECT = 1, SEED_SELF = 2, SEED_PARTITION = 3 };
 
 static void put_be64(uint8_t *p, uint64_t v)
 {
-    for (int i = 7; i >= 0; i--) {
-        p[i] = (uint8_t)v;
-        v >>= 8;
-    }
+    v = htobe64(v);
+    memcpy(p, &v, sizeof(v));
 }
 
 static uint64_t get_be64(const uint8_t *p)
 {
-    uint64_t v = 0;
-    for (int i = 0; i < 8; i++) {
-        v = (v << 8) | p[i];
-    }
-    return v;
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return be64toh(v);
 }
 
 static struct conv_id hash_id(const void *p, size_t n, uint64_t seed)
@@ -65,41 +63,38 @@ struct conv_id conv_id_read(const uint8_t in[16])
 void conv_id_text(struct conv_id id, char out[ID_CONV_TEXT])
 {
     static const char hex[] = "0123456789abcdef";
-    uint8_t raw[16];
-    conv_id_write(id, raw);
-    for (int i = 0; i < 16; i++) {
-        out[2 * i] = hex[raw[i] >> 4];
-        out[2 * i + 1] = hex[raw[i] & 15];
+    for (int i = 15; i >= 0; i--) {
+        out[i] = hex[id.hi & 15];
+        out[i + 16] = hex[id.lo & 15];
+        id.hi >>= 4;
+        id.lo >>= 4;
     }
 }
 
-static int hex_digit(uint8_t c)
+/* 16 hex digits; false when one is not. */
+static bool parse_hex64(const uint8_t *p, uint64_t *ret)
 {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
+    /* 16 and the value of a digit; 0: not a digit. */
+    static const uint8_t digits[256] = {
+        ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20, ['5'] = 21,
+        ['6'] = 22, ['7'] = 23, ['8'] = 24, ['9'] = 25, ['a'] = 26, ['b'] = 27,
+        ['c'] = 28, ['d'] = 29, ['e'] = 30, ['f'] = 31};
+    uint64_t v = 0;
+    unsigned all = 16;
+    for (int i = 0; i < 16; i++) {
+        unsigned digit = digits[p[i]];
+        all &= digit;
+        v = v << 4 | (digit & 15);
     }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return -1;
+    *ret = v;
+    return all != 0;
 }
 
 bool conv_id_parse(struct span text, struct conv_id *ret_id)
 {
-    if (text.n != ID_CONV_TEXT) {
-        return false;
-    }
-    uint8_t raw[16];
-    for (int i = 0; i < 16; i++) {
-        int hi = hex_digit(text.p[2 * i]);
-        int lo = hex_digit(text.p[2 * i + 1]);
-        if (hi < 0 || lo < 0) {
-            return false;
-        }
-        raw[i] = (uint8_t)(hi * 16 + lo);
-    }
-    struct conv_id id = conv_id_read(raw);
-    if (conv_id_is_zero(id)) {
+    struct conv_id id;
+    if (text.n != ID_CONV_TEXT || !parse_hex64(text.p, &id.hi) ||
+        !parse_hex64(text.p + 16, &id.lo) || conv_id_is_zero(id)) {
         return false;
     }
     *ret_id = id;
@@ -127,14 +122,24 @@ bool id_parse(struct span text, uint64_t *ret_id)
 
 size_t id_text(uint64_t id, char out[ID_NUM_TEXT])
 {
+    /* Two digits a division, written from the end. */
+    static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+                                "25262728293031323334353637383940414243444546474849"
+                                "50515253545556575859606162636465666768697071727374"
+                                "75767778798081828384858687888990919293949596979899";
     char t[ID_NUM_TEXT];
-    size_t n = 0;
-    do {
-        t[n++] = (char)('0' + id % 10);
-        id /= 10;
-    } while (id > 0);
-    for (size_t i = 0; i < n; i++) {
-        out[i] = t[n - 1 - i];
+    size_t at = sizeof(t);
+    while (id >= 100) {
+        at -= 2;
+        memcpy(t + at, pairs + id % 100 * 2, 2);
+        id /= 100;
     }
-    return n;
+    if (id >= 10) {
+        at -= 2;
+        memcpy(t + at, pairs + id * 2, 2);
+    } else {
+        t[--at] = (char)('0' + id);
+    }
+    memcpy(out, t + at, sizeof(t) - at);
+    return sizeof(t) - at;
 }

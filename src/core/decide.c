@@ -44,15 +44,11 @@ static uint64_t stamp_id(struct engine *e, struct partition *p)
 static struct inflight *inflight_new(enum logrec kind, struct partition *p, struct resident *r,
                                      struct command *cmd, uint64_t ms)
 {
-    struct inflight *in = calloc(1, sizeof(*in));
+    struct inflight *in = malloc(sizeof(*in));
     if (in) {
+        *in = (struct inflight){.kind = kind, .p = p, .r = r, .cmd = cmd, .ms = ms};
         list_init(&in->link);
         list_init(&in->acks);
-        in->kind = kind;
-        in->p = p;
-        in->r = r;
-        in->cmd = cmd;
-        in->ms = ms;
     }
     return in;
 }

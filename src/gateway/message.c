@@ -20,7 +20,8 @@ enum confab_err message_fill(struct command *cmd, const struct message_input *in
     cmd->in.target_id = in->reply_to;
     cmd->in.content_hash = hash64(in->content.p, in->content.n, in->reply_to);
     cmd->in.content_hash = hash64(in->mentions.p, in->mentions.n, cmd->in.content_hash);
-    enum confab_err err = command_set_span(cmd, &cmd->in.text, in->content);
+    bool room = buf_reserve(&cmd->body, in->content.n + cmid.n + in->mentions.n);
+    enum confab_err err = room ? command_set_span(cmd, &cmd->in.text, in->content) : CONFAB_NOMEM;
     if (!err) {
         err = command_set_span(cmd, &cmd->in.cmid, cmid);
     }

@@ -138,8 +138,9 @@ bool wire_refuse(struct wire_fields *f, uint8_t slot, enum confab_err code, cons
 static const struct wire_key *find_key(const struct wire_fields *f, struct span key)
 {
     for (size_t i = 0; i < f->nkeys; i++) {
-        if (f->keys[i].len == key.n && memcmp(f->keys[i].name, key.p, key.n) == 0) {
-            return &f->keys[i];
+        const struct wire_key *k = &f->keys[i];
+        if (k->len == key.n && k->name[0] == key.p[0] && memcmp(k->name, key.p, key.n) == 0) {
+            return k;
         }
     }
     return NULL;

@@ -24,26 +24,27 @@ enum slot {
     S_COUNT
 };
 
+/* Looked through in this order: what most frames have comes first. */
 static const struct wire_key keys[] = {
     WIRE_KEY("event", S_EVENT),
+    WIRE_KEY("conversation_id", S_CONV),
+    WIRE_KEY("content", S_CONTENT),
+    WIRE_KEY("client_msg_id", S_CMID),
+    WIRE_KEY("fresh", S_FRESH),
+    WIRE_KEY("seq", S_SEQ),
+    WIRE_KEY("status", S_STATUS),
     WIRE_KEY("type", S_TYPE),
     WIRE_KEY("message_type", S_MESSAGE_TYPE),
     WIRE_KEY("messageType", S_MESSAGE_TYPE),
     WIRE_KEY("to", S_TO),
     WIRE_KEY("toUserId", S_TO),
-    WIRE_KEY("conversation_id", S_CONV),
     WIRE_KEY("group_id", S_GROUP),
     WIRE_KEY("groupId", S_GROUP),
-    WIRE_KEY("content", S_CONTENT),
     WIRE_KEY("text", S_CONTENT),
     WIRE_KEY("message", S_CONTENT),
-    WIRE_KEY("client_msg_id", S_CMID),
     WIRE_KEY("reply_to", S_REPLY_TO),
     WIRE_KEY("mentions", S_MENTIONS),
-    WIRE_KEY("fresh", S_FRESH),
     WIRE_KEY("message_id", S_MESSAGE_ID),
-    WIRE_KEY("seq", S_SEQ),
-    WIRE_KEY("status", S_STATUS),
     WIRE_KEY("since", S_SINCE),
     WIRE_KEY("have", S_HAVE),
     WIRE_KEY("token", S_TOKEN),

@@ -80,7 +80,7 @@ static void test_buf__reading_past_the_end(void **state)
     (void)state;
     static const uint8_t seven[7] = {1, 2, 3, 4, 5, 6, 7};
     struct reader r = reader_of(seven, 7);
-    assert_int_equal(reader_u64(&r), 0x0U | 0x04030201U);
+    assert_int_equal(reader_u64(&r), 0); /* not what there was of it */
     assert_true(r.bad);
     assert_int_equal(reader_u8(&r), 0); /* stays bad, though bytes are left */
     r = reader_of(seven, 7);
