@@ -209,6 +209,8 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->engine.dirty_bytes_max = cfg->dirty_bytes / shards;
     shard->engine.flush_after_ms = (uint32_t)cfg->flush_after_ms;
     shard->engine.dedup_days = (uint32_t)cfg->dedup_days;
+    shard->engine.edit_window_ms = cfg->edit_window_ms;
+    shard->text_bytes_max = (uint32_t)cfg->text_bytes;
     shard->connections_max = (uint32_t)cfg->connections_max;
     shard->devices_max = (uint32_t)cfg->devices_max;
     shard->inflight_max = (uint32_t)cfg->inflight_max;

@@ -77,12 +77,24 @@ bool command_record_next(struct reader *r, struct event *ret)
     return true;
 }
 
+bool command_view_next(struct reader *r, struct member_view *ret)
+{
+    if (r->bad || reader_left(r) == 0) {
+        return false;
+    }
+    ret->user = reader_varint(r);
+    ret->delivered_ms = reader_varint(r);
+    ret->read_ms = reader_varint(r);
+    return !r->bad;
+}
+
 uint16_t command_partition(struct command *cmd)
 {
     if (conv_id_is_zero(cmd->conv)) {
         const struct event_kind *k =
             cmd->type == COMMAND_EVENT ? event_kind_of(cmd->in.kind) : NULL;
-        if (cmd->type == COMMAND_LIST || (k && (k->flags & KIND_SELF))) {
+        if (cmd->type == COMMAND_LIST || cmd->type == COMMAND_BLOCKS ||
+            (k && (k->flags & KIND_SELF))) {
             cmd->conv = conv_id_self(cmd->actor);
         } else if (cmd->peer != 0) {
             cmd->conv = cmd->peer == cmd->actor ? conv_id_self(cmd->actor)

@@ -43,7 +43,10 @@ enum command_type {
      * in rising seq, covered_from, covered_to, more, ret_delivered_seq, ret_read_seq.
      */
     COMMAND_HISTORY,
-    /* The actor's own list. Results: entries; ret_seq, ret_id = head of the self conversation. */
+    /*
+     * The actor's own list; with in.conv only that conversation (CONFAB_NOT_FOUND: not in it).
+     * Results: entries; ret_seq, ret_id = head of the self conversation.
+     */
     COMMAND_LIST,
     /*
      * Resume: what changed in the conversations named by `items` after since_ms. All of them must
@@ -53,10 +56,30 @@ enum command_type {
      * item that moved.
      */
     COMMAND_RESUME,
-    /* Members of conv that the actor may see. Results: ret = pairs (event_members_next). */
+    /*
+     * Members of conv that the actor may see, rising by user from above at_id, at most `limit` of
+     * them (0: all). Results: ret = pairs (event_members_next), more, ret_count = all of them.
+     */
     COMMAND_MEMBERS,
-    /* Where is the message target_id? Results: ret_conv, ret_seq. Only if the actor may see it. */
+    /*
+     * Where is the event target_id? Only if the actor may see it, and, with a conv, only there.
+     * Results: ret_conv, ret_seq, ret = its record, cursors as for HISTORY.
+     */
     COMMAND_LOOKUP,
+    /*
+     * Who has got and read the message target_id: as LOOKUP, and up to CONV_STATUS_MEMBERS_MAX
+     * members ret = views (command_view_next) of all but its sender, rising by user, paged as for
+     * MEMBERS. Results: ret_count, ret_ndelivered, ret_nread = all, those it was delivered to,
+     * those who have read it.
+     */
+    COMMAND_RECEIPTS,
+    /* Users that the actor blocks, paged as MEMBERS. Results: ret = pairs, more. */
+    COMMAND_BLOCKS,
+    /*
+     * When the conversations named by `items` had their last message: fills last_id of each (0: no
+     * message, or not known). All of them must belong to partitions of the addressed shard.
+     */
+    COMMAND_HEADS,
     /* Between conversations, made by engines only: */
     COMMAND_FOLLOWUP,
 };
@@ -80,6 +103,7 @@ struct resume_item {
     uint64_t have_id;
     /* Not 0: events from this one on come, also above events_max; RESUME_ALL_MAX at most. */
     uint64_t all_from;
+    uint64_t last_id;        /* HEADS: result */
     struct list_entry entry; /* carried along for the answer's sake */
 };
 
@@ -93,6 +117,8 @@ struct snapshot {
     bool limited;  /* events are missing before the first given */
     bool reset;    /* the event id that the client holds is not ours */
     uint64_t peer; /* direct: the other one */
+    uint64_t settings;
+    uint64_t created_ms;
     uint32_t members;
     uint64_t head_seq;
     uint64_t head_id; /* 0: not known, which may be so when the actor is not a member any more */
@@ -113,6 +139,25 @@ struct snapshot {
     struct buf events; /* records, rising seq */
 };
 void snapshot_deinit(struct snapshot *s);
+
+/*
+ * The lowest of all members' cursors, and when they came to be where they are: the latest time, and
+ * the latest without the member whose it is, for messages of theirs.
+ */
+struct cursor_low {
+    uint64_t seq; /* 0: not known */
+    uint64_t latest_ms;
+    uint64_t latest_user;
+    uint64_t other_ms;
+};
+
+/* A member's cursors, as seen from one message. Times are those of the cursor record that covers
+ * it: it was delivered, or read, then at the latest. */
+struct member_view {
+    uint64_t user;
+    uint64_t delivered_ms; /* 0: not delivered */
+    uint64_t read_ms;      /* 0: not read */
+};
 
 struct command {
     struct list link; /* of whoever holds it */
@@ -149,8 +194,11 @@ struct command {
     const char *err_field; /* static text or NULL */
     /* HISTORY, in conversations of up to CONV_STATUS_MEMBERS_MAX: what every member was delivered
      * and has read; a sender counts as having read what they sent. Else 0. */
-    uint64_t ret_delivered_seq;
-    uint64_t ret_read_seq;
+    struct cursor_low ret_delivered;
+    struct cursor_low ret_read;
+    uint64_t ret_count;
+    uint64_t ret_ndelivered;
+    uint64_t ret_nread;
     struct conv_id ret_conv;
     uint64_t ret_seq;
     uint64_t ret_id;
@@ -180,6 +228,7 @@ void command_free(struct command *cmd);
 CONFAB_NODISCARD enum confab_err command_set_span(struct command *cmd, struct span *field,
                                                   struct span bytes);
 
+bool command_view_next(struct reader *r, struct member_view *ret);
 /* Next encoded event of a run of records (each a varint length and that many bytes). */
 bool command_record_next(struct reader *r, struct event *ret);
 

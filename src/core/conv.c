@@ -420,23 +420,34 @@ uint32_t member_mentions(const struct member *m)
     return m->extra ? m->extra->nmentions : 0;
 }
 
-void conv_lowest_cursors(const struct conv *c, uint64_t *ret_delivered, uint64_t *ret_read)
+static void low_add(struct cursor_low *low, uint64_t seq, uint64_t ms, uint64_t user)
 {
-    uint64_t delivered = c->nactive > 1 ? UINT64_MAX : 0;
-    uint64_t read = delivered;
-    if (c->nactive > CONV_STATUS_MEMBERS_MAX) {
-        delivered = 0;
-        read = 0;
+    low->seq = MIN(low->seq, seq);
+    if (ms > low->latest_ms) {
+        low->other_ms = low->latest_ms;
+        low->latest_ms = ms;
+        low->latest_user = user;
+    } else {
+        low->other_ms = MAX(low->other_ms, ms);
     }
-    for (uint32_t i = 0; i < c->nmembers && delivered > 0; i++) {
+}
+
+void conv_lowest_cursors(const struct conv *c, struct cursor_low *ret_delivered,
+                         struct cursor_low *ret_read)
+{
+    struct cursor_low delivered = {.seq = UINT64_MAX};
+    struct cursor_low read = delivered;
+    bool known = c->nactive > 1 && c->nactive <= CONV_STATUS_MEMBERS_MAX;
+    for (uint32_t i = 0; i < c->nmembers && known; i++) {
         const struct member *m = &c->members[i];
         if (m->role != ROLE_NONE) {
-            delivered = MIN(delivered, m->delivered_seq);
-            read = MIN(read, m->read_seq);
+            low_add(&delivered, m->delivered_seq, m->delivered_ms, m->user);
+            low_add(&read, MIN(m->read_seq, m->delivered_seq), m->read_ms, m->user);
         }
     }
-    *ret_delivered = delivered;
-    *ret_read = MIN(read, delivered);
+    static const struct cursor_low unknown;
+    *ret_delivered = known ? delivered : unknown;
+    *ret_read = known ? read : unknown;
 }
 
 enum confab_err conv_followup_add(struct conv *c, const struct followup *f)

@@ -165,7 +165,8 @@ int member_move_cursors(struct member *m, uint64_t delivered, uint64_t delivered
 uint64_t conv_unread(const struct conv *c, const struct member *m);
 uint32_t member_mentions(const struct member *m);
 /* The lowest cursors of the active members; 0 above CONV_STATUS_MEMBERS_MAX, or without two. */
-void conv_lowest_cursors(const struct conv *c, uint64_t *ret_delivered, uint64_t *ret_read);
+void conv_lowest_cursors(const struct conv *c, struct cursor_low *ret_delivered,
+                         struct cursor_low *ret_read);
 
 CONFAB_NODISCARD enum confab_err conv_followup_add(struct conv *c, const struct followup *f);
 /* Removes the one with this seq and user, if it is there; returns whether. */

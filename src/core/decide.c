@@ -123,7 +123,7 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
         }
     }
     uint64_t dedup = 0;
-    if (!err && ev->kind == EVENT_MESSAGE && ev->cmid.n > 0) {
+    if (!err && ev->cmid.n > 0) {
         dedup = engine_dedup_hash(ev->actor, ev->cmid);
         err = u64map_put(&r->dedup, dedup, ev->seq);
     }
@@ -205,7 +205,8 @@ static enum confab_err open_implicit(struct engine *e, struct resident *r, struc
 static enum confab_err decide(struct engine *e, struct resident *r, struct command *cmd,
                               const char **field)
 {
-    struct facts facts = {.now_ms = MAX(e->now_ms, r->p->last_ms)};
+    struct facts facts = {.now_ms = MAX(e->now_ms, r->p->last_ms),
+                          .edit_window_ms = e->cfg.edit_window_ms};
     struct event target;
     if (cmd->work && cmd->work->target.len > 0) {
         struct reader rd = reader_of(cmd->work->target.data, cmd->work->target.len);
@@ -240,7 +241,7 @@ enum step engine_step_event(struct engine *e, struct resident *r, struct command
         err = r->inflight > 0 ? CONFAB_AGAIN : open_implicit(e, r, cmd, &field);
     }
     /* Also of one who is no longer a member: what was stored stays stored. */
-    if (!err && message && cmd->in.cmid.n > 0 && conv_member(&r->c, cmd->actor)) {
+    if (!err && cmd->in.cmid.n > 0 && conv_member(&r->c, cmd->actor)) {
         err = engine_check_duplicate(e, r, cmd);
         if (err == CONFAB_EXISTS) {
             return STEP_DONE;

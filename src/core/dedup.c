@@ -219,8 +219,7 @@ static bool answer_if_same(struct engine *e, struct resident *r, struct command 
                            struct span bytes)
 {
     struct event ev;
-    if (event_decode(bytes, &ev) || ev.kind != EVENT_MESSAGE || ev.actor != cmd->actor ||
-        !span_eq(ev.cmid, cmd->in.cmid)) {
+    if (event_decode(bytes, &ev) || ev.actor != cmd->actor || !span_eq(ev.cmid, cmd->in.cmid)) {
         return false;
     }
     answer_duplicate(e, r, cmd, ev.seq, ev.id, ev.content_hash);

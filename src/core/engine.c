@@ -198,6 +198,7 @@ static bool is_about_message(const struct command *cmd)
     const struct event_kind *k = event_kind_of(cmd->in.kind);
     return cmd->in.target_id != 0 &&
            (cmd->type == COMMAND_ACK || cmd->type == COMMAND_LOOKUP ||
+            cmd->type == COMMAND_RECEIPTS ||
             (cmd->type == COMMAND_EVENT && k && (k->flags & KIND_TARGET)));
 }
 
@@ -340,6 +341,12 @@ static enum step step(struct engine *e, struct resident *r, struct command *cmd)
         return engine_step_members(e, r, cmd);
     case COMMAND_LOOKUP:
         return engine_step_lookup(e, r, cmd);
+    case COMMAND_RECEIPTS:
+        return engine_step_receipts(e, r, cmd);
+    case COMMAND_BLOCKS:
+        return engine_step_blocks(e, r, cmd);
+    case COMMAND_HEADS:
+        break; /* not about one conversation */
     case COMMAND_FOLLOWUP:
         return engine_step_followup(e, r, cmd);
     }
@@ -422,6 +429,10 @@ void engine_submit(struct engine *e, struct command *cmd)
     }
     if (cmd->type == COMMAND_RESUME && conv_id_is_zero(cmd->conv)) {
         engine_resume(e, cmd);
+        return;
+    }
+    if (cmd->type == COMMAND_HEADS) {
+        engine_heads(e, cmd);
         return;
     }
     struct partition *p = engine_partition(e, command_partition(cmd));

@@ -86,6 +86,7 @@ struct engine_config {
     uint32_t cursor_delay_ms; /* coalescing of cursors */
     uint32_t recent_max;      /* events kept in memory of a clean conversation */
     uint32_t dedup_days;      /* how long client_msg_ids are remembered, at least 7 */
+    uint64_t edit_window_ms;  /* how long after sending a message may be edited; 0: always */
 };
 void engine_config_defaults(struct engine_config *cfg);
 

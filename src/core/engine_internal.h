@@ -2,7 +2,8 @@
  * Inside of the engine. Included by the engine's own files only: engine.c (life, turns), decide.c
  * (commands, log), fold.c (durable records and their effects), dedup.c (retries), load.c
  * (residents), target.c (the event a command points at), read.c (ranges out of memory and store),
- * resume.c, cursors.c, followup.c, flush.c, flush_write.c, recover.c.
+ * people.c (members, receipts), inbox.c, resume.c, cursors.c, followup.c, flush.c, flush_write.c,
+ * recover.c.
  */
 #ifndef CONFAB_CORE_ENGINE_INTERNAL_H
 #define CONFAB_CORE_ENGINE_INTERNAL_H
@@ -350,6 +351,8 @@ CONFAB_NODISCARD enum confab_err engine_chunks_ask(struct engine *e, struct engi
 enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_receipts(struct engine *e, struct resident *r, struct command *cmd);
+enum step engine_step_blocks(struct engine *e, struct resident *r, struct command *cmd);
 /* The first overlay of this target or a later one; n when there is none. */
 uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq);
 /* Appends the event to `out` as a record, with overlays applied. */
@@ -386,6 +389,7 @@ void collect_deinit(struct collect *c);
 void engine_resume(struct engine *e, struct command *cmd);
 enum step engine_step_snapshot(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_list(struct engine *e, struct resident *r, struct command *cmd);
+void engine_heads(struct engine *e, struct command *cmd);
 
 /* cursors.c */
 enum step engine_step_ack(struct engine *e, struct resident *r, struct command *cmd);

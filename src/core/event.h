@@ -57,7 +57,7 @@ enum conv_settings {
     SETTINGS_ALL = 7
 };
 
-#define EVENT_TEXT_MAX     16384U
+#define EVENT_TEXT_MAX     32768U /* what can be stored; the server's option is lower */
 #define EVENT_CMID_MAX     64U
 #define EVENT_NAME_MAX     1024U /* bytes; 255 characters */
 #define EVENT_MEMBERS_MAX  1000U
@@ -85,9 +85,9 @@ struct event {
     uint64_t range_from;    /* hide */
     uint64_t range_to;      /* hide */
     uint64_t src_seq;       /* joined, left: the seq in the conversation that caused it */
-    uint64_t content_hash;  /* message: to tell a retry from a misused key */
+    uint64_t content_hash;  /* with cmid: to tell a retry from a misused key */
     struct conv_id conv;    /* self events: the conversation concerned */
-    struct span cmid;       /* message: client_msg_id */
+    struct span cmid;       /* message: client_msg_id; other kinds: key of the request */
     struct span text;       /* message, edit: content; create, rename: name */
     struct span members;    /* create, add: see event_members_add */
     struct span mentions;   /* message: user ids, each a varint */

@@ -109,7 +109,8 @@ static enum confab_err take_conv(struct flush *f, struct resident *r, struct flu
     fc->merge = flush_plan_merge(fc);
     conv_encode(&fc->header, &r->c, false);
     struct buf head = {0};
-    struct row_head rh = {.head_seq = r->c.head_seq, .moved_ms = r->c.moved_ms};
+    struct row_head rh = {
+        .head_seq = r->c.head_seq, .moved_ms = r->c.moved_ms, .last_id = r->c.last_id};
     row_head_encode(&head, &rh);
     struct row_key rk;
     row_key_conv(&rk, STORE_HEAD, r->c.id);

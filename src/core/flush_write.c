@@ -246,7 +246,7 @@ static enum confab_err run_put(struct flush *f, struct flush_conv *fc, struct ru
         run->first_seq = seq;
     }
     enum confab_err err = put_patched(fc, bytes, &run->records, &patched, &ev);
-    if (!err && ev.kind == EVENT_MESSAGE && ev.cmid.n > 0) {
+    if (!err && ev.cmid.n > 0) {
         row_dedup_add(&run->keys, run->count, engine_dedup_hash(ev.actor, ev.cmid));
     }
     run->day = err ? run->day : flush_day_of(&ev);

@@ -26,6 +26,7 @@ enum kind_flags {
 /* What was loaded for a decision. */
 struct facts {
     uint64_t now_ms;
+    uint64_t edit_window_ms;    /* how long a message may be edited; 0: always */
     const struct event *target; /* NULL: does not exist, or the actor may not see it */
 };
 

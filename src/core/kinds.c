@@ -35,8 +35,17 @@ enum confab_err conv_decide(const struct conv *c, const struct command *cmd,
         *ret_field = "message_id";
         return CONFAB_NOT_FOUND;
     }
+    if (cmd->in.cmid.n > EVENT_CMID_MAX) {
+        *ret_field = "client_msg_id";
+        return CONFAB_INVALID;
+    }
     struct event ev = {.kind = cmd->in.kind, .actor = cmd->actor};
     enum confab_err err = k->decide(c, cmd, facts, &ev, scratch, ret_field);
+    /* The key of a request that must not be done twice; those of a self conversation may be. */
+    if (!err && !(k->flags & KIND_SELF)) {
+        ev.cmid = cmd->in.cmid;
+        ev.content_hash = cmd->in.content_hash;
+    }
     if (!err && !buf_ok(scratch)) {
         err = CONFAB_NOMEM;
     }

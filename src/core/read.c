@@ -479,7 +479,7 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
     }
     cmd->ret_conv = r->c.id;
     cmd->ret_seq = r->c.head_seq;
-    conv_lowest_cursors(&r->c, &cmd->ret_delivered_seq, &cmd->ret_read_seq);
+    conv_lowest_cursors(&r->c, &cmd->ret_delivered, &cmd->ret_read);
     r->pins++;
     h->lo = 1;
     h->hi = r->c.head_seq;
@@ -497,47 +497,5 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
     } else {
         history_collect(h);
     }
-    return STEP_DONE;
-}
-
-enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd)
-{
-    enum confab_err err = CONFAB_OK;
-    if (!conv_active(&r->c, cmd->actor)) {
-        err = CONFAB_NOT_FOUND;
-    }
-    for (uint32_t i = 0; !err && i < r->c.nmembers; i++) {
-        const struct member *m = &r->c.members[i];
-        if (m->role != ROLE_NONE) {
-            event_members_add(&cmd->ret, m->user, m->role);
-        }
-    }
-    if (!err && !buf_ok(&cmd->ret)) {
-        err = CONFAB_NOMEM;
-    }
-    cmd->ret_conv = r->c.id;
-    cmd->ret_seq = r->c.head_seq;
-    engine_complete(e, cmd, err, NULL);
-    return STEP_DONE;
-}
-
-enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd)
-{
-    const struct member *m = conv_member(&r->c, cmd->actor);
-    enum confab_err err = m ? engine_fetch_target(e, r, cmd) : CONFAB_NOT_FOUND;
-    if (err == CONFAB_AGAIN) {
-        return STEP_BLOCKED;
-    }
-    if (!err && (cmd->work->target.len == 0 || !member_sees(m, cmd->work->target_seq))) {
-        err = CONFAB_NOT_FOUND;
-    }
-    if (!err) {
-        cmd->ret_conv = r->c.id;
-        cmd->ret_seq = cmd->work->target_seq;
-        cmd->ret_id = cmd->in.target_id;
-        cmd->ret = cmd->work->target;
-        buf_init(&cmd->work->target);
-    }
-    engine_complete(e, cmd, err, err ? "message_id" : NULL);
     return STEP_DONE;
 }

@@ -306,7 +306,7 @@ static enum confab_err replay_record(struct engine *e, struct resident *r, uint6
             return err;
         }
         err = engine_fold_event(e, r, s, lsn, &ev);
-        if (!err && ev.kind == EVENT_MESSAGE && ev.cmid.n > 0) {
+        if (!err && ev.cmid.n > 0) {
             err = u64map_put(&r->dedup, engine_dedup_hash(ev.actor, ev.cmid), ev.seq);
         }
         r->next_seq = r->c.head_seq + 1;

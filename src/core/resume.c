@@ -79,6 +79,8 @@ static enum confab_err fill_snapshot(struct resident *r, const struct member *m,
     s->conv = c->id;
     s->conv_kind = c->kind;
     s->role = m->role;
+    s->settings = c->settings;
+    s->created_ms = c->created_ms;
     s->active = m->role != ROLE_NONE;
     s->members = s->active ? c->nactive : 0;
     s->head_seq = member_last_visible(m, c->head_seq);
@@ -398,30 +400,4 @@ void engine_resume(struct engine *e, struct command *cmd)
     }
     rs->err = err;
     resume_run(rs);
-}
-
-enum step engine_step_list(struct engine *e, struct resident *r, struct command *cmd)
-{
-    const struct conv *c = &r->c;
-    enum confab_err err = CONFAB_OK;
-    if (!conv_id_eq(c->id, conv_id_self(cmd->actor))) {
-        err = CONFAB_NOT_FOUND;
-    } else if (c->nentries > 0) {
-        cmd->entries = calloc(c->nentries, sizeof(*cmd->entries));
-        err = cmd->entries ? CONFAB_OK : CONFAB_NOMEM;
-    }
-    for (uint32_t i = 0; !err && i < c->nentries; i++) {
-        const struct self_entry *s = &c->entries[i];
-        cmd->entries[cmd->nentries++] = (struct list_entry){.conv = s->conv,
-                                                            .muted_until_ms = s->muted_until_ms,
-                                                            .since_ms = s->since_ms,
-                                                            .conv_kind = s->conv_kind,
-                                                            .joined = s->joined,
-                                                            .pinned = s->pinned};
-    }
-    cmd->ret_conv = c->id;
-    cmd->ret_seq = c->head_seq;
-    cmd->ret_id = c->head_id;
-    engine_complete(e, cmd, err, NULL);
-    return STEP_DONE;
 }

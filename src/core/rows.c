@@ -115,6 +115,7 @@ void row_head_encode(struct buf *out, const struct row_head *h)
     buf_put_u8(out, ROW_VERSION);
     buf_put_varint(out, h->head_seq);
     buf_put_varint(out, h->moved_ms);
+    buf_put_varint(out, h->last_id);
 }
 
 enum confab_err row_head_decode(struct span bytes, struct row_head *ret)
@@ -127,6 +128,7 @@ enum confab_err row_head_decode(struct span bytes, struct row_head *ret)
     struct row_head h;
     h.head_seq = reader_varint(&r);
     h.moved_ms = reader_varint(&r);
+    h.last_id = reader_left(&r) > 0 ? reader_varint(&r) : 0;
     if (r.bad) {
         return CONFAB_CORRUPT;
     }

@@ -38,6 +38,7 @@ CONFAB_NODISCARD enum confab_err row_partition_decode(struct span bytes, struct 
 struct row_head {
     uint64_t head_seq;
     uint64_t moved_ms;
+    uint64_t last_id; /* of the last message; 0: none, or the row is from before there was this */
 };
 void row_head_encode(struct buf *out, const struct row_head *h);
 CONFAB_NODISCARD enum confab_err row_head_decode(struct span bytes, struct row_head *ret);

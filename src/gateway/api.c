@@ -9,8 +9,21 @@
 #define SEGMENTS_MAX 8U
 
 static const struct api_route *const tables[] = {
-    api_accounts, api_groups, api_messages, api_conversations, api_ops,
+    api_accounts, api_groups, api_messages, api_history, api_inbox, api_conversations, api_ops,
 };
+
+bool api_route_at(size_t i, struct api_route *ret)
+{
+    for (size_t t = 0; t < ARRAY_LEN(tables); t++) {
+        for (const struct api_route *r = tables[t]; r->path; r++) {
+            if (i-- == 0) {
+                *ret = *r;
+                return true;
+            }
+        }
+    }
+    return false;
+}
 
 struct path {
     struct span segments[SEGMENTS_MAX];
@@ -193,6 +206,10 @@ static void api_call_free(struct api_call *call)
     list_remove(&call->node);
     command_free(call->cmd);
     command_free(call->kept);
+    struct list *n;
+    while ((n = list_pop_front(&call->answers)) != NULL) {
+        command_free(LIST_ENTRY(n, struct command, link));
+    }
     free(call->data);
     free(call);
 }
@@ -216,6 +233,7 @@ struct api_call *api_call_new(struct api_request *r)
     call->user = r->user;
     call->device = r->device;
     list_init(&call->node);
+    list_init(&call->answers);
     list_push_back(&r->s->calls, &call->node);
     conn_hold(r->s, r->c, HOLD_CALL);
     return call;
@@ -233,6 +251,22 @@ void api_call_send(struct shard *s, struct api_call *call)
         command_free(cmd);
         api_call_fail(s, call, err, NULL, NULL);
     }
+}
+
+void api_call_send_to(struct shard *s, struct api_call *call, uint16_t to, struct command *cmd)
+{
+    enum confab_err err = cmd ? CONFAB_OK : CONFAB_NOMEM;
+    if (!err) {
+        cmd->actor = call->user;
+        cmd->context = &call->sink;
+        err = link_request_to(s, to, cmd);
+    }
+    if (err) {
+        command_free(cmd);
+        call->err = call->err ? call->err : err;
+        return;
+    }
+    call->pending++;
 }
 
 static void api_on_lookup(struct shard *s, struct user_lookup *l)

@@ -32,6 +32,7 @@ struct api_call {
     uint64_t device;
     struct command *cmd;  /* prepared, not yet sent */
     struct command *kept; /* answered, still needed */
+    struct list answers;  /* more of them, by command.link */
     /* The command is back; frees or keeps it. */
     void (*on_command)(struct shard *s, struct api_call *call, struct command *cmd);
     void (*on_lookup)(struct shard *s, struct api_call *call, const struct user_lookup *l);
@@ -55,7 +56,12 @@ extern const struct api_route api_accounts[];
 extern const struct api_route api_groups[];
 extern const struct api_route api_messages[];
 extern const struct api_route api_conversations[];
+extern const struct api_route api_history[];
+extern const struct api_route api_inbox[];
 extern const struct api_route api_ops[];
+
+/* The routes of all tables; false behind the last. For documents and their tests. */
+bool api_route_at(size_t i, struct api_route *ret);
 
 /* A complete request. Answers, or has a call or a token look-up under way on return. */
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req,
@@ -68,6 +74,9 @@ void api_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t use
 struct api_call *api_call_new(struct api_request *r);
 /* Sends call->cmd. On an error the call is answered and freed: do not touch it afterwards. */
 void api_call_send(struct shard *s, struct api_call *call);
+/* One of several: `cmd` goes to a shard, and comes back to on_command too. On an error (the first
+ * is kept in call->err) the command is freed. */
+void api_call_send_to(struct shard *s, struct api_call *call, uint16_t to, struct command *cmd);
 /* Starts a look-up that ends in on_lookup. Takes `l` over. */
 void api_call_lookup(struct shard *s, struct api_call *call, struct user_lookup *l);
 /* Answer and free. The bufs are taken over. */

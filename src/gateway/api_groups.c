@@ -144,8 +144,10 @@ static void group_create(struct api_request *r)
     } else if (ok) {
         cmd->conv = (struct conv_id){random_u64(r->s->deps.random), random_u64(r->s->deps.random)};
         cmd->in.value = settings;
-        send_with_people(r, cmd, l, on_group_created);
-        return;
+        if (api_use_key(r, cmd, &cmd->conv)) {
+            send_with_people(r, cmd, l, on_group_created);
+            return;
+        }
     }
     command_free(cmd);
     user_lookup_free(l);
@@ -157,7 +159,7 @@ static void on_members_listed(struct shard *s, struct api_call *call, struct com
 {
     struct buf body = {0};
     struct json_writer w;
-    uint64_t user;
+    uint64_t user = 0;
     uint8_t role;
     if (api_command_failed(s, call, cmd)) {
         return;
@@ -174,6 +176,8 @@ static void on_members_listed(struct shard *s, struct api_call *call, struct com
         json_w_object_end(&w);
     }
     json_w_array_end(&w);
+    json_w_ku64(&w, "count", cmd->ret_count);
+    api_put_page_id(&w, cmd->more ? user : 0);
     json_w_object_end(&w);
     command_free(cmd);
     api_call_answer(s, call, 200, &body);
@@ -182,8 +186,11 @@ static void on_members_listed(struct shard *s, struct api_call *call, struct com
 static void members_get(struct api_request *r)
 {
     struct conv_id conv;
-    if (api_conv_arg(r, 0, &conv)) {
-        api_run(r, api_command(r, COMMAND_MEMBERS, conv), on_members_listed);
+    struct command *cmd = api_conv_arg(r, 0, &conv) ? api_command(r, COMMAND_MEMBERS, conv) : NULL;
+    if (cmd && !api_page_by_id(r, MEMBERS_MAX, MEMBERS_MAX, cmd)) {
+        command_free(cmd);
+    } else if (cmd) {
+        api_run(r, cmd, on_members_listed);
     }
 }
 
@@ -221,7 +228,7 @@ static void members_add(struct api_request *r)
         people_fail(r, people, "user_ids");
     } else if (ok && l->n == 0) {
         api_fail(r, CONFAB_INVALID, "user_id or user_ids is expected", "user_id");
-    } else if (ok) {
+    } else if (ok && api_use_key(r, cmd, NULL)) {
         send_with_people(r, cmd, l, api_on_event);
         return;
     }
@@ -253,6 +260,16 @@ static void member_remove(struct api_request *r)
     if (cmd) {
         cmd->conv = conv;
         api_run_with_user(r, cmd, r->args[1], on_member_found, api_on_event);
+    }
+}
+
+static void group_leave(struct api_request *r)
+{
+    struct conv_id conv;
+    struct command *cmd = api_conv_arg(r, 0, &conv) ? api_event_command(r, EVENT_LEAVE) : NULL;
+    if (cmd) {
+        cmd->conv = conv;
+        api_run(r, cmd, api_on_event);
     }
 }
 
@@ -398,6 +415,7 @@ static void group_patch(struct api_request *r)
 const struct api_route api_groups[] = {
     {HTTP_POST, "/api/v1/groups", group_create, 0},
     {HTTP_PATCH, "/api/v1/groups/{}", group_patch, 0},
+    {HTTP_POST, "/api/v1/groups/{}/leave", group_leave, 0},
     {HTTP_GET, "/api/v1/groups/{}/members", members_get, 0},
     {HTTP_POST, "/api/v1/groups/{}/members", members_add, 0},
     {HTTP_DELETE, "/api/v1/groups/{}/members/{}", member_remove, 0},

@@ -94,20 +94,6 @@ static bool printable(struct span s)
     return true;
 }
 
-/* Checks a text; NULL when it is fine, else what is wrong. */
-static const char *text_wrong(struct span text, enum confab_err *ret)
-{
-    *ret = CONFAB_INVALID;
-    if (text.n == 0) {
-        return "a text is expected";
-    }
-    if (text.n > EVENT_TEXT_MAX) {
-        *ret = CONFAB_TOO_LARGE;
-        return "a text has at most 16384 bytes";
-    }
-    return memchr(text.p, 0, text.n) ? "a text has no zero character" : NULL;
-}
-
 /* False: answered. */
 static bool send_check(struct api_request *r, const struct send_body *b, struct conv_id *ret_conv)
 {
@@ -121,8 +107,6 @@ static bool send_check(struct api_request *r, const struct send_body *b, struct 
         err = CONFAB_NOT_FOUND;
         field = "conversation_id";
         why = err_text(err);
-    } else if ((why = text_wrong(b->content, &err)) != NULL) {
-        field = "content";
     } else if (b->type.n > 0 && !span_is(b->type, "text")) {
         err = CONFAB_INVALID;
         why = "unknown type";
@@ -139,7 +123,7 @@ static bool send_check(struct api_request *r, const struct send_body *b, struct 
     if (why) {
         api_fail(r, err, why, field);
     }
-    return why == NULL;
+    return why == NULL && api_text_check(r, b->content);
 }
 
 static void on_sent(struct shard *s, struct api_call *call, struct command *cmd)
@@ -242,7 +226,6 @@ static void message_edit(struct api_request *r)
     struct span key;
     struct span text = {0};
     uint64_t id;
-    enum confab_err err;
     if (!message_arg(r, &id) || !api_body_begin(r, &j)) {
         return;
     }
@@ -253,12 +236,7 @@ static void message_edit(struct api_request *r)
             json_skip(&j);
         }
     }
-    if (!api_body_end(r, &j)) {
-        return;
-    }
-    const char *why = text_wrong(text, &err);
-    if (why) {
-        api_fail(r, err, why, "content");
+    if (!api_body_end(r, &j) || !api_text_check(r, text)) {
         return;
     }
     struct command *cmd = api_event_command(r, EVENT_EDIT);

@@ -241,39 +241,156 @@ void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
     wire_page_conv_end(w);
 }
 
+static void put_text_or_null(struct json_writer *w, const char *key, bool there, struct span text)
+{
+    json_w_key(w, key);
+    if (there) {
+        json_w_string(w, text);
+    } else {
+        json_w_null(w);
+    }
+}
+
+static void put_time_or_null(struct json_writer *w, const char *key, uint64_t ms)
+{
+    json_w_key(w, key);
+    if (ms != 0) {
+        json_w_time(w, ms);
+    } else {
+        json_w_null(w);
+    }
+}
+
+static void put_last_message(struct json_writer *w, const struct snapshot *snap)
+{
+    bool any = snap->last_message_id != 0;
+    struct span text = span_of(snap->preview.data, snap->preview.len);
+    put_time_or_null(w, "last_message_at", any ? message_id_time_ms(snap->last_message_id) : 0);
+    put_text_or_null(w, "last_message_preview", any, text);
+    json_w_key(w, "preview");
+    if (!any) {
+        json_w_null(w);
+        return;
+    }
+    json_w_object(w);
+    json_w_kid(w, "message_id", snap->last_message_id);
+    json_w_ku64(w, "seq", snap->last_message_seq);
+    json_w_kid(w, "from", snap->last_message_from);
+    json_w_kstring(w, "content", text);
+    json_w_kcstr(w, "type", type_text(snap->last_message_type));
+    json_w_ktime(w, "sent_at", message_id_time_ms(snap->last_message_id));
+    json_w_kbool(w, "deleted", (snap->last_message_flags & EVENT_DELETED) != 0);
+    json_w_object_end(w);
+}
+
+/* What is the reader's own in it. */
+static void put_own(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms)
+{
+    bool muted = snap->entry.muted_until_ms > now_ms;
+    const char *role = wire_role_text((enum wire_role)snap->role);
+    put_text_or_null(w, "role", snap->active, span_str(role));
+    json_w_kbool(w, "left", !snap->active);
+    json_w_ku64(w, "unread_count", snap->unread);
+    json_w_ku64(w, "unread", snap->unread);
+    json_w_ku64(w, "mentions", snap->mentions);
+    json_w_kbool(w, "muted", muted);
+    put_time_or_null(w, "muted_until", muted ? snap->entry.muted_until_ms : 0);
+    json_w_kbool(w, "pinned", snap->entry.pinned);
+    json_w_key(w, "cursors");
+    json_w_object(w);
+    json_w_ku64(w, "delivered", snap->delivered_seq);
+    json_w_ku64(w, "read", snap->read_seq);
+    json_w_object_end(w);
+}
+
+void render_conversation(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms)
+{
+    bool group = snap->conv_kind == CONV_GROUP;
+    char with[ID_NUM_TEXT];
+    json_w_object(w);
+    json_w_kconv_id(w, "id", snap->conv);
+    json_w_kconv_id(w, "conversation_id", snap->conv);
+    json_w_kconv_id(w, "chatId", snap->conv);
+    json_w_kcstr(w, "type", wire_kind_text((enum wire_kind)snap->conv_kind));
+    put_text_or_null(w, "name", group, span_of(snap->name.data, snap->name.len));
+    put_text_or_null(w, "with", snap->peer != 0,
+                     span_of(with, snap->peer ? id_text(snap->peer, with) : 0));
+    json_w_ktime(w, "created_at", snap->created_ms);
+    json_w_ku64(w, "members", snap->members);
+    json_w_key(w, "settings");
+    if (group && snap->active) {
+        wire_put_settings(w, (uint32_t)snap->settings);
+    } else {
+        json_w_null(w);
+    }
+    json_w_ku64(w, "head", snap->head_seq);
+    put_last_message(w, snap);
+    put_own(w, snap, now_ms);
+    json_w_object_end(w);
+}
+
+/* When all members but the sender had it, at the latest; 0: they have not. */
+static uint64_t low_ms(const struct cursor_low *low, const struct event *ev)
+{
+    if (ev->seq > low->seq) {
+        return 0;
+    }
+    uint64_t ms = low->latest_user == ev->actor ? low->other_ms : low->latest_ms;
+    return MAX(ms, event_time_ms(ev));
+}
+
+static void put_times(struct json_writer *w, const struct event *ev, const struct command *of)
+{
+    uint64_t delivered = low_ms(&of->ret_delivered, ev);
+    uint64_t read = low_ms(&of->ret_read, ev);
+    json_w_kcstr(w, "status", read ? "read" : delivered ? "delivered" : "sent");
+    if (delivered) {
+        json_w_ktime(w, "delivered_at", delivered);
+    }
+    if (read) {
+        json_w_ktime(w, "read_at", read);
+    }
+}
+
+/* The text and the type under all their names. */
+static void put_content(struct json_writer *w, struct span text, const char *type)
+{
+    static const char *const texts[] = {"content", "message", "text"};
+    static const char *const types[] = {"type", "messageType", "message_type"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        json_w_kstring(w, texts[i], text);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        json_w_kcstr(w, types[i], type);
+    }
+}
+
+static void put_ids(struct json_writer *w, uint64_t id, struct conv_id conv, uint64_t sender)
+{
+    json_w_kid(w, "message_id", id);
+    json_w_kid(w, "messageId", id);
+    json_w_kconv_id(w, "conversation_id", conv);
+    json_w_kconv_id(w, "chatId", conv);
+    json_w_kid(w, "sender_id", sender);
+    json_w_kid(w, "from", sender);
+    json_w_kid(w, "fromUserId", sender);
+}
+
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
                     const struct event *ev, const struct command *of)
 {
-    bool deleted = (ev->flags & EVENT_DELETED) != 0;
-    const char *status = "sent";
-    if (ev->seq <= of->ret_read_seq) {
-        status = "read";
-    } else if (ev->seq <= of->ret_delivered_seq) {
-        status = "delivered";
-    }
     json_w_object(w);
-    json_w_kid(w, "message_id", ev->id);
-    json_w_kid(w, "messageId", ev->id);
-    json_w_kconv_id(w, "conversation_id", about->conv);
-    json_w_kconv_id(w, "chatId", about->conv);
+    put_ids(w, ev->id, about->conv, ev->actor);
     json_w_ku64(w, "seq", ev->seq);
-    json_w_kid(w, "sender_id", ev->actor);
-    json_w_kid(w, "from", ev->actor);
-    json_w_kid(w, "fromUserId", ev->actor);
-    json_w_kstring(w, "content", ev->text);
-    json_w_kstring(w, "message", ev->text);
-    json_w_kstring(w, "text", ev->text);
-    json_w_kcstr(w, "type", type_text(ev->type));
-    json_w_kcstr(w, "messageType", type_text(ev->type));
-    json_w_kcstr(w, "message_type", type_text(ev->type));
+    put_content(w, ev->text, type_text(ev->type));
     json_w_ktime(w, "sent_at", event_time_ms(ev));
     json_w_ktime(w, "timestamp", event_time_ms(ev));
-    json_w_kcstr(w, "status", status);
+    put_times(w, ev, of);
     if (ev->cmid.n > 0 && ev->actor == about->reader) {
         json_w_kstring(w, "client_msg_id", ev->cmid);
     }
     if (ev->edited_ms != 0) {
-        json_w_ktime(w, "edited_at", ev->edited_ms);
+        json_w_ktime(w, ev->flags & EVENT_DELETED ? "deleted_at" : "edited_at", ev->edited_ms);
     }
     if (ev->target_id != 0) {
         json_w_kid(w, "reply_to", ev->target_id);
@@ -287,6 +404,6 @@ void render_message(struct render *r, struct json_writer *w, const struct render
         }
         json_w_array_end(w);
     }
-    json_w_kbool(w, "deleted", deleted);
+    json_w_kbool(w, "deleted", (ev->flags & EVENT_DELETED) != 0);
     json_w_object_end(w);
 }

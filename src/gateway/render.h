@@ -27,8 +27,10 @@ void render_short(struct buf *b, const struct render_about *about, const struct 
 /* A page's entry, with its events. */
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, uint64_t reader, uint64_t now_ms);
-/* A message object of docs/api/rest.md, in a writer's array; `of` is the COMMAND_HISTORY it
- * answers. */
+/* A conversation object of docs/api/rest.md. */
+void render_conversation(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms);
+/* A message object of docs/api/rest.md, in a writer's array or alone; `of` is the
+ * COMMAND_HISTORY or COMMAND_LOOKUP that it answers. */
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
                     const struct event *ev, const struct command *of);
 

@@ -222,7 +222,7 @@ void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t devic
         .session_id = span_of(id, session_id_text(conn_id(s, c), id)),
         .user_id = user,
         .device_id = device,
-        .text_bytes = WIRE_TEXT_MAX,
+        .text_bytes = s->cfg.text_bytes_max,
         .frame_bytes = s->cfg.frame_bytes_max,
         .inflight = s->cfg.inflight_max,
         .heartbeat_ms = s->cfg.heartbeat_ms,

@@ -176,6 +176,10 @@ static void session_send(struct shard *s, struct conn *c, const struct wire_clie
         session_send_error(s, c, CONFAB_INVALID, "unknown type", "type", ref, m->client_msg_id);
         return;
     }
+    if (m->content.n > s->cfg.text_bytes_max) {
+        session_send_error(s, c, CONFAB_TOO_LARGE, NULL, "content", ref, m->client_msg_id);
+        return;
+    }
     struct command *cmd = session_command(s, c, COMMAND_EVENT, sink);
     enum confab_err err = cmd ? send_fill(s, cmd, m) : CONFAB_NOMEM;
     const char *field = NULL;

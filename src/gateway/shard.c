@@ -20,6 +20,7 @@ void shard_config_defaults(struct shard_config *cfg)
         .connections_max = 1U << 20,
         .request_bytes_max = 65536,
         .response_bytes_max = 1U << 20,
+        .text_bytes_max = 16384,
         .frame_bytes_max = WIRE_FRAME_MAX,
         .queue_bytes_max = 256U * 1024U,
         .queue_frames_max = 1024,
@@ -66,6 +67,7 @@ static bool config_ok(const struct shard_config *c)
            c->queue_bytes_max <= (1U << 28) && c->resumes_max > 0 && c->resume_page > 0 &&
            c->link_credits > 0 && c->link_deliveries > 0 && c->fanout_chunk > 0 &&
            c->fanout_turn > 0 && c->fanouts_max > 0 && c->ping_after_ms < c->dead_after_ms &&
+           c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
            c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26);
 }
 

@@ -40,6 +40,7 @@ struct shard_config {
     uint32_t connections_max;
     uint32_t request_bytes_max;  /* body of a REST request */
     uint32_t response_bytes_max; /* at which a page of history ends early */
+    uint32_t text_bytes_max;     /* of a message, up to EVENT_TEXT_MAX */
     uint32_t frame_bytes_max;    /* a client's WebSocket message */
     uint32_t queue_bytes_max;    /* waiting to be written to one connection */
     uint32_t queue_frames_max;   /* the same, in frames */

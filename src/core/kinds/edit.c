@@ -1,4 +1,5 @@
-/* edit: new text for one's own message. target_seq and target_id; prev_edit_seq; text. */
+/* edit: new text for one's own message, within a time after sending. target_seq and target_id;
+ * prev_edit_seq; text. */
 #include "base/utf8.h"
 #include "core/kinds/common.h"
 
@@ -14,6 +15,11 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     }
     if (target->actor != cmd->actor) {
         return CONFAB_FORBIDDEN;
+    }
+    if (facts->edit_window_ms != 0 &&
+        facts->now_ms > event_time_ms(target) + facts->edit_window_ms) {
+        *ret_field = "message_id";
+        return CONFAB_TOO_LATE;
     }
     /* An old message must not be a way to say something new. */
     enum confab_err err = kinds_may_send(c, conv_active(c, cmd->actor));

@@ -50,10 +50,6 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
         *ret_field = "type";
         return CONFAB_UNSUPPORTED;
     }
-    if (in->cmid.n > EVENT_CMID_MAX) {
-        *ret_field = "client_msg_id";
-        return CONFAB_INVALID;
-    }
     if (in->target_id != 0) {
         if (!facts->target || facts->target->kind != EVENT_MESSAGE) {
             *ret_field = "reply_to";
@@ -70,8 +66,6 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     out->mentions = span_of(scratch->data, scratch->len);
     out->type = in->type;
     out->text = in->text;
-    out->cmid = in->cmid;
-    out->content_hash = in->content_hash;
     return CONFAB_OK;
 }
 

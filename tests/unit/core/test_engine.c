@@ -319,7 +319,7 @@ static void test_engine__history_tells_what_everybody_has(void **state)
     uint64_t second = world_say(w, 1, g, "y", NULL);
     for (uint64_t user = 2; user <= 3; user++) {
         struct command *h = world_history(w, 1, g, 1);
-        assert_in_range(h->ret_delivered_seq, 1, first - 1);
+        assert_in_range(h->ret_delivered.seq, 1, first - 1);
         command_free(h);
         struct command *c = command_new(COMMAND_ACK);
         c->actor = user;
@@ -330,8 +330,8 @@ static void test_engine__history_tells_what_everybody_has(void **state)
         world_run(w, 2000);
     }
     struct command *h = world_history(w, 1, g, 1);
-    assert_int_equal(h->ret_delivered_seq, first);
-    assert_in_range(h->ret_read_seq, 1, first - 1);
+    assert_int_equal(h->ret_delivered.seq, first);
+    assert_in_range(h->ret_read.seq, 1, first - 1);
     command_free(h);
 }
 
