@@ -57,7 +57,7 @@ enum conv_settings {
     SETTINGS_ALL = 7
 };
 
-#define EVENT_TEXT_MAX     32768U /* what can be stored; the server's option is lower */
+#define EVENT_TEXT_MAX     16384U /* the server's option may be lower */
 #define EVENT_CMID_MAX     64U
 #define EVENT_NAME_MAX     1024U /* bytes; 255 characters */
 #define EVENT_MEMBERS_MAX  1000U

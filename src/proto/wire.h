@@ -23,7 +23,7 @@
 #include "proto/scratch.h"
 
 #define WIRE_FRAME_MAX    65536U /* client to server */
-#define WIRE_TEXT_MAX     32768U /* a server's own limit is lower: hello tells it */
+#define WIRE_TEXT_MAX     16384U /* a server may take less: hello tells it */
 #define WIRE_CMID_MAX     64U
 #define WIRE_TO_MAX       200U
 #define WIRE_TYPE_MAX     32U
