@@ -73,6 +73,12 @@ set_target_properties(failing_disk PROPERTIES PREFIX "")
 target_compile_options(failing_disk PRIVATE -fno-sanitize=all)
 target_link_options(failing_disk PRIVATE -fno-sanitize=all)
 
+# What the tables of the interfaces say; the process tests compare the documents with it.
+add_executable(api_tables EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/api_tables.c)
+target_include_directories(api_tables PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(api_tables PRIVATE confab_gateway confab_core confab_proto ${ALL_ADAPTERS}
+  confab_base)
+
 # Measurements, built on request only and never run by ctest: ninja bench_<name>.
 file(GLOB BENCHES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/bench_*.c)
 foreach(SRC ${BENCHES})

@@ -96,6 +96,7 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_UNAUTHENTICATED:
     case CONFAB_BLOCKED:
     case CONFAB_INVITE_INVALID:
+    case CONFAB_TOO_LATE:
         return METRIC_ERRORS_AUTH;
     case CONFAB_NOT_FOUND:
         return METRIC_ERRORS_NOT_FOUND;

@@ -18,7 +18,7 @@ struct send_body {
     struct span type;
     struct span cmid;
     uint64_t reply_to;
-    bool has_content;
+    const char *twice; /* the documented name of a field whose names have different values */
     bool too_many;
     struct buf mentions;
 };
@@ -33,12 +33,17 @@ static bool key_in(struct span key, const char *const *names)
     return false;
 }
 
-static void read_optional(struct json *j, struct span *ret)
+/* One of the names of a field; null is the same as leaving it out. */
+static void read_name(struct json *j, struct send_body *b, const char *field, struct span *io)
 {
     struct span v;
-    if (!json_try_null(j) && json_string(j, &v)) {
-        *ret = v;
+    if (json_try_null(j) || !json_string(j, &v)) {
+        return;
     }
+    if (io->n > 0 && v.n > 0 && !span_eq(*io, v)) {
+        b->twice = field;
+    }
+    *io = v.n > 0 ? v : *io;
 }
 
 static void read_mentions(struct json *j, struct send_body *b)
@@ -64,15 +69,15 @@ static void send_member(struct json *j, struct span key, struct send_body *b)
     static const char *const content[] = {"content", "message", "text", NULL};
     static const char *const type[] = {"type", "message_type", "messageType", NULL};
     if (key_in(key, to)) {
-        read_optional(j, &b->to);
+        read_name(j, b, "toUserId", &b->to);
     } else if (key_in(key, conv)) {
-        read_optional(j, &b->conv);
+        read_name(j, b, "conversation_id", &b->conv);
     } else if (key_in(key, content)) {
-        b->has_content = json_string(j, &b->content) || b->has_content;
+        read_name(j, b, "content", &b->content);
     } else if (key_in(key, type)) {
-        read_optional(j, &b->type);
+        read_name(j, b, "type", &b->type);
     } else if (span_is(key, "client_msg_id")) {
-        read_optional(j, &b->cmid);
+        read_name(j, b, "client_msg_id", &b->cmid);
     } else if (span_is(key, "reply_to")) {
         if (!json_try_null(j)) {
             json_id(j, &b->reply_to);
@@ -87,7 +92,7 @@ static void send_member(struct json *j, struct span key, struct send_body *b)
 static bool printable(struct span s)
 {
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < 0x21 || s.p[i] > 0x7e) {
+        if (s.p[i] < 0x20 || s.p[i] > 0x7e) {
             return false;
         }
     }
@@ -100,7 +105,10 @@ static bool send_check(struct api_request *r, const struct send_body *b, struct 
     enum confab_err err = CONFAB_INVALID;
     const char *why = NULL;
     const char *field = NULL;
-    if ((b->to.n > 0) == (b->conv.n > 0)) {
+    if (b->twice) {
+        why = "given twice with different values";
+        field = b->twice;
+    } else if ((b->to.n > 0) == (b->conv.n > 0)) {
         why = "one of conversation_id, toUserId and groupId is expected";
         field = "conversation_id";
     } else if (b->conv.n > 0 && !conv_id_parse(b->conv, ret_conv)) {

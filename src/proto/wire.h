@@ -125,6 +125,10 @@ struct wire_client_msg {
     } u;
 };
 
+/* Names of the events, by number; NULL behind the last. For documents and their tests. */
+const char *wire_client_event_at(size_t i, bool *ret_short_form);
+const char *wire_server_event_at(size_t i);
+
 /*
  * Parses one frame. On an error returns err->code, `ret` is undefined. `err` is always written.
  * A short form of `typing` or `presence` is CONFAB_UNSUPPORTED like any other unknown event.

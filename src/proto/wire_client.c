@@ -273,28 +273,53 @@ static bool parse_auth(struct wire_fields *f, struct wire_client_msg *ret)
            wire_refuse(f, S_TOKEN, CONFAB_INVALID, "is not a token");
 }
 
+static bool parse_heartbeat(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    (void)f;
+    ret->event = WIRE_C_HEARTBEAT;
+    return true;
+}
+
+static bool parse_send_one(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    return parse_send(f, false, ret);
+}
+
+static bool parse_send_group(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    return parse_send(f, true, ret);
+}
+
+static const struct {
+    const char *name;
+    bool short_form;
+    bool (*parse)(struct wire_fields *f, struct wire_client_msg *ret);
+} events[] = {
+    {"send_message", false, parse_send_one},
+    {"send_group_message", false, parse_send_group},
+    {"ack", false, parse_ack},
+    {"heartbeat", false, parse_heartbeat},
+    {"resume", false, parse_resume},
+    {"auth", false, parse_auth},
+    {"message", true, parse_send_one},
+    {"ack", true, parse_ack},
+    {"heartbeat", true, parse_heartbeat},
+};
+
+const char *wire_client_event_at(size_t i, bool *ret_short_form)
+{
+    if (i >= ARRAY_LEN(events)) {
+        return NULL;
+    }
+    *ret_short_form = events[i].short_form;
+    return events[i].name;
+}
+
 static bool parse_event(struct wire_fields *f, struct wire_client_msg *ret)
 {
-    struct span name = ret->name;
-    if (ret->short_form ? span_is(name, "message") : span_is(name, "send_message")) {
-        return parse_send(f, false, ret);
-    }
-    if (span_is(name, "ack")) {
-        return parse_ack(f, ret);
-    }
-    if (span_is(name, "heartbeat")) {
-        ret->event = WIRE_C_HEARTBEAT;
-        return true;
-    }
-    if (!ret->short_form) {
-        if (span_is(name, "send_group_message")) {
-            return parse_send(f, true, ret);
-        }
-        if (span_is(name, "resume")) {
-            return parse_resume(f, ret);
-        }
-        if (span_is(name, "auth")) {
-            return parse_auth(f, ret);
+    for (size_t i = 0; i < ARRAY_LEN(events); i++) {
+        if (events[i].short_form == ret->short_form && span_is(ret->name, events[i].name)) {
+            return events[i].parse(f, ret);
         }
     }
     return wire_refuse(f, ret->short_form ? S_TYPE : S_EVENT, CONFAB_UNSUPPORTED, "unknown event");

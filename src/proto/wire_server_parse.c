@@ -114,6 +114,11 @@ static const struct {
     {"reconnect", WIRE_S_RECONNECT},
 };
 
+const char *wire_server_event_at(size_t i)
+{
+    return i < ARRAY_LEN(events) ? events[i].name : NULL;
+}
+
 bool wire_in_sequence(enum wire_server_event event)
 {
     return event >= WIRE_S_NEW_MESSAGE && event <= WIRE_S_SELF;

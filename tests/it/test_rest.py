@@ -226,7 +226,7 @@ def test_a_message_that_one_may_not_see_does_not_exist(alice, bob, carol):
 
 
 def test_edits_and_deletes_show(alice, bob):
-    sent = ok(alice.send("teh text", to="bob"), 201)
+    sent = ok(alice.send("a text", to="bob"), 201)
     path = f"/api/v1/messages/{sent['message_id']}"
     fails(bob.http("PATCH", path, {"content": "mine now"}), 403, "forbidden")
     ok(alice.http("PATCH", path, {"content": "the text"}))

@@ -375,7 +375,7 @@ static enum confab_err judge_group(const struct mconv *c, const struct mmember *
 {
     const struct mmember *other = mconv_active(c, in->user);
     if (c->kind != CONV_GROUP) {
-        return CONFAB_INVALID;
+        return CONFAB_CONFLICT;
     }
     switch (in->kind) {
     case EVENT_ADD:

@@ -799,6 +799,9 @@ void users_check_answer(struct sim *s, struct command *cmd)
             verify_snapshot(s, cmd->actor, &op->items[k], &cmd->snaps[i]);
         }
         break;
+    case COMMAND_RECEIPTS:
+    case COMMAND_BLOCKS:
+    case COMMAND_HEADS:
     case COMMAND_FOLLOWUP:
         break;
     }

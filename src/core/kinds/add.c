@@ -9,7 +9,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)facts;
     const struct member *me = conv_active(c, cmd->actor);
     if (c->kind != CONV_GROUP) {
-        return CONFAB_INVALID;
+        return CONFAB_CONFLICT;
     }
     if ((c->settings & SETTING_INVITE_ADMINS) && me->role < ROLE_ADMIN) {
         return CONFAB_FORBIDDEN;

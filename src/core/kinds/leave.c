@@ -28,7 +28,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)scratch;
     (void)ret_field;
     if (c->kind != CONV_GROUP) {
-        return CONFAB_INVALID;
+        return CONFAB_CONFLICT;
     }
     if (c->nfollowups >= CONV_FOLLOWUPS_MAX) {
         return CONFAB_BUSY;

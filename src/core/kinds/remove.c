@@ -7,7 +7,10 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
 {
     (void)facts;
     (void)scratch;
-    if (c->kind != CONV_GROUP || cmd->in.user == cmd->actor) {
+    if (c->kind != CONV_GROUP) {
+        return CONFAB_CONFLICT;
+    }
+    if (cmd->in.user == cmd->actor) {
         return CONFAB_INVALID;
     }
     const struct member *me = conv_active(c, cmd->actor);

@@ -8,7 +8,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)facts;
     (void)scratch;
     if (c->kind != CONV_GROUP) {
-        return CONFAB_INVALID;
+        return CONFAB_CONFLICT;
     }
     if (cmd->in.value < ROLE_MEMBER || cmd->in.value > ROLE_OWNER) {
         *ret_field = "role";

@@ -8,7 +8,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)facts;
     (void)scratch;
     if (c->kind != CONV_GROUP) {
-        return CONFAB_INVALID;
+        return CONFAB_CONFLICT;
     }
     if (conv_active(c, cmd->actor)->role < ROLE_ADMIN) {
         return CONFAB_FORBIDDEN;

@@ -1,0 +1,315 @@
+"""The REST calls: one row each, and how a row becomes an operation of OpenAPI 3.1."""
+
+import re
+
+from api.schemas import (COUNT, ROLE, SCHEMAS, SETTING_VALUES, array, nullable, obj, ref)
+
+USERNAME = "^(?![0-9]+$)[A-Za-z0-9_.\\[\\]\\\\^{|}`-]{1,50}$"
+NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f]*$"
+NO_ZERO = "^[^\\u0000]*$"
+
+# What may be in a path: name → (schema, description).
+PATH = {
+    "conversation_id": (ref("ConversationId"), "the conversation"),
+    "group_id": (ref("ConversationId"), "the group, which is a conversation"),
+    "message_id": (ref("Id"), "the message"),
+    "chat": ({"type": "string", "example": "bob"},
+             "a conversation's id; or a person's id or username, for the direct conversation with "
+             "them"),
+    "chat_or_message": ({"type": "string", "example": "bob"},
+                        "a message's id, or as for `/conversations/{chat}/messages`"),
+    "user": ({"type": "string", "example": "bob"}, "a person's id or username"),
+}
+NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS,
+        "example": "Garden club"}
+CONTENT = {"type": "string", "minLength": 1, "maxLength": 16384, "pattern": NO_ZERO,
+           "description": "the text, in UTF-8 at most as many bytes as `hello` and `/server` say"}
+PERSON = {"type": "string", "example": "bob", "description": "an id or a username"}
+NUMBER_OF_PAGE = {"type": "integer", "minimum": 1}
+HISTORY_PLACE = {"type": "string", "example": "120",
+                 "description": "a seq, a message's id, or an RFC 3339 time"}
+
+
+def limit(most, default):
+    return ("limit", {**NUMBER_OF_PAGE, "default": default},
+            f"how many, at most; above {most} it is {most}")
+
+
+CURSOR = ("cursor", {"type": "string"}, "the `next_cursor` of the page before")
+HISTORY_QUERY = [
+    ("before", HISTORY_PLACE, "messages before this place, the newest of them"),
+    ("after", {**HISTORY_PLACE, "description": "as for before, or 0: from the beginning"},
+     "messages after this place, the oldest of them"),
+    ("around", HISTORY_PLACE, "half of them up to this place, half after it"),
+    limit(200, 50),
+    ("offset", COUNT, "leaves out so many of the newest messages; not with the others"),
+]
+
+SEND = {
+    "type": "object",
+    "properties": {
+        **{key: nullable({"type": "string", "description": about}) for key, about in (
+            ("conversation_id", "where to; or chatId, groupId, group_id"),
+            ("chatId", "the same as `conversation_id`"),
+            ("groupId", "the same as `conversation_id`"),
+            ("group_id", "the same as `conversation_id`"),
+            ("toUserId", "to whom: an id or a username; the first message makes the "
+                         "conversation"),
+            ("to", "the same as `toUserId`"))},
+        "content": nullable(CONTENT),
+        **{key: nullable({**CONTENT, "description": "the same as `content`"})
+           for key in ("message", "text")},
+        **{key: {"type": ["string", "null"], "enum": ["text", None]}
+           for key in ("type", "message_type", "messageType")},
+        "client_msg_id": {"type": ["string", "null"], "minLength": 1, "maxLength": 64,
+                          "pattern": "^[ -~]*$",
+                          "description": "one's own key of the message: the same key again "
+                                         "answers as the first time, and sends nothing"},
+        "reply_to": nullable({**ref("Id"), "description": "the message replied to"}),
+        "mentions": {"type": ["array", "null"], "items": ref("Id"), "maxItems": 100},
+    },
+    "description": "One of the names of the target and one of those of the text have to be there. "
+                   "Given under two names, the values have to be the same.",
+    "examples": [{"conversation_id": "5e20b16ab24fd0d98f8bd8cc3a62a08d", "content": "Hello",
+                  "message_type": "text", "client_msg_id": "5b8c1f0e-1"},
+                 {"toUserId": "bob", "message": "Hello", "type": "text", "groupId": None}],
+}
+SETTINGS_SOME = {"type": "object", "properties": {
+    key: {"type": "string", "enum": values} for key, values in SETTING_VALUES.items()}}
+
+# Errors that any call may answer, by what it does.
+ANY = ["invalid", "busy", "closed", "out_of_memory", "storage_failed", "corrupt"]
+SIGNED_IN = ["unauthenticated"]
+WITH_BODY = ["too_large"]
+WRITES = ["storage_full", "limit_reached", "again"]
+
+
+class Call:
+    def __init__(self, method, path, name, tag, summary, answer, *, status=200, query=(),
+                 body=None, errors=(), open_to_all=False, writes=None, about="", key=False,
+                 media="application/json", example=None):
+        self.method, self.path, self.name, self.tag, self.summary = method, path, name, tag, summary
+        self.answer, self.status, self.query, self.body = answer, status, query, body
+        self.errors, self.open_to_all, self.about, self.key = errors, open_to_all, about, key
+        self.writes = method != "GET" if writes is None else writes
+        self.media, self.example = media, example
+
+    def statuses(self):
+        """Answers of success: most have one."""
+        return self.status if isinstance(self.status, dict) else {self.status: self.answer}
+
+    def error_codes(self):
+        codes = [*ANY, *self.errors]
+        codes += [] if self.open_to_all else SIGNED_IN
+        codes += WITH_BODY if self.body else []
+        codes += WRITES if self.writes else []
+        return codes
+
+
+V1 = "/api/v1"
+CALLS = [
+    Call("POST", f"{V1}/accounts", "createAccount", "accounts", "Register", "User", status=201,
+         open_to_all=True, errors=["exists"], body=obj({
+             "username": {"type": "string", "pattern": USERNAME},
+             "password": {"type": "string", "minLength": 8, "maxLength": 256, "pattern": NO_ZERO},
+             "display_name": nullable({"type": "string", "maxLength": 100,
+                                       "pattern": NO_CONTROLS}),
+         }, optional=("display_name",))),
+    Call("POST", f"{V1}/tokens", "createToken", "accounts", "Sign in", "Token", status=201,
+         open_to_all=True, errors=["unauthenticated"], body=obj({
+             "username": {"type": "string", "pattern": USERNAME},
+             "password": {"type": "string", "minLength": 8, "maxLength": 256, "pattern": NO_ZERO},
+             "device_name": nullable({"type": "string", "maxLength": 50, "pattern": NO_CONTROLS}),
+         }, optional=("device_name",))),
+    Call("GET", f"{V1}/users/me", "getMe", "accounts", "Oneself", "User"),
+    Call("GET", f"{V1}/users/{{user}}", "getUser", "accounts", "A person", "User",
+         errors=["not_found"]),
+
+    Call("GET", f"{V1}/conversations", "listConversations", "conversations",
+         "The inbox: one's conversations, the last active first", "ConversationPage",
+         query=[limit(200, 50), CURSOR]),
+    Call("GET", f"{V1}/conversations/{{chat}}", "getConversation", "conversations",
+         "One conversation", "Conversation", errors=["not_found"]),
+    Call("GET", f"{V1}/conversations/{{chat}}/messages", "listMessages", "messages",
+         "History, oldest first", "MessagePage", query=HISTORY_QUERY, errors=["not_found"],
+         about="Without `before`, `after` or `around`: the newest. `next_cursor` is for `before`, "
+               "or for `after` when that was given."),
+    Call("GET", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}",
+         "getConversationMessage", "messages", "One message", "Message", errors=["not_found"]),
+    Call("GET", f"{V1}/conversations/{{conversation_id}}/messages/{{message_id}}/receipts",
+         "listConversationReceipts", "messages", "Who has got and read a message", "ReceiptPage",
+         query=[limit(1000, 1000), CURSOR], errors=["not_found"],
+         about="In conversations of up to 1,000 members; above only the counts."),
+    Call("POST", f"{V1}/conversations/{{conversation_id}}/read", "readConversation",
+         "conversations", "Have read up to here", "Change", errors=["not_found"],
+         body=obj({"seq": {"type": "integer", "minimum": 1, "maximum": 2 ** 63 - 1,
+                           "example": 7}})),
+    Call("PUT", f"{V1}/conversations/{{conversation_id}}/mute", "muteConversation",
+         "conversations", "Mute, or no longer", "Change", errors=["not_found"],
+         body=obj({"until": nullable({"type": "string", "format": "date-time",
+                                      "example": "2030-01-01T00:00:00Z",
+                                      "description": "null: no longer muted"})})),
+    Call("PUT", f"{V1}/conversations/{{conversation_id}}/pin", "pinConversation",
+         "conversations", "Pin, or no longer", "Change", errors=["not_found"],
+         body=obj({"pinned": {"type": "boolean"}})),
+
+    Call("POST", f"{V1}/messages", "sendMessage", "messages", "Send", "Sent",
+         status={201: "Sent", 200: "Sent"}, body=SEND,
+         errors=["not_found", "forbidden", "blocked", "duplicate_key"],
+         about="200 when it was a repetition of a `client_msg_id`."),
+    Call("POST", f"{V1}/messages/read", "readMessages", "messages",
+         "Have read these, and what came before them", obj({}), errors=["not_found"],
+         body=obj({"message_ids": array(ref("Id"), maxItems=256)})),
+    Call("GET", f"{V1}/messages/{{chat_or_message}}", "getMessages", "messages",
+         "One message, or history", {"oneOf": [ref("Message"), ref("MessagePage")]},
+         query=HISTORY_QUERY, errors=["not_found"]),
+    Call("PATCH", f"{V1}/messages/{{message_id}}", "editMessage", "messages",
+         "Edit one's own message", "Change",
+         errors=["not_found", "forbidden", "blocked", "too_late"],
+         about="Within `edit-window` after sending, 24 hours unless set otherwise.",
+         body={"type": "object", "properties": {
+             "content": CONTENT, "message": CONTENT, "text": CONTENT},
+             "description": "the text under one of its names"}),
+    Call("DELETE", f"{V1}/messages/{{message_id}}", "deleteMessage", "messages",
+         "Delete for everyone or for oneself", "Change", errors=["not_found", "forbidden"],
+         query=[("for", {"type": "string", "enum": ["everyone", "me"], "default": "everyone"},
+                 "for everyone: by its author, or by an admin or owner of the group")]),
+    Call("GET", f"{V1}/messages/{{message_id}}/receipts", "listReceipts", "messages",
+         "Who has got and read a message", "ReceiptPage", query=[limit(1000, 1000), CURSOR],
+         errors=["not_found"]),
+
+    Call("POST", f"{V1}/groups", "createGroup", "groups", "Create a group", "Group", status=201,
+         key=True, errors=["not_found", "exists", "duplicate_key"], body=obj({
+             "name": NAME,
+             "member_ids": nullable(array(PERSON, maxItems=999)),
+             "members": {**nullable(array(PERSON, maxItems=999)),
+                         "description": "the same as `member_ids`"},
+             "settings": SETTINGS_SOME,
+         }, optional=("member_ids", "members", "settings"))),
+    Call("GET", f"{V1}/groups/{{chat}}", "getGroup", "groups",
+         "The same as `/conversations/{chat}`", "Conversation", errors=["not_found"]),
+    Call("PATCH", f"{V1}/groups/{{group_id}}", "changeGroup", "groups",
+         "Rename, change the settings", "Change",
+         errors=["not_found", "forbidden", "conflict"],
+         about="By its admins and owners.",
+         body={"type": "object", "minProperties": 1, "anyOf": [
+             {"required": ["name"]}, {"required": ["settings"]}],
+             "properties": {"name": NAME, "settings": ref("Settings")}}),
+    Call("POST", f"{V1}/groups/{{group_id}}/leave", "leaveGroup", "groups", "Leave", "Change",
+         errors=["not_found", "conflict"]),
+    Call("GET", f"{V1}/groups/{{group_id}}/members", "listMembers", "groups", "Members",
+         "MemberPage", query=[limit(1000, 1000), CURSOR], errors=["not_found"]),
+    Call("POST", f"{V1}/groups/{{group_id}}/members", "addMembers", "groups", "Add members",
+         "Change", key=True, errors=["not_found", "forbidden", "exists", "conflict",
+                                     "duplicate_key"],
+         body={"type": "object", "anyOf": [{"required": ["user_id"]}, {"required": ["user_ids"]}],
+               "properties": {"user_id": PERSON,
+                              "user_ids": array(PERSON, minItems=1, maxItems=1000)}}),
+    Call("PATCH", f"{V1}/groups/{{group_id}}/members/{{user}}", "changeMember", "groups",
+         "Give a member another role", "Change",
+         errors=["not_found", "forbidden", "exists", "conflict"], about="By owners.",
+         body=obj({"role": ROLE})),
+    Call("DELETE", f"{V1}/groups/{{group_id}}/members/{{user}}", "removeMember", "groups",
+         "Remove a member, or leave", "Change",
+         errors=["not_found", "forbidden", "conflict"]),
+
+    Call("GET", f"{V1}/blocks", "listBlocks", "people", "Whom one blocks", "BlockPage",
+         query=[limit(1000, 1000), CURSOR]),
+    Call("PUT", f"{V1}/blocks/{{user}}", "block", "people", "Block", "Change",
+         errors=["not_found", "exists"],
+         about="They cannot send one messages, and learn nothing of what one reads."),
+    Call("DELETE", f"{V1}/blocks/{{user}}", "unblock", "people", "Block no longer", "Change",
+         errors=["not_found", "exists"]),
+
+    Call("GET", "/healthz", "health", "operation", "The process runs", {"type": "string"},
+         open_to_all=True, media="text/plain; charset=utf-8"),
+    Call("GET", "/readyz", "ready", "operation", "The server serves", "Ready", open_to_all=True),
+    Call("GET", "/metrics", "metrics", "operation", "Metrics for Prometheus", {"type": "string"},
+         open_to_all=True, errors=["not_found"],
+         media="text/plain; version=0.0.4; charset=utf-8",
+         about="For clients on this machine, unless `metrics-public` is on."),
+]
+
+TAGS = {
+    "accounts": "Accounts and signing in", "conversations": "Conversations and the inbox",
+    "messages": "Messages and their history", "groups": "Groups and their members",
+    "people": "Other people", "operation": "For those who run the server",
+}
+DESCRIPTION = """Confab's REST interface. JSON in and out, UTF-8. Ids are strings, times RFC 3339 \
+in UTC. Every error has one shape and a stable code (docs/api/errors.md). What one may not see does \
+not exist: unknown and forbidden conversations both answer 404. Unknown fields and query parameters \
+are ignored, on both sides (docs/api/compatibility.md). What happens is told live on the socket \
+(docs/api/socket.md, asyncapi.json)."""
+KEY_HEADER = {
+    "name": "Idempotency-Key", "in": "header", "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[ -~]+$"},
+    "description": "one's own key of this request: the same key with the same body gives the first "
+                   "answer again and does nothing; with another body 409 `duplicate_key`"}
+
+
+def schema_of(answer):
+    return ref(answer) if isinstance(answer, str) else answer
+
+
+def error_responses(call, table):
+    by_status = {}
+    for code in call.error_codes():
+        by_status.setdefault(table[code][0], []).append(code)
+    responses = {}
+    for status, codes in sorted(by_status.items()):
+        codes = sorted(set(codes))
+        responses[str(status)] = {
+            "description": ", ".join(f"`{code}`" for code in codes),
+            "content": {"application/json": {
+                "schema": ref("Error"),
+                "examples": {code: {"$ref": f"#/components/examples/{code}"} for code in codes}}}}
+        if status in (429, 503):
+            responses[str(status)]["headers"] = {"Retry-After": {
+                "schema": {"type": "integer"}, "description": "seconds"}}
+    return responses
+
+
+def operation(call, table):
+    result = {"operationId": call.name, "tags": [call.tag], "summary": call.summary}
+    if call.about:
+        result["description"] = call.about
+    parameters = [{"name": name, "in": "path", "required": True, "schema": PATH[name][0],
+                   "description": PATH[name][1]}
+                  for name in re.findall(r"{(\w+)}", call.path)]
+    parameters += [{"name": name, "in": "query", "required": False, "schema": schema,
+                    "description": about} for name, schema, about in call.query]
+    parameters += [KEY_HEADER] if call.key else []
+    if parameters:
+        result["parameters"] = parameters
+    if call.body:
+        result["requestBody"] = {"required": True,
+                                 "content": {"application/json": {"schema": call.body}}}
+    if call.open_to_all:
+        result["security"] = []
+    responses = {}
+    for status, answer in call.statuses().items():
+        responses[str(status)] = {"description": call.summary}
+        if answer is not None:
+            responses[str(status)]["content"] = {call.media: {"schema": schema_of(answer)}}
+    result["responses"] = {**responses, **error_responses(call, table)}
+    return result
+
+
+def document(table):
+    paths = {}
+    for call in CALLS:
+        paths.setdefault(call.path, {})[call.method.lower()] = operation(call, table)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Confab", "version": "1", "description": DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": about} for name, about in TAGS.items()],
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": SCHEMAS,
+            "examples": {code: {"value": {"error": {"code": code, "message": text}}}
+                         for code, (_, text) in table.items()},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
