@@ -87,7 +87,8 @@ static bool account_ok(const struct dir_request *req)
 {
     const struct dir_account *a = &req->account;
     return id_ok(a->user_id) && number_ok(a->created_ms) && TEXT_FILLED(a->username) &&
-           TEXT_FILLED(req->username_key) && profile_ok(a);
+           TEXT_FILLED(req->username_key) && profile_ok(a) &&
+           (!req->use_invite || (hash_ok(req->invite.code_hash) && id_ok(req->now_ms)));
 }
 
 static bool update_ok(const struct dir_request *req)
@@ -145,6 +146,32 @@ static bool projection_ok(const struct dir_request *req)
     return req->partition < ID_PARTITIONS && number_ok(req->lsn);
 }
 
+static bool invite_ok(const struct dir_invite *i)
+{
+    return id_ok(i->invite_id) && hash_ok(i->code_hash) && number_ok(i->created_by) &&
+           id_ok(i->created_ms) && number_ok(i->expires_ms) && i->uses_max > 0 &&
+           (i->kind == DIR_INVITE_MEMBER || i->kind == DIR_INVITE_SETUP) && TEXT_OK(i->note);
+}
+
+static bool setting_ok(const struct dir_request *req)
+{
+    bool value =
+        !req->text || (req->text_len <= DIR_SETTING_BYTES && !memchr(req->text, 0, req->text_len) &&
+                       utf8_valid(req->text, req->text_len));
+    return TEXT_FILLED(req->setting_key) && value && number_ok(req->now_ms);
+}
+
+static bool idem_key_ok(const struct dir_request *req)
+{
+    return number_ok(req->user_id) && TEXT_FILLED(req->idem_key) && id_ok(req->now_ms);
+}
+
+static bool idem_answer_ok(const struct dir_request *req)
+{
+    return req->idem_status > 0 && req->text_len <= DIR_IDEM_BODY_BYTES &&
+           (req->text || req->text_len == 0);
+}
+
 static bool audit_ok(const struct dir_audit *a)
 {
     return number_ok(a->at_ms) && number_ok(a->actor) && number_ok(a->target) &&
@@ -185,6 +212,7 @@ static bool request_ok(const struct dir_request *req)
     case DIR_AUDIT_APPEND:
         return req->audit != NULL;
     case DIR_AUDIT_LIST:
+    case DIR_INVITES_LIST:
         return number_ok(req->after_id) && req->limit > 0;
     case DIR_ACCOUNT_BY_ID:
     case DIR_ACCOUNTS_EXIST:
@@ -195,26 +223,30 @@ static bool request_ok(const struct dir_request *req)
     case DIR_ADMINS_COUNT:
         return true;
     case DIR_INVITE_CREATE:
+        return invite_ok(&req->invite);
     case DIR_INVITE_BY_CODE:
-    case DIR_INVITES_LIST:
-    case DIR_INVITE_REVOKE:
-    case DIR_INVITES_PURGE:
-    case DIR_SETTING_GET:
-    case DIR_SETTING_SET:
-    case DIR_IDEM_CLAIM:
-    case DIR_IDEM_FINISH:
-    case DIR_IDEM_RELEASE:
-    case DIR_IDEM_PURGE:
         return true;
+    case DIR_INVITE_REVOKE:
+        return id_ok(req->now_ms);
+    case DIR_INVITES_PURGE:
+    case DIR_IDEM_PURGE:
+        return number_ok(req->before_ms) && req->limit > 0;
+    case DIR_SETTING_GET:
+        return TEXT_FILLED(req->setting_key);
+    case DIR_SETTING_SET:
+        return setting_ok(req);
+    case DIR_IDEM_CLAIM:
+        return idem_key_ok(req) && number_ok(req->pending_ms) && req->keys_max > 0;
+    case DIR_IDEM_FINISH:
+        return idem_key_ok(req) && idem_answer_ok(req);
+    case DIR_IDEM_RELEASE:
+        return idem_key_ok(req);
     }
     return false;
 }
 
 enum confab_err dir_request_check(const struct dir_request *req)
 {
-    if (req->op == DIR_ACCOUNT_CREATE && req->use_invite) {
-        return CONFAB_UNSUPPORTED;
-    }
     bool ok = request_ok(req) && (!req->audit || (dir_op_writes(req->op) && audit_ok(req->audit)));
     return ok ? CONFAB_OK : CONFAB_INVALID;
 }
@@ -344,4 +376,54 @@ void dir_device_rotate(struct dir_device *d, const struct dir_request *req)
     d->generation++;
     d->rotated_ms = req->now_ms;
     d->last_used_ms = req->now_ms;
+}
+
+/* ---- invites ---- */
+
+void dir_invite_begin(struct dir_invite *i)
+{
+    i->uses = 0;
+    i->revoked_ms = 0;
+    i->ended_ms = i->expires_ms;
+}
+
+bool dir_invite_is_open(const struct dir_invite *i, uint64_t now_ms)
+{
+    return i->revoked_ms == 0 && i->uses < i->uses_max &&
+           (i->expires_ms == 0 || now_ms < i->expires_ms);
+}
+
+static void end_invite(struct dir_invite *i, uint64_t now_ms)
+{
+    if (i->ended_ms == 0 || now_ms < i->ended_ms) {
+        i->ended_ms = now_ms;
+    }
+}
+
+void dir_invite_use(struct dir_invite *i, uint64_t now_ms)
+{
+    if (++i->uses == i->uses_max) {
+        end_invite(i, now_ms);
+    }
+}
+
+void dir_invite_revoke(struct dir_invite *i, uint64_t now_ms)
+{
+    i->revoked_ms = now_ms;
+    end_invite(i, now_ms);
+}
+
+/* ---- repeated requests ---- */
+
+enum dir_claim dir_idem_claim_of(const struct dir_request *req, const uint8_t *stored_hash,
+                                 uint64_t claimed_ms, uint32_t status)
+{
+    if (memcmp(stored_hash, req->request_hash, sizeof(req->request_hash)) != 0) {
+        return DIR_CLAIM_OTHER;
+    }
+    if (status != 0) {
+        return DIR_CLAIM_DONE;
+    }
+    bool left = req->now_ms > claimed_ms && req->now_ms - claimed_ms > req->pending_ms;
+    return left ? DIR_CLAIMED : DIR_CLAIM_PENDING;
 }

@@ -40,6 +40,16 @@ void dir_device_begin(struct dir_device *d);
 enum dir_rotated dir_device_present(const struct dir_device *d, const struct dir_request *req);
 void dir_device_rotate(struct dir_device *d, const struct dir_request *req);
 
+/* Sets what an invite begins with; may it be used? and what its use and its end leave. */
+void dir_invite_begin(struct dir_invite *i);
+bool dir_invite_is_open(const struct dir_invite *i, uint64_t now_ms);
+void dir_invite_use(struct dir_invite *i, uint64_t now_ms);
+void dir_invite_revoke(struct dir_invite *i, uint64_t now_ms);
+
+/* Of a stored claim of the request's key; `status` is 0 while it is pending. */
+enum dir_claim dir_idem_claim_of(const struct dir_request *req, const uint8_t *stored_hash,
+                                 uint64_t claimed_ms, uint32_t status);
+
 /* Drops earlier results, so that a request can be run again. */
 void dir_results_clear(struct dir_request *req);
 /* Append to the results, growing them. CONFAB_NOMEM. */
@@ -47,6 +57,10 @@ CONFAB_NODISCARD enum confab_err dir_results_add_device(struct dir_request *req,
                                                         const struct dir_device *device);
 CONFAB_NODISCARD enum confab_err dir_results_add_account(struct dir_request *req,
                                                          const struct dir_account *account);
+CONFAB_NODISCARD enum confab_err dir_results_add_invite(struct dir_request *req,
+                                                        const struct dir_invite *invite);
+CONFAB_NODISCARD enum confab_err dir_results_set_text(struct dir_request *req, const void *text,
+                                                      size_t n);
 CONFAB_NODISCARD enum confab_err dir_results_add_audit(struct dir_request *req,
                                                        const struct dir_audit *audit);
 CONFAB_NODISCARD enum confab_err dir_results_add_id(struct dir_request *req, uint64_t id);

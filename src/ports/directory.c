@@ -87,6 +87,27 @@ enum confab_err dir_results_add_account(struct dir_request *req, const struct di
     APPEND(req->ret_accounts, req->ret_naccounts, account);
 }
 
+enum confab_err dir_results_add_invite(struct dir_request *req, const struct dir_invite *invite)
+{
+    APPEND(req->ret_invites, req->ret_ninvites, invite);
+}
+
+enum confab_err dir_results_set_text(struct dir_request *req, const void *text, size_t n)
+{
+    char *copy = malloc(n + 1);
+    if (!copy) {
+        return CONFAB_NOMEM;
+    }
+    if (n > 0) {
+        memcpy(copy, text, n);
+    }
+    copy[n] = 0;
+    free(req->ret_text);
+    req->ret_text = copy;
+    req->ret_text_len = (uint32_t)n;
+    return CONFAB_OK;
+}
+
 enum confab_err dir_results_add_audit(struct dir_request *req, const struct dir_audit *audit)
 {
     APPEND(req->ret_audits, req->ret_naudits, audit);

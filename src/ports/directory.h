@@ -49,8 +49,8 @@ enum dir_op {
     /*
      * In: account.user_id, username, display_name, about, email, password_hash (may be empty: no
      * sign-in by password), role, created_ms; username_key (the canonical form, the unique one);
-     * with use_invite also invite.code_hash and now_ms. Out: account, with status, role and
-     * updated_ms as stored.
+     * with use_invite also invite.code_hash and now_ms (not 0). Out: account, with status, role
+     * and updated_ms as stored; invite, the one used.
      * With use_invite the invite's use is counted in the same transaction, and one of kind
      * DIR_INVITE_SETUP makes the account an administrator. CONFAB_INVITE_INVALID: there is no such
      * invite or it is expired, revoked or used up; judged before the name, so that without an
@@ -165,9 +165,10 @@ enum dir_op {
 
     /*
      * In: invite.invite_id, code_hash, kind, uses_max (not 0), created_by (0: the operator),
-     * created_ms, expires_ms (0: never), note; invites_max (of created_by, that can still be used;
-     * 0: any number). Out: invite. One of kind DIR_INVITE_SETUP revokes all earlier ones of that
-     * kind in the same transaction. CONFAB_EXISTS when the id or the code is taken, CONFAB_LIMIT.
+     * created_ms (not 0), expires_ms (0: never), note; invites_max (of created_by, that can still
+     * be used; 0: any number; not judged for a setup). Out: invite. One of kind DIR_INVITE_SETUP
+     * revokes all of that kind that have uses left, in the same transaction. CONFAB_EXISTS when the
+     * id or the code is taken, CONFAB_LIMIT.
      */
     DIR_INVITE_CREATE,
     /* In: invite.code_hash. Out: invite, whatever its state. CONFAB_NOT_FOUND. */
@@ -182,8 +183,10 @@ enum dir_op {
      * CONFAB_NOT_FOUND, also when revoked already.
      */
     DIR_INVITE_REVOKE,
-    /* In: before_ms, limit. Removes invites that ended before it (expired or revoked). Out:
-     * ret_count, ret_more. */
+    /*
+     * In: before_ms, limit. Removes invites whose ended_ms is set and before it. Out: ret_count,
+     * ret_more.
+     */
     DIR_INVITES_PURGE,
 
     /* ---- settings ---- */
@@ -285,6 +288,7 @@ struct dir_invite {
     uint64_t created_ms;
     uint64_t expires_ms; /* first moment at which it is no longer valid; 0: never */
     uint64_t revoked_ms; /* 0: not revoked */
+    uint64_t ended_ms;   /* when it ends or ended: expiry, last use or revocation; 0: open */
     uint32_t uses_max;
     uint32_t uses;
     enum dir_invite_kind kind;

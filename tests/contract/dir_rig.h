@@ -41,7 +41,8 @@ extern struct dir_rig dir_rig;
 void dir_rig_reopen(void);
 /* Submits and waits; returns ret_err. */
 enum confab_err dir_run(struct dir_request *req);
-/* Submits them in few groups and waits; each must go well. */
+/* Submits them in few groups and waits; with the second each must go well. */
+void dir_submit_all(struct dir_request *reqs, unsigned n);
 void dir_run_all(struct dir_request *reqs, unsigned n);
 
 /* An account with texts made of the name, and how it is found again. */

@@ -62,6 +62,17 @@ static enum confab_err (*const OPERATIONS[])(struct directory_mem *d, struct dir
     [DIR_DEVICES_REVOKE_ALL] = dir_mem_devices_revoke_all,
     [DIR_DEVICES_REVOKED] = dir_mem_devices_revoked,
     [DIR_DEVICES_PURGE] = dir_mem_devices_purge,
+    [DIR_INVITE_CREATE] = dir_mem_invite_create,
+    [DIR_INVITE_BY_CODE] = dir_mem_invite_find,
+    [DIR_INVITES_LIST] = dir_mem_invites_list,
+    [DIR_INVITE_REVOKE] = dir_mem_invite_revoke,
+    [DIR_INVITES_PURGE] = dir_mem_invites_purge,
+    [DIR_SETTING_GET] = dir_mem_setting_get,
+    [DIR_SETTING_SET] = dir_mem_setting_set,
+    [DIR_IDEM_CLAIM] = dir_mem_idem_claim,
+    [DIR_IDEM_FINISH] = dir_mem_idem_finish,
+    [DIR_IDEM_RELEASE] = dir_mem_idem_release,
+    [DIR_IDEM_PURGE] = dir_mem_idem_purge,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = dir_mem_audit_list,
 };
@@ -159,6 +170,11 @@ void directory_mem_close(struct directory *dir)
     ordmap_deinit(&d->chains);
     ordmap_deinit(&d->conversations);
     ordmap_deinit(&d->audits);
+    ordmap_deinit(&d->invites);
+    ordmap_deinit(&d->codes);
+    ordmap_deinit(&d->settings);
+    ordmap_deinit(&d->idem);
+    ordmap_deinit(&d->idem_bodies);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }

@@ -8,18 +8,23 @@
 #include "ports/dir_adapter.h"
 #include "ports/dir_words.h"
 
-enum confab_err dir_mem_account_create(struct directory_mem *d, struct dir_request *req)
+/* The invite that is to be used, and its row; NULL when it may not be. */
+static struct ordmap_node *find_invite(const struct directory_mem *d, const struct dir_request *req,
+                                       struct dir_invite *ret)
 {
-    struct account_row row = {.account = req->account};
-    uint64_t id = row.account.user_id;
-    dir_account_begin(&row.account);
-    memcpy(row.key, req->username_key, sizeof(row.key));
-    if (find(&d->accounts, key_of(id)) || ordmap_get(&d->names, span_str(row.key))) {
+    struct ordmap_node *node = dir_mem_invite_by_code(d, &req->invite, ret);
+    return node && dir_invite_is_open(ret, req->now_ms) ? node : NULL;
+}
+
+static enum confab_err insert_account(struct directory_mem *d, const struct account_row *row)
+{
+    uint64_t id = row->account.user_id;
+    if (find(&d->accounts, key_of(id)) || ordmap_get(&d->names, span_str(row->key))) {
         return CONFAB_EXISTS;
     }
-    struct ordmap_node *account = new_node(&d->accounts, key_of(id), span_of(&row, sizeof(row)));
+    struct ordmap_node *account = new_node(&d->accounts, key_of(id), span_of(row, sizeof(*row)));
     struct ordmap_node *name =
-        ordmap_node_new(&d->names, span_str(row.key), span_of(&id, sizeof(id)));
+        ordmap_node_new(&d->names, span_str(row->key), span_of(&id, sizeof(id)));
     if (!account || !name) {
         ordmap_node_free(account);
         ordmap_node_free(name);
@@ -27,7 +32,32 @@ enum confab_err dir_mem_account_create(struct directory_mem *d, struct dir_reque
     }
     link_new(&d->accounts, account);
     link_new(&d->names, name);
+    return CONFAB_OK;
+}
+
+enum confab_err dir_mem_account_create(struct directory_mem *d, struct dir_request *req)
+{
+    struct account_row row = {.account = req->account};
+    struct dir_invite invite = req->invite;
+    struct ordmap_node *used = req->use_invite ? find_invite(d, req, &invite) : NULL;
+    if (req->use_invite && !used) {
+        return CONFAB_INVITE_INVALID;
+    }
+    dir_account_begin(&row.account);
+    if (used && invite.kind == DIR_INVITE_SETUP) {
+        row.account.role = DIR_ROLE_ADMIN;
+    }
+    memcpy(row.key, req->username_key, sizeof(row.key));
+    enum confab_err err = insert_account(d, &row);
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    if (used) {
+        dir_invite_use(&invite, req->now_ms);
+        VALUE_SET(used, &invite);
+    }
     req->account = row.account;
+    req->invite = invite;
     return CONFAB_OK;
 }
 

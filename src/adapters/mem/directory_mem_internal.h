@@ -20,6 +20,11 @@
  *     chains         chain hash               device
  *     conversations  user, conversation       struct dir_conv_row
  *     audits         audit id                 struct dir_audit
+ *     invites        invite                   struct dir_invite
+ *     codes          code hash                invite
+ *     settings       key                      text
+ *     idem           user, key                struct idem_row (directory_mem_keys.c)
+ *     idem_bodies    user, key                body, of the finished ones
  */
 struct directory_mem {
     struct directory base;
@@ -33,6 +38,11 @@ struct directory_mem {
     struct ordmap chains;
     struct ordmap conversations;
     struct ordmap audits;
+    struct ordmap invites;
+    struct ordmap codes;
+    struct ordmap settings;
+    struct ordmap idem;
+    struct ordmap idem_bodies;
     uint64_t audit_id; /* of the last record */
     uint64_t projected[ID_PARTITIONS];
 };
@@ -114,6 +124,9 @@ static inline void link_new(struct ordmap *m, struct ordmap_node *node)
 struct ordmap_node *dir_mem_user_row(const struct ordmap *m, const struct key *k, uint64_t user);
 struct ordmap_node *dir_mem_user_row_next(const struct ordmap_node *node, uint64_t user);
 
+/* Its row and a copy; NULL when there is none with this code_hash. */
+struct ordmap_node *dir_mem_invite_by_code(const struct directory_mem *d,
+                                           const struct dir_invite *wanted, struct dir_invite *ret);
 uint32_t dir_mem_count_devices(const struct directory_mem *d, uint64_t user);
 /* Revokes the devices of req->user_id but `spared`, at now_ms, into ret_ids. CONFAB_NOMEM: none. */
 CONFAB_NODISCARD enum confab_err dir_mem_devices_end(struct directory_mem *d,
@@ -142,6 +155,17 @@ MEM_AREA(dir_mem_conversations_project);
 MEM_AREA(dir_mem_conversations_list);
 MEM_AREA(dir_mem_projected_lsn);
 MEM_AREA(dir_mem_audit_list);
+MEM_AREA(dir_mem_invite_create);
+MEM_AREA(dir_mem_invite_find); /* by code */
+MEM_AREA(dir_mem_invites_list);
+MEM_AREA(dir_mem_invite_revoke);
+MEM_AREA(dir_mem_invites_purge);
+MEM_AREA(dir_mem_setting_get);
+MEM_AREA(dir_mem_setting_set);
+MEM_AREA(dir_mem_idem_claim);
+MEM_AREA(dir_mem_idem_finish);
+MEM_AREA(dir_mem_idem_release);
+MEM_AREA(dir_mem_idem_purge);
 #undef MEM_AREA
 
 #endif

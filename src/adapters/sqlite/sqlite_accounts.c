@@ -21,13 +21,26 @@ static void bind_account(sqlite3_stmt *st, const char *key, const struct dir_acc
     bind_id(st, 11, a->updated_ms);
 }
 
-enum confab_err sqlite_account_create(struct sqlite_db *db, struct dir_request *req,
-                                      enum confab_err *ret_result)
+/* The invite that is to be used, into *ret; CONFAB_INVITE_INVALID. */
+static enum confab_err find_invite(struct sqlite_db *db, const struct dir_request *req,
+                                   struct dir_invite *ret, enum confab_err *ret_result)
 {
-    struct dir_account *a = &req->account;
+    struct dir_request found = {.op = DIR_INVITE_BY_CODE};
+    memcpy(found.invite.code_hash, req->invite.code_hash, sizeof(found.invite.code_hash));
+    enum confab_err err = sqlite_invite_by_code(db, &found, ret_result);
+    if (err == CONFAB_OK &&
+        (*ret_result != CONFAB_OK || !dir_invite_is_open(&found.invite, req->now_ms))) {
+        *ret_result = CONFAB_INVITE_INVALID;
+    }
+    *ret = found.invite;
+    return err;
+}
+
+static enum confab_err insert_account(struct sqlite_db *db, const char *key,
+                                      const struct dir_account *a, enum confab_err *ret_result)
+{
     sqlite3_stmt *st = db->statements[ST_ACCOUNT_INSERT];
-    dir_account_begin(a);
-    bind_account(st, req->username_key, a);
+    bind_account(st, key, a);
     int rc = sqlite3_step(st);
     (void)sqlite3_reset(st);
     if (rc == SQLITE_CONSTRAINT_UNIQUE || rc == SQLITE_CONSTRAINT_PRIMARYKEY ||
@@ -35,8 +48,34 @@ enum confab_err sqlite_account_create(struct sqlite_db *db, struct dir_request *
         *ret_result = CONFAB_EXISTS;
         return CONFAB_OK;
     }
-    enum confab_err err = sqlite_db_err(db, rc, "insert account");
-    return err == CONFAB_OK ? sqlite_words_add(db, req->username_key, a) : err;
+    return sqlite_db_err(db, rc, "insert account");
+}
+
+enum confab_err sqlite_account_create(struct sqlite_db *db, struct dir_request *req,
+                                      enum confab_err *ret_result)
+{
+    struct dir_account a = req->account;
+    struct dir_invite invite = req->invite;
+    enum confab_err err = CONFAB_OK;
+    dir_account_begin(&a);
+    if (req->use_invite) {
+        err = find_invite(db, req, &invite, ret_result);
+        a.role = invite.kind == DIR_INVITE_SETUP ? DIR_ROLE_ADMIN : a.role;
+    }
+    if (err == CONFAB_OK && *ret_result == CONFAB_OK) {
+        err = insert_account(db, req->username_key, &a, ret_result);
+    }
+    if (err != CONFAB_OK || *ret_result != CONFAB_OK) {
+        return err;
+    }
+    err = sqlite_words_add(db, req->username_key, &a);
+    if (err == CONFAB_OK && req->use_invite) {
+        dir_invite_use(&invite, req->now_ms);
+        err = sqlite_invite_store(db, &invite);
+    }
+    req->account = a;
+    req->invite = invite;
+    return err;
 }
 
 enum confab_err sqlite_read_account(sqlite3_stmt *st, struct dir_request *req)

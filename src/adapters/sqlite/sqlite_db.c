@@ -102,6 +102,19 @@ enum confab_err sqlite_db_rows(struct sqlite_db *db, enum sqlite_statement st,
     return err;
 }
 
+enum confab_err sqlite_db_purge(struct sqlite_db *db, enum sqlite_statement st,
+                                struct dir_request *req)
+{
+    CHECK(sqlite3_bind_int64(db->statements[st], 1, (sqlite3_int64)req->before_ms) == SQLITE_OK);
+    CHECK(sqlite3_bind_int64(db->statements[st], 2, req->limit) == SQLITE_OK);
+    enum confab_err err = sqlite_db_run(db, st);
+    if (err == CONFAB_OK) {
+        req->ret_count = (uint64_t)sqlite3_changes(db->handle);
+        req->ret_more = req->ret_count == req->limit;
+    }
+    return err;
+}
+
 enum confab_err sqlite_db_row(struct sqlite_db *db, enum sqlite_statement st,
                               struct dir_request *req, sqlite_on_row on_row,
                               enum confab_err *ret_result)

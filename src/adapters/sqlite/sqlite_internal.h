@@ -65,6 +65,12 @@ CONFAB_NODISCARD enum confab_err sqlite_words_add(struct sqlite_db *db, const ch
                                                   const struct dir_account *a);
 CONFAB_NODISCARD enum confab_err sqlite_words_remove(struct sqlite_db *db, const char *username_key,
                                                      const struct dir_account *a);
+/* Stores the uses and the end of the invite. */
+CONFAB_NODISCARD enum confab_err sqlite_invite_store(struct sqlite_db *db,
+                                                     const struct dir_invite *i);
+/* Removes with a purging statement of (before_ms, limit); sets ret_count and ret_more. */
+CONFAB_NODISCARD enum confab_err sqlite_db_purge(struct sqlite_db *db, enum sqlite_statement st,
+                                                 struct dir_request *req);
 /* Revokes the devices of req->user_id but `spared`, at now_ms, into ret_ids. */
 CONFAB_NODISCARD enum confab_err sqlite_devices_end(struct sqlite_db *db, struct dir_request *req,
                                                     uint64_t spared);
@@ -104,6 +110,17 @@ SQLITE_AREA(sqlite_conversations_list);
 SQLITE_AREA(sqlite_projected_lsn);
 SQLITE_AREA(sqlite_audit_append); /* req->audit, whatever the operation */
 SQLITE_AREA(sqlite_audit_list);
+SQLITE_AREA(sqlite_invite_create);
+SQLITE_AREA(sqlite_invite_by_code);
+SQLITE_AREA(sqlite_invites_list);
+SQLITE_AREA(sqlite_invite_revoke);
+SQLITE_AREA(sqlite_invites_purge);
+SQLITE_AREA(sqlite_setting_get);
+SQLITE_AREA(sqlite_setting_set);
+SQLITE_AREA(sqlite_idem_claim);
+SQLITE_AREA(sqlite_idem_finish);
+SQLITE_AREA(sqlite_idem_release);
+SQLITE_AREA(sqlite_idem_purge);
 #undef SQLITE_AREA
 
 #endif

@@ -80,6 +80,38 @@ static const char *const MIGRATIONS[] = {
     "CREATE TABLE meta ("
     " key TEXT PRIMARY KEY,"
     " value TEXT NOT NULL) STRICT, WITHOUT ROWID;",
+    /* 4: invites, settings, repeated requests. */
+    "CREATE TABLE invites ("
+    " invite_id INTEGER PRIMARY KEY,"
+    " code_hash BLOB NOT NULL UNIQUE CHECK (length(code_hash) = 32),"
+    " kind INTEGER NOT NULL,"
+    " uses_max INTEGER NOT NULL,"
+    " uses INTEGER NOT NULL,"
+    " created_by INTEGER NOT NULL,"
+    " created_ms INTEGER NOT NULL,"
+    " expires_ms INTEGER NOT NULL,"
+    " revoked_ms INTEGER NOT NULL,"
+    " ended_ms INTEGER NOT NULL,"
+    " note TEXT NOT NULL) STRICT;"
+    "CREATE INDEX invites_of_creator ON invites (created_by, invite_id);"
+    "CREATE INDEX invites_open ON invites (created_by) WHERE revoked_ms = 0 AND uses < uses_max;"
+    "CREATE INDEX invites_setup ON invites (invite_id)"
+    " WHERE kind = 1 AND revoked_ms = 0 AND uses < uses_max;"
+    "CREATE INDEX invites_ended ON invites (ended_ms) WHERE ended_ms > 0;"
+    "CREATE TABLE settings ("
+    " key TEXT PRIMARY KEY,"
+    " value TEXT NOT NULL,"
+    " updated_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE idempotency ("
+    " id INTEGER PRIMARY KEY,"
+    " user_id INTEGER NOT NULL,"
+    " key TEXT NOT NULL,"
+    " request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),"
+    " claimed_ms INTEGER NOT NULL,"
+    " status INTEGER NOT NULL," /* 0: pending */
+    " body BLOB NOT NULL,"
+    " UNIQUE (user_id, key)) STRICT;"
+    "CREATE INDEX idempotency_claimed ON idempotency (claimed_ms);",
 };
 
 static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)

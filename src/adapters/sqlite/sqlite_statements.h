@@ -12,6 +12,10 @@
     "device_id, user_id, name, token_hash, created_ms, chain_hash, previous_hash, salt,"           \
     " generation, rotated_ms, last_used_ms, last_address, revoked_ms"
 
+#define INVITE_COLUMNS                                                                             \
+    "invite_id, code_hash, kind, uses_max, uses, created_by, created_ms, expires_ms, revoked_ms,"  \
+    " ended_ms, note"
+
 #define SQLITE_STATEMENTS(X)                                                                       \
     X(ST_BEGIN, "BEGIN IMMEDIATE")                                                                 \
     X(ST_COMMIT, "COMMIT")                                                                         \
@@ -92,6 +96,43 @@
                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                         \
     X(ST_AUDIT_LIST, "SELECT audit_id, at_ms, actor, target, action, detail, address FROM audit"   \
                      " WHERE audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2")                       \
+    X(ST_INVITE_TAKEN, "SELECT 1 FROM invites WHERE invite_id = ?1 OR code_hash = ?2 LIMIT 1")     \
+    X(ST_INVITES_OPEN, "SELECT count(*) FROM invites WHERE created_by = ?1 AND revoked_ms = 0"     \
+                       " AND uses < uses_max AND (expires_ms = 0 OR expires_ms > ?2)")             \
+    X(ST_INVITE_INSERT, "INSERT INTO invites (" INVITE_COLUMNS ")"                                 \
+                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                  \
+    X(ST_INVITES_REPLACE,                                                                          \
+      "UPDATE invites INDEXED BY invites_setup SET revoked_ms = ?1, ended_ms ="                    \
+      " CASE WHEN ended_ms BETWEEN 1 AND ?1 THEN ended_ms ELSE ?1 END"                             \
+      " WHERE kind = 1 AND revoked_ms = 0 AND uses < uses_max")                                    \
+    X(ST_INVITE_BY_CODE, "SELECT " INVITE_COLUMNS " FROM invites WHERE code_hash = ?1")            \
+    X(ST_INVITE_BY_ID, "SELECT " INVITE_COLUMNS " FROM invites WHERE invite_id = ?1")              \
+    X(ST_INVITES_ALL, "SELECT " INVITE_COLUMNS " FROM invites WHERE invite_id < ?1"                \
+                      " ORDER BY invite_id DESC LIMIT ?2")                                         \
+    X(ST_INVITES_OF, "SELECT " INVITE_COLUMNS " FROM invites WHERE created_by = ?3"                \
+                     " AND invite_id < ?1 ORDER BY invite_id DESC LIMIT ?2")                       \
+    X(ST_INVITE_STATE, "UPDATE invites SET uses = ?2, revoked_ms = ?3, ended_ms = ?4"              \
+                       " WHERE invite_id = ?1")                                                    \
+    X(ST_INVITES_PURGE,                                                                            \
+      "DELETE FROM invites WHERE invite_id IN (SELECT invite_id FROM invites"                      \
+      " INDEXED BY invites_ended WHERE ended_ms > 0 AND ended_ms < ?1 LIMIT ?2)")                  \
+    X(ST_SETTING_GET, "SELECT value FROM settings WHERE key = ?1")                                 \
+    X(ST_SETTINGS_COUNT, "SELECT count(*) FROM settings WHERE key <> ?1")                          \
+    X(ST_SETTING_SET,                                                                              \
+      "INSERT OR REPLACE INTO settings (key, value, updated_ms) VALUES (?1, ?2, ?3)")              \
+    X(ST_SETTING_DELETE, "DELETE FROM settings WHERE key = ?1")                                    \
+    X(ST_IDEM_GET, "SELECT request_hash, claimed_ms, status, body FROM idempotency"                \
+                   " WHERE user_id = ?1 AND key = ?2")                                             \
+    X(ST_IDEM_COUNT, "SELECT count(*) FROM idempotency WHERE user_id = ?1")                        \
+    X(ST_IDEM_INSERT, "INSERT INTO idempotency (user_id, key, request_hash, claimed_ms, status,"   \
+                      " body) VALUES (?1, ?2, ?3, ?4, 0, x'')")                                    \
+    X(ST_IDEM_TAKE, "UPDATE idempotency SET claimed_ms = ?3 WHERE user_id = ?1 AND key = ?2")      \
+    X(ST_IDEM_FINISH, "UPDATE idempotency SET status = ?4, body = ?5"                              \
+                      " WHERE user_id = ?1 AND key = ?2 AND claimed_ms = ?3 AND status = 0")       \
+    X(ST_IDEM_RELEASE, "DELETE FROM idempotency"                                                   \
+                       " WHERE user_id = ?1 AND key = ?2 AND claimed_ms = ?3 AND status = 0")      \
+    X(ST_IDEM_PURGE, "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency"             \
+                     " INDEXED BY idempotency_claimed WHERE claimed_ms < ?1 LIMIT ?2)")            \
     X(ST_PING, "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT 1)")
 
 enum sqlite_statement {
