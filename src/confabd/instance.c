@@ -34,6 +34,7 @@ struct instance {
     uint16_t port;
     struct disk *root;     /* the data directory: CHECKPOINT */
     uint64_t reserved;     /* bytes kept for the next start */
+    bool compacting;       /* the store may */
     struct disk *log_disk; /* its log/ */
     struct executor *store_readers;
     struct executor *store_writer;
@@ -161,6 +162,7 @@ static enum confab_err open_store(struct instance *in, const struct config *cfg,
         const struct store_rocksdb_cfg store = {
             .block_cache_bytes = cfg->store_cache_bytes,
             .memtable_bytes = cfg->store_memtable_bytes,
+            .hold_compactions = true,
         };
         err = store_rocksdb_open(path, store, in->store_readers, in->store_writer, text,
                                  sizeof(text), &in->store);
@@ -324,8 +326,22 @@ static void sample_counter(struct metrics *m, enum metric id, uint64_t total)
     metrics_gauge_set(m, id, (int64_t)total);
 }
 
+/* Compactions were held back for the recovery's sake. */
+static void compact_when_recovered(struct instance *in)
+{
+    bool recovered = !in->compacting;
+    for (uint16_t i = 0; i < in->shards; i++) {
+        recovered = recovered && shard_is_recovered(server_shard(in->server, i));
+    }
+    if (recovered) {
+        in->compacting = true;
+        store_rocksdb_compact(in->store);
+    }
+}
+
 void instance_sample(struct instance *in)
 {
+    compact_when_recovered(in);
     struct metrics *m = &in->metrics;
     struct log_stats log;
     struct store_stats store;

@@ -345,6 +345,11 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     return (uint32_t)poll_timeout(s, -1);
 }
 
+bool shard_is_recovered(const struct shard *s)
+{
+    return atomic_load_explicit(&s->recovered, memory_order_relaxed);
+}
+
 void shard_stats(const struct shard *s, struct shard_stats *ret)
 {
     *ret = (struct shard_stats){

@@ -157,6 +157,8 @@ struct shard_stats {
     uint64_t memory_bytes; /* connections, sessions and their index */
 };
 /* The shard's thread, or none. */
+/* All that the log had is folded. Any thread. */
+bool shard_is_recovered(const struct shard *s);
 void shard_stats(const struct shard *s, struct shard_stats *ret);
 
 #endif

@@ -109,6 +109,7 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_max_bytes_for_level_base(o, 16 * memtable_bytes);
     /* Each merge of level 0 rewrites most of the level below: keys are spread over all of it. */
     rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_FILES);
+    rocksdb_options_set_disable_auto_compactions(o, cfg.hold_compactions);
     /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
     /* Chunks come compressed and stay as they are; headers, members and dedup rows gain. */

@@ -453,6 +453,16 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
     return CONFAB_OK;
 }
 
+void store_rocksdb_compact(struct message_store *store)
+{
+    struct store_rocksdb *s = rocks_of(store);
+    const char *const names[] = {"disable_auto_compactions"};
+    const char *const values[] = {"false"};
+    char *text = NULL;
+    rocksdb_set_options(s->db, 1, names, values, &text);
+    (void)take_err(text, "set_options"); /* it is logged, and the next start tries again */
+}
+
 void store_rocksdb_close(struct message_store *store)
 {
     if (!store) {

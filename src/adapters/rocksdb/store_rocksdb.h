@@ -20,6 +20,7 @@ struct store_rocksdb_cfg {
     size_t memtable_bytes;    /* one of the two memtables; 16 MiB */
     unsigned background_jobs; /* flush and compaction threads; 2 */
     unsigned open_files_max;  /* table files held open; 256 */
+    bool hold_compactions;    /* until store_rocksdb_compact */
 };
 
 /*
@@ -32,6 +33,12 @@ CONFAB_NODISCARD enum confab_err store_rocksdb_open(const char *path, struct sto
                                                     struct executor *readers,
                                                     struct executor *writer, char *detail,
                                                     size_t detail_size, struct message_store **ret);
+/*
+ * Lets compactions begin, in a store that was opened with hold_compactions: what a killed process
+ * left to be merged must not take the cores from the recovery. Blocking, for some milliseconds. Any
+ * thread.
+ */
+void store_rocksdb_compact(struct message_store *store);
 /* Every request must have completed. Flushes, blocking. NULL is fine. */
 void store_rocksdb_close(struct message_store *store);
 

@@ -38,6 +38,7 @@ struct rig {
     void *arg;
     int wake_fd;
     uint32_t next_ms;
+    bool compacting; /* the store may, since all is recovered */
     double checkpoint_due;
     uint64_t checkpoint_lsn; /* at the start */
     struct rig_start *start;
@@ -143,7 +144,8 @@ static void open_adapters(struct rig *r, struct rig_start *start)
     CHECK(!executor_pool_open(1, 64, "disk", &r->disk_executor));
     subdir(r->cfg.data, "store", path);
     const struct store_rocksdb_cfg store = {.block_cache_bytes = r->cfg.store_cache_bytes,
-                                            .memtable_bytes = r->cfg.store_memtable_bytes};
+                                            .memtable_bytes = r->cfg.store_memtable_bytes,
+                                            .hold_compactions = true};
     if (store_rocksdb_open(path, store, r->readers, r->writer, why, sizeof(why), &r->store)) {
         (void)fprintf(stderr, "the store cannot be opened: %s\n", why);
         exit(1);
@@ -253,6 +255,10 @@ void rig_turn(struct rig *r, bool idle)
         engine_poll(r->engines[i]);
         uint32_t next = engine_tick(r->engines[i]);
         r->next_ms = MIN(r->next_ms, next);
+    }
+    if (!r->compacting && rig_is_recovered(r)) {
+        r->compacting = true;
+        store_rocksdb_compact(r->store);
     }
     watch(r);
     checkpointer_start_gaining(r->checkpointer, r->cfg.dirty_bytes / 2);
