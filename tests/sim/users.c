@@ -687,7 +687,9 @@ void users_check_submit(struct sim *s, struct command *cmd)
 static void check_rule(struct sim *s, const struct uop *op, const struct command *cmd)
 {
     const struct mconv none = {.id = cmd->conv};
-    const struct mconv *c = op->seen.conv ? op->seen.conv : &none;
+    /* One that began meanwhile is another state than none. */
+    const struct mconv *c = op->seen.conv ? op->seen.conv : model_conv(s->model, cmd->conv);
+    c = c ? c : &none;
     if (cmd->err == CONFAB_OK || users_transient(s, cmd->err) || op->misuse || op->was_done ||
         c->version != op->seen.version) {
         return;
