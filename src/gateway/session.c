@@ -14,6 +14,10 @@
 #define PROTOCOL_TOKEN  "token."
 #define RESUME_FACTOR   4U
 
+/* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
+static const char *const features[] = {"resume", "receipts", "replies", "mentions",
+                                       "edits",  "deletes",  NULL};
+
 /* ---- Index ---- */
 
 struct conn *session_of_user(struct shard *s, uint64_t user)
@@ -226,6 +230,9 @@ void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t devic
         .frame_bytes = s->cfg.frame_bytes_max,
         .inflight = s->cfg.inflight_max,
         .heartbeat_ms = s->cfg.heartbeat_ms,
+        .mentions = EVENT_MENTIONS_MAX,
+        .edit_window_ms = s->cfg.engine.edit_window_ms,
+        .features = features,
     };
     wire_put_hello(session_frame_begin(s), &m);
     if (session_frame_end(s, c)) {

@@ -180,6 +180,10 @@ struct wire_hello {
     uint32_t frame_bytes;
     uint32_t inflight;
     uint32_t heartbeat_ms;
+    uint32_t mentions;
+    uint64_t edit_window_ms; /* 0: always */
+    /* Writing: names, ended by NULL; NULL: none. Parsing: they are ignored. */
+    const char *const *features;
 };
 
 struct wire_sent {
@@ -237,7 +241,7 @@ struct wire_message_deleted {
 
 struct wire_member {
     uint64_t user_id;
-    enum wire_role role;
+    enum wire_role role; /* NONE: left out, with REMOVE and LEAVE */
 };
 
 enum wire_membership_action {

@@ -47,8 +47,16 @@ void wire_put_hello(struct buf *b, const struct wire_hello *m)
     json_w_ku64(&w, "text_bytes", m->text_bytes);
     json_w_ku64(&w, "frame_bytes", m->frame_bytes);
     json_w_ku64(&w, "inflight", m->inflight);
+    json_w_ku64(&w, "mentions", m->mentions);
+    json_w_ku64(&w, "edit_window_ms", m->edit_window_ms);
     json_w_object_end(&w);
     json_w_ku64(&w, "heartbeat_ms", m->heartbeat_ms);
+    json_w_key(&w, "features");
+    json_w_array(&w);
+    for (const char *const *f = m->features; f && *f; f++) {
+        json_w_cstr(&w, *f);
+    }
+    json_w_array_end(&w);
     json_w_object_end(&w);
 }
 
@@ -189,7 +197,9 @@ void wire_put_membership(struct buf *b, const struct wire_membership *m)
     for (uint32_t i = 0; i < m->nmembers; i++) {
         json_w_object(&w);
         json_w_kid(&w, "user_id", m->members[i].user_id);
-        json_w_kcstr(&w, "role", wire_role_text(m->members[i].role));
+        if (m->members[i].role) {
+            json_w_kcstr(&w, "role", wire_role_text(m->members[i].role));
+        }
         json_w_object_end(&w);
     }
     json_w_array_end(&w);

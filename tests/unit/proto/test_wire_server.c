@@ -241,13 +241,15 @@ static void test_session_frames(void **state)
 {
     (void)state;
     struct buf b = {0};
-    struct wire_hello h = {1, MS1, span_str("s"), 3, 4, 16384, 65536, 64, 30000};
+    static const char *const features[] = {"edits", "resume", NULL};
+    struct wire_hello h = {1, MS1, span_str("s"), 3, 4, 16384, 65536, 64, 30000, 100, 5, features};
     wire_put_hello(&b, &h);
     assert_string_equal(proto_text(&b),
                         "{\"event\":\"hello\",\"protocol\":1,\"server_time\":\"" T1
                         "\",\"session_id\":\"s\",\"user_id\":\"3\","
                         "\"device_id\":\"4\",\"limits\":{\"text_bytes\":16384,\"frame_bytes\":"
-                        "65536,\"inflight\":64},\"heartbeat_ms\":30000}");
+                        "65536,\"inflight\":64,\"mentions\":100,\"edit_window_ms\":5},"
+                        "\"heartbeat_ms\":30000,\"features\":[\"edits\",\"resume\"]}");
     struct wire_server_msg m = parsed(&b);
     assert_int_equal(m.event, WIRE_S_HELLO);
     assert_true(m.u.hello.protocol == 1 && m.u.hello.server_time_ms == MS1 &&
