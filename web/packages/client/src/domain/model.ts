@@ -1,0 +1,462 @@
+/*
+ * What the client knows of a conversation, and how pages and events change it: pure functions from
+ * one state to the next, so that they can be tested with random histories. States are never changed
+ * in place; who shows them compares by identity.
+ *
+ * `head` is the seq up to which everything has been heard of. Whether all of it is also here is a
+ * matter of the timeline's covered ranges (timeline.ts).
+ */
+import type {
+    ConvKind,
+    DeliveryReceipt,
+    GroupSettings,
+    HistoryMessage,
+    MembershipAction,
+    PageConversation,
+    Preview,
+    Role,
+    SequencedEvent,
+} from '../wire.js';
+
+export interface Cursor {
+    delivered: number;
+    read: number;
+}
+
+export interface Conversation {
+    id: string;
+    kind: ConvKind;
+    name: string;
+    /* The other one of a direct conversation. */
+    with: string | undefined;
+    role: Role;
+    memberCount: number;
+    left: boolean;
+    head: number;
+    headId: string | undefined;
+    /* Of the newest message; 0: none. */
+    lastSeq: number;
+    lastAt: number;
+    preview: (Preview & { deleted?: boolean }) | undefined;
+    unread: number;
+    /* Where the newest of the unread ones are, rising; at most UNREAD_SEQS_MAX. */
+    unreadSeqs: readonly number[];
+    mentions: number;
+    /* How many were read here beyond what the server knows to be read. */
+    readAhead: number;
+    muted: boolean;
+    pinned: boolean;
+    /* Own cursors: what this client wants them to be, and what the server is known to have. */
+    own: Cursor;
+    confirmed: Cursor;
+    /* The lowest cursors of all others as history told them, and each one's as receipts did. */
+    lowest: Cursor;
+    peers: Readonly<Record<string, Cursor>>;
+    /* Moved since the last caught_up: belongs into the next resume's `have`. */
+    ahead: boolean;
+}
+
+export interface MessageItem {
+    kind: 'message';
+    seq: number;
+    id: string;
+    from: string;
+    sentAt: number;
+    content: string;
+    type: string;
+    replyTo?: string;
+    mentions: string[];
+    clientMsgId?: string;
+    editedAt?: number;
+    deleted?: true;
+}
+/* A line between messages: somebody joined, the name changed. */
+export interface NoteItem {
+    kind: 'note';
+    seq: number;
+    id: string;
+    from: string;
+    sentAt: number;
+    note:
+        | { what: MembershipAction; users: string[]; role?: Role }
+        | { what: 'rename'; name: string }
+        | { what: 'settings'; settings: GroupSettings };
+}
+export type Item = MessageItem | NoteItem;
+
+/* What an event does to messages that are already there. */
+export type Patch =
+    | { seq: number; edit: { content: string; at: number } }
+    | { seq: number; delete: true };
+
+const UNREAD_SEQS_MAX = 200;
+
+export const noCursor: Cursor = { delivered: 0, read: 0 };
+
+export const nothingUnread = { unread: 0, unreadSeqs: [] as readonly number[], mentions: 0 };
+
+export function newConversation(id: string, kind: ConvKind): Conversation {
+    return {
+        id,
+        kind,
+        name: '',
+        with: undefined,
+        role: 'member',
+        memberCount: 0,
+        left: false,
+        head: 0,
+        headId: undefined,
+        lastSeq: 0,
+        lastAt: 0,
+        preview: undefined,
+        unread: 0,
+        unreadSeqs: [],
+        mentions: 0,
+        readAhead: 0,
+        muted: false,
+        pinned: false,
+        own: noCursor,
+        confirmed: noCursor,
+        lowest: noCursor,
+        peers: {},
+        ahead: false,
+    };
+}
+
+function maxCursor(a: Cursor, b: Cursor): Cursor {
+    const delivered = Math.max(a.delivered, b.delivered);
+    const read = Math.max(a.read, b.read);
+    return delivered === a.delivered && read === a.read ? a : { delivered, read };
+}
+
+/* ---- Items ---- */
+
+export function itemOf(ev: SequencedEvent): Item | undefined {
+    const at = { seq: ev.seq, id: ev.eventId, from: ev.from, sentAt: ev.sentAt };
+    switch (ev.event) {
+        case 'new_message':
+            return {
+                kind: 'message',
+                ...at,
+                content: ev.content,
+                type: ev.type,
+                ...(ev.replyTo === undefined ? {} : { replyTo: ev.replyTo }),
+                mentions: ev.mentions,
+                ...(ev.clientMsgId === undefined ? {} : { clientMsgId: ev.clientMsgId }),
+            };
+        case 'membership': {
+            /* A direct conversation's beginning is no news. */
+            if (ev.kind === 'direct') {
+                return undefined;
+            }
+            const first = ev.members[0];
+            return {
+                kind: 'note',
+                ...at,
+                note: {
+                    what: ev.action,
+                    users: ev.members.map((m) => m.userId),
+                    ...(ev.action === 'role' && first ? { role: first.role } : {}),
+                },
+            };
+        }
+        case 'conversation':
+            if (ev.name !== undefined) {
+                return { kind: 'note', ...at, note: { what: 'rename', name: ev.name } };
+            }
+            return ev.settings
+                ? { kind: 'note', ...at, note: { what: 'settings', settings: ev.settings } }
+                : undefined;
+        default:
+            return undefined;
+    }
+}
+
+export function itemOfHistory(m: HistoryMessage): MessageItem {
+    return {
+        kind: 'message',
+        seq: m.seq,
+        id: m.eventId,
+        from: m.from,
+        sentAt: m.sentAt,
+        content: m.content,
+        type: m.type,
+        ...(m.replyTo === undefined ? {} : { replyTo: m.replyTo }),
+        mentions: m.mentions,
+        ...(m.clientMsgId === undefined ? {} : { clientMsgId: m.clientMsgId }),
+        ...(m.editedAt === undefined ? {} : { editedAt: m.editedAt }),
+        ...(m.deleted ? { deleted: true as const } : {}),
+    };
+}
+
+export function patchOf(ev: SequencedEvent): Patch | undefined {
+    if (ev.event === 'message_edited') {
+        return { seq: ev.targetSeq, edit: { content: ev.content, at: ev.editedAt } };
+    }
+    return ev.event === 'message_deleted' ? { seq: ev.targetSeq, delete: true } : undefined;
+}
+
+/*
+ * The item after the patch. History tells messages as they are now, events as they were: so an edit
+ * that is older than what is there changes nothing, and nothing brings a deleted text back.
+ */
+export function patched(item: Item, patch: Patch): Item {
+    if (item.kind !== 'message' || item.deleted) {
+        return item;
+    }
+    if ('delete' in patch) {
+        return { ...item, content: '', deleted: true };
+    }
+    if (item.editedAt !== undefined && item.editedAt > patch.edit.at) {
+        return item;
+    }
+    return { ...item, content: patch.edit.content, editedAt: patch.edit.at };
+}
+
+/* Two accounts of the same message, one of which may be older than the other. */
+export function newerItem(a: Item, b: Item): Item {
+    if (a.kind !== 'message' || b.kind !== 'message') {
+        return b;
+    }
+    const cmid = b.clientMsgId ?? a.clientMsgId;
+    const newer = a.deleted || (a.editedAt ?? 0) > (b.editedAt ?? 0) ? (b.deleted ? b : a) : b;
+    return cmid === newer.clientMsgId || cmid === undefined ? newer : { ...newer, clientMsgId: cmid };
+}
+
+/* ---- Events ---- */
+
+/* The user's own part in a membership event: what becomes of the user's being a member. */
+function ownMembership(c: Conversation, ev: SequencedEvent, me: string): Partial<Conversation> {
+    if (ev.event !== 'membership') {
+        return {};
+    }
+    const mine = ev.members.find((m) => m.userId === me);
+    switch (ev.action) {
+        case 'create':
+        case 'add': {
+            const added = ev.action === 'create' ? 0 : c.memberCount;
+            return {
+                memberCount: added + ev.members.length,
+                ...(mine ? { role: mine.role, left: false } : {}),
+                ...(ev.name === undefined ? {} : { name: ev.name }),
+                ...(ev.kind === 'direct'
+                    ? { with: ev.members.find((m) => m.userId !== me)?.userId ?? c.with }
+                    : {}),
+            };
+        }
+        case 'remove':
+        case 'leave':
+            return {
+                memberCount: Math.max(c.memberCount - ev.members.length, 0),
+                ...(mine ? { left: true, ...nothingUnread } : {}),
+            };
+        case 'role':
+            return mine ? { role: mine.role } : {};
+    }
+}
+
+/* The next event of the sequence. */
+export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Conversation {
+    const next: Conversation = {
+        ...c,
+        head: ev.seq,
+        headId: ev.eventId,
+        ahead: true,
+        ...ownMembership(c, ev, me),
+    };
+    if (ev.event === 'conversation' && ev.name !== undefined) {
+        next.name = ev.name;
+    }
+    if (ev.event === 'new_message') {
+        next.lastSeq = ev.seq;
+        next.lastAt = ev.sentAt;
+        next.preview = {
+            messageId: ev.eventId,
+            from: ev.from,
+            content: ev.content.slice(0, 200),
+            type: ev.type,
+            sentAt: ev.sentAt,
+        };
+        if (ev.from === me) {
+            /* Sending moves one's own cursors, at the server too. */
+            next.own = { delivered: ev.seq, read: ev.seq };
+            next.confirmed = next.own;
+            Object.assign(next, nothingUnread);
+            next.readAhead = 0;
+        } else {
+            if (ev.seq > c.own.read) {
+                next.unread = c.unread + 1;
+                next.unreadSeqs = [...c.unreadSeqs, ev.seq].slice(-UNREAD_SEQS_MAX);
+                next.mentions = c.mentions + (ev.mentions.includes(me) ? 1 : 0);
+            }
+            next.own = { ...c.own, delivered: Math.max(c.own.delivered, ev.seq) };
+        }
+        next.peers = { ...c.peers, [ev.from]: { delivered: ev.seq, read: ev.seq } };
+    }
+    if (c.preview && ev.event === 'message_edited' && ev.messageId === c.preview.messageId) {
+        next.preview = { ...c.preview, content: ev.content.slice(0, 200) };
+    }
+    if (c.preview && ev.event === 'message_deleted' && ev.messageId === c.preview.messageId) {
+        next.preview = { ...c.preview, content: '', deleted: true };
+    }
+    return next;
+}
+
+/* ---- Pages ---- */
+
+/* Does the page show that the server's history is another one than ours? */
+export function contradicts(c: Conversation, page: PageConversation): boolean {
+    if (page.reset) {
+        return true;
+    }
+    if (c.headId === undefined || c.head === 0) {
+        return false;
+    }
+    if (page.head === c.head && page.headId !== undefined && page.headId !== c.headId) {
+        return true;
+    }
+    return page.events.some((ev) => ev.seq === c.head && ev.eventId !== c.headId);
+}
+
+/*
+ * The page's account of a conversation. What this client has read and not told yet stays read. `c`
+ * is undefined for one that is new, or whose history was forgotten.
+ */
+export function applyPage(
+    c: Conversation | undefined,
+    page: PageConversation,
+    me: string,
+): Conversation {
+    const old = c ?? newConversation(page.conversationId, page.kind);
+    if (page.left) {
+        return { ...old, left: true, ...nothingUnread, ahead: false };
+    }
+    if (page.head < old.head) {
+        return old; /* older than what has come live */
+    }
+    const told: Cursor = { delivered: page.delivered, read: page.read };
+    const next: Conversation = {
+        ...old,
+        kind: page.kind,
+        name: page.name ?? old.name,
+        with: page.with ?? old.with,
+        role: page.role ?? old.role,
+        memberCount: page.members,
+        left: false,
+        head: page.head,
+        headId: page.headId ?? (page.head === old.head ? old.headId : undefined),
+        lastAt: page.lastMessageAt ?? 0,
+        preview: page.preview,
+        unread: page.unread,
+        mentions: page.mentions,
+        muted: page.muted,
+        pinned: page.pinned,
+        confirmed: told,
+        own: maxCursor(told, { delivered: Math.max(old.own.delivered, page.head), read: old.own.read }),
+    };
+    const peers: Record<string, Cursor> = { ...old.peers };
+    const unreadSeqs = new Set(old.unreadSeqs);
+    for (const ev of page.events) {
+        if (ev.event === 'new_message') {
+            next.lastSeq = ev.seq;
+            peers[ev.from] = maxCursor(peers[ev.from] ?? noCursor, { delivered: ev.seq, read: ev.seq });
+            if (ev.from !== me) {
+                unreadSeqs.add(ev.seq);
+            }
+        }
+    }
+    next.peers = peers;
+    /* A gap between the old ones and the page's would make them an incomplete account. */
+    const low = page.coveredFrom > old.head + 1 ? page.coveredFrom : 0;
+    next.unreadSeqs = [...unreadSeqs]
+        .filter((seq) => seq > page.read && seq >= low)
+        .sort((x, y) => x - y)
+        .slice(-UNREAD_SEQS_MAX);
+    if (!page.events.some((ev) => ev.eventId === page.preview?.messageId) &&
+        old.preview?.messageId !== page.preview?.messageId) {
+        next.lastSeq = 0; /* where it is, is not told */
+    }
+    if (page.preview && page.preview.content === '') {
+        next.preview = { ...page.preview, deleted: true };
+    }
+    next.readAhead = next.own.read > page.read ? old.readAhead : 0;
+    if (next.own.read <= page.read) {
+        return next;
+    }
+    const counted =
+        page.read === old.confirmed.read ? Math.max(page.unread - old.readAhead, 0) : undefined;
+    return { ...next, ...unreadAfter(next, next.own.read, counted) };
+}
+
+/* What is left when everything up to seq is read. `remaining`: what the caller has counted. */
+function unreadAfter(
+    c: Conversation,
+    seq: number,
+    remaining?: number,
+): Pick<Conversation, 'unread' | 'unreadSeqs' | 'mentions'> {
+    if (seq >= c.head || (c.lastSeq > 0 && seq >= c.lastSeq)) {
+        return nothingUnread;
+    }
+    const unreadSeqs = c.unreadSeqs.filter((s) => s > seq);
+    const exact = c.unread <= c.unreadSeqs.length || unreadSeqs.length < c.unreadSeqs.length;
+    const unread = exact ? unreadSeqs.length : Math.min(c.unread, remaining ?? c.unread);
+    return { unread, unreadSeqs, mentions: Math.min(c.mentions, unread) };
+}
+
+/* ---- Cursors ---- */
+
+/* `remaining`: how many messages come after seq, where that is known. */
+export function markRead(c: Conversation, seq: number, remaining: number | undefined): Conversation {
+    if (seq <= c.own.read) {
+        return c;
+    }
+    const after = unreadAfter(c, seq, remaining);
+    return {
+        ...c,
+        own: { delivered: Math.max(c.own.delivered, seq), read: seq },
+        ...after,
+        readAhead: seq > c.confirmed.read ? c.readAhead + c.unread - after.unread : 0,
+    };
+}
+
+export function applyReceipt(c: Conversation, r: DeliveryReceipt, me: string): Conversation {
+    const told: Cursor =
+        r.status === 'read' ? { delivered: r.seq, read: r.seq } : { delivered: r.seq, read: 0 };
+    if (r.userId === me) {
+        const next = { ...c, confirmed: maxCursor(c.confirmed, told) };
+        return r.status === 'read' ? markRead(next, r.seq, undefined) : next;
+    }
+    const known = c.peers[r.userId] ?? noCursor;
+    const merged = maxCursor(known, told);
+    return merged === known ? c : { ...c, peers: { ...c.peers, [r.userId]: merged } };
+}
+
+/* From the statuses of own messages in a page of history: everybody has come that far. */
+export function applyStatuses(c: Conversation, messages: HistoryMessage[], me: string): Conversation {
+    let lowest = c.lowest;
+    for (const m of messages) {
+        if (m.from === me && m.status !== 'sent') {
+            lowest = maxCursor(lowest, { delivered: m.seq, read: m.status === 'read' ? m.seq : 0 });
+        }
+    }
+    return lowest === c.lowest ? c : { ...c, lowest };
+}
+
+/*
+ * How far an own message has got with all others. `others`: the other members of a group, where
+ * they are known; without them only what the server summed up counts.
+ */
+export function statusOf(
+    c: Conversation,
+    seq: number,
+    others: readonly string[] | undefined,
+): 'sent' | 'delivered' | 'read' {
+    const who = c.kind === 'direct' && c.with !== undefined ? [c.with] : (others ?? []);
+    let { delivered, read } = c.lowest;
+    if (who.length > 0) {
+        const cursors = who.map((u) => c.peers[u] ?? noCursor);
+        delivered = Math.max(delivered, Math.min(...cursors.map((p) => p.delivered)));
+        read = Math.max(read, Math.min(...cursors.map((p) => p.read)));
+    }
+    return seq <= read ? 'read' : seq <= delivered ? 'delivered' : 'sent';
+}

@@ -1,0 +1,644 @@
+/*
+ * The socket's events and the REST objects as types, and their decoding from JSON. Written by hand
+ * after the server's codec (src/proto/wire.h) and docs/api; this is the only file that names wire
+ * fields of received frames. wire.test.ts holds it to frames that a real server has sent.
+ *
+ * Ids are opaque strings, seqs are numbers counting from 1, times become milliseconds since 1970.
+ */
+
+export type Role = 'owner' | 'admin' | 'member';
+export type ConvKind = 'direct' | 'group' | 'self';
+export type ReceiptStatus = 'delivered' | 'read';
+export type MembershipAction = 'create' | 'add' | 'remove' | 'leave' | 'role';
+
+export interface GroupSettings {
+    history: 'all' | 'joined';
+    send: 'members' | 'admins';
+    invite: 'members' | 'admins';
+}
+
+export interface Member {
+    userId: string;
+    role: Role;
+}
+
+/* What every event of a conversation's sequence has. */
+interface InSequence {
+    conversationId: string;
+    seq: number;
+    eventId: string;
+    sentAt: number;
+    from: string;
+}
+
+export interface NewMessage extends InSequence {
+    event: 'new_message';
+    content: string;
+    type: string;
+    clientMsgId?: string;
+    replyTo?: string;
+    mentions: string[];
+}
+export interface MessageEdited extends InSequence {
+    event: 'message_edited';
+    messageId: string;
+    targetSeq: number;
+    content: string;
+    editedAt: number;
+}
+export interface MessageDeleted extends InSequence {
+    event: 'message_deleted';
+    messageId: string;
+    targetSeq: number;
+}
+export interface MembershipEvent extends InSequence {
+    event: 'membership';
+    action: MembershipAction;
+    members: Member[];
+    name?: string;
+    kind?: ConvKind;
+}
+export interface ConversationEvent extends InSequence {
+    event: 'conversation';
+    name?: string;
+    settings?: GroupSettings;
+}
+export interface SelfEvent extends InSequence {
+    event: 'self';
+    action: 'joined' | 'left' | 'mute' | 'pin' | 'block' | 'hide' | 'unknown';
+    target?: string;
+    until?: number | null;
+    pinned?: boolean;
+    userId?: string;
+    blocked?: boolean;
+    hidden?: [number, number];
+}
+/* Of a kind that this client does not know: it still takes its place in the sequence. */
+export interface OtherEvent extends InSequence {
+    event: 'other';
+}
+export type SequencedEvent =
+    | NewMessage
+    | MessageEdited
+    | MessageDeleted
+    | MembershipEvent
+    | ConversationEvent
+    | SelfEvent
+    | OtherEvent;
+
+export interface Hello {
+    event: 'hello';
+    protocol: number;
+    serverTime: number;
+    userId: string;
+    deviceId: string;
+    heartbeatMs: number;
+    inflight: number;
+    textBytes: number;
+}
+export interface SentAck {
+    event: 'ack';
+    clientMsgId: string;
+    messageId: string;
+    conversationId: string;
+    seq: number;
+    sentAt: number;
+    duplicate: boolean;
+}
+export interface DeliveryReceipt {
+    event: 'delivery_receipt';
+    conversationId: string;
+    fromSeq: number;
+    seq: number;
+    userId: string;
+    status: ReceiptStatus;
+    at: number;
+}
+export interface Preview {
+    messageId: string;
+    from: string;
+    content: string;
+    type: string;
+    sentAt: number;
+}
+export interface PageConversation {
+    conversationId: string;
+    kind: ConvKind;
+    left: boolean;
+    name?: string;
+    with?: string;
+    role?: Role;
+    members: number;
+    head: number;
+    headId?: string;
+    lastMessageAt?: number;
+    preview?: Preview;
+    unread: number;
+    mentions: number;
+    muted: boolean;
+    pinned: boolean;
+    delivered: number;
+    read: number;
+    /* Empty when `to` is below `from`. */
+    coveredFrom: number;
+    coveredTo: number;
+    limited: boolean;
+    reset: boolean;
+    events: SequencedEvent[];
+}
+export interface ConversationsPage {
+    event: 'conversations';
+    conversations: PageConversation[];
+}
+export interface CaughtUp {
+    event: 'caught_up';
+    since: string;
+    serverTime: number;
+}
+export interface WireFailure {
+    event: 'error';
+    code: string;
+    message: string;
+    field?: string;
+    ref?: string;
+    clientMsgId?: string;
+    retryAfterMs?: number;
+}
+export interface TokenExpiring {
+    event: 'token_expiring';
+    expiresAt?: number;
+}
+export interface PlainFrame {
+    event: 'heartbeat' | 'resync' | 'ignored';
+}
+export interface ReconnectFrame {
+    event: 'reconnect';
+    delayMs: number;
+}
+export type ServerFrame =
+    | SequencedEvent
+    | Hello
+    | SentAck
+    | DeliveryReceipt
+    | ConversationsPage
+    | CaughtUp
+    | WireFailure
+    | TokenExpiring
+    | ReconnectFrame
+    | PlainFrame;
+
+export interface HistoryMessage extends Omit<NewMessage, 'event'> {
+    status: 'sent' | ReceiptStatus;
+    editedAt?: number;
+    deleted: boolean;
+}
+export interface HistoryPage {
+    messages: HistoryMessage[];
+    hasMore: boolean;
+    coveredFrom: number;
+    coveredTo: number;
+}
+export interface User {
+    userId: string;
+    username: string;
+    displayName: string;
+    about?: string;
+    role?: 'admin' | 'member';
+}
+export interface TokenAnswer {
+    token: string;
+    /* Absent from servers whose tokens do not run out. */
+    expiresIn?: number;
+    refreshToken?: string;
+    userId: string;
+    deviceId: string;
+}
+
+/* A frame or an answer that does not fit the protocol; `path` names the field. */
+export class WireError extends Error {
+    constructor(readonly path: string) {
+        super(`not as the protocol has it: ${path}`);
+        this.name = 'WireError';
+    }
+}
+
+/* ---- Reading fields ---- */
+
+export type Fields = Record<string, unknown>;
+
+export function fieldsOf(value: unknown, path: string): Fields {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        throw new WireError(path);
+    }
+    return value as Fields;
+}
+
+function listOf(o: Fields, key: string): unknown[] {
+    const v = o[key];
+    if (!Array.isArray(v)) {
+        throw new WireError(key);
+    }
+    return v;
+}
+
+export function text(o: Fields, key: string): string {
+    const v = o[key];
+    if (typeof v !== 'string') {
+        throw new WireError(key);
+    }
+    return v;
+}
+
+export function textOr(o: Fields, key: string): string | undefined {
+    const v = o[key];
+    return typeof v === 'string' ? v : undefined;
+}
+
+function number(o: Fields, key: string): number {
+    const v = o[key];
+    if (typeof v !== 'number' || !Number.isSafeInteger(v) || v < 0) {
+        throw new WireError(key);
+    }
+    return v;
+}
+
+function numberOr(o: Fields, key: string, otherwise: number): number {
+    const v = o[key];
+    return typeof v === 'number' && Number.isFinite(v) ? v : otherwise;
+}
+
+function optionalNumber(o: Fields, key: string): number | undefined {
+    const v = o[key];
+    return typeof v === 'number' && Number.isFinite(v) ? v : undefined;
+}
+
+function time(o: Fields, key: string): number {
+    const ms = Date.parse(text(o, key));
+    if (Number.isNaN(ms)) {
+        throw new WireError(key);
+    }
+    return ms;
+}
+
+function timeOr(o: Fields, key: string): number | undefined {
+    return typeof o[key] === 'string' ? time(o, key) : undefined;
+}
+
+function range(o: Fields, key: string): [number, number] {
+    const v = listOf(o, key);
+    const [from, to] = v;
+    if (typeof from !== 'number' || typeof to !== 'number') {
+        throw new WireError(key);
+    }
+    return [from, to];
+}
+
+function strings(o: Fields, key: string): string[] {
+    const v = o[key];
+    return Array.isArray(v) ? v.filter((s): s is string => typeof s === 'string') : [];
+}
+
+/* exactOptionalPropertyTypes is on: an absent field is absent, not undefined. */
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+    return (value === undefined ? {} : { [key]: value }) as { [P in K]?: V };
+}
+
+function role(value: unknown): Role {
+    return value === 'owner' || value === 'admin' ? value : 'member';
+}
+
+function kind(value: unknown, path: string): ConvKind {
+    if (value === 'direct' || value === 'group' || value === 'self') {
+        return value;
+    }
+    throw new WireError(path);
+}
+
+/* ---- Events ---- */
+
+function inSequence(o: Fields): InSequence {
+    return {
+        conversationId: text(o, 'conversation_id'),
+        seq: number(o, 'seq'),
+        eventId: text(o, 'event_id'),
+        sentAt: time(o, 'sent_at'),
+        from: text(o, 'from'),
+    };
+}
+
+const membershipActions = new Set<string>(['create', 'add', 'remove', 'leave', 'role']);
+const selfActions = new Set<string>(['joined', 'left', 'mute', 'pin', 'block', 'hide']);
+
+function decodeMembers(o: Fields): Member[] {
+    return listOf(o, 'members').map((m) => {
+        const f = fieldsOf(m, 'members');
+        return { userId: text(f, 'user_id'), role: role(f['role']) };
+    });
+}
+
+function decodeSettings(value: unknown): GroupSettings {
+    const o = fieldsOf(value, 'settings');
+    return {
+        history: o['history'] === 'joined' ? 'joined' : 'all',
+        send: o['send'] === 'admins' ? 'admins' : 'members',
+        invite: o['invite'] === 'admins' ? 'admins' : 'members',
+    };
+}
+
+function decodeSelf(o: Fields, at: InSequence): SelfEvent {
+    const action = text(o, 'action');
+    return {
+        event: 'self',
+        ...at,
+        action: selfActions.has(action) ? (action as SelfEvent['action']) : 'unknown',
+        ...optional('target', textOr(o, 'target')),
+        ...(action === 'mute' ? { until: timeOr(o, 'until') ?? null } : {}),
+        ...(typeof o['pinned'] === 'boolean' ? { pinned: o['pinned'] } : {}),
+        ...optional('userId', textOr(o, 'user_id')),
+        ...(typeof o['blocked'] === 'boolean' ? { blocked: o['blocked'] } : {}),
+        ...(action === 'hide' ? { hidden: range(o, 'hidden') } : {}),
+    };
+}
+
+function decodeSequenced(o: Fields): SequencedEvent {
+    const at = inSequence(o);
+    switch (o['event']) {
+        case 'new_message':
+            return {
+                event: 'new_message',
+                ...at,
+                content: text(o, 'content'),
+                type: textOr(o, 'type') ?? 'text',
+                ...optional('clientMsgId', textOr(o, 'client_msg_id')),
+                ...optional('replyTo', textOr(o, 'reply_to')),
+                mentions: strings(o, 'mentions'),
+            };
+        case 'message_edited':
+            return {
+                event: 'message_edited',
+                ...at,
+                messageId: text(o, 'message_id'),
+                targetSeq: number(o, 'target_seq'),
+                content: text(o, 'content'),
+                editedAt: timeOr(o, 'edited_at') ?? at.sentAt,
+            };
+        case 'message_deleted':
+            return {
+                event: 'message_deleted',
+                ...at,
+                messageId: text(o, 'message_id'),
+                targetSeq: number(o, 'target_seq'),
+            };
+        case 'membership': {
+            const action = text(o, 'action');
+            if (!membershipActions.has(action)) {
+                return { event: 'other', ...at };
+            }
+            return {
+                event: 'membership',
+                ...at,
+                action: action as MembershipAction,
+                members: decodeMembers(o),
+                ...optional('name', textOr(o, 'name')),
+                ...(o['type'] === undefined ? {} : { kind: kind(o['type'], 'type') }),
+            };
+        }
+        case 'conversation':
+            return {
+                event: 'conversation',
+                ...at,
+                ...optional('name', textOr(o, 'name')),
+                ...(o['settings'] === undefined ? {} : { settings: decodeSettings(o['settings']) }),
+            };
+        case 'self':
+            return decodeSelf(o, at);
+        default:
+            return { event: 'other', ...at };
+    }
+}
+
+function decodePreview(value: unknown): Preview {
+    const o = fieldsOf(value, 'preview');
+    return {
+        messageId: text(o, 'message_id'),
+        from: text(o, 'from'),
+        content: text(o, 'content'),
+        type: textOr(o, 'type') ?? 'text',
+        sentAt: time(o, 'sent_at'),
+    };
+}
+
+function decodePageConversation(value: unknown): PageConversation {
+    const o = fieldsOf(value, 'conversations');
+    const left = o['left'] === true;
+    const cursors = left ? {} : fieldsOf(o['cursors'], 'cursors');
+    const [coveredFrom, coveredTo] = left ? [1, 0] : range(o, 'covered');
+    const events = Array.isArray(o['events']) ? o['events'] : [];
+    return {
+        conversationId: text(o, 'conversation_id'),
+        kind: kind(o['type'], 'type'),
+        left,
+        ...optional('name', textOr(o, 'name')),
+        ...optional('with', textOr(o, 'with')),
+        ...(o['role'] === undefined ? {} : { role: role(o['role']) }),
+        members: numberOr(o, 'members', 0),
+        head: left ? 0 : number(o, 'head'),
+        ...optional('headId', textOr(o, 'head_id')),
+        ...optional('lastMessageAt', timeOr(o, 'last_message_at')),
+        ...(o['preview'] === undefined ? {} : { preview: decodePreview(o['preview']) }),
+        unread: numberOr(o, 'unread', 0),
+        mentions: numberOr(o, 'mentions', 0),
+        muted: o['muted'] === true,
+        pinned: o['pinned'] === true,
+        delivered: numberOr(cursors, 'delivered', 0),
+        read: numberOr(cursors, 'read', 0),
+        coveredFrom: coveredFrom === 0 ? 1 : coveredFrom,
+        coveredTo,
+        limited: o['limited'] === true,
+        reset: o['reset'] === true,
+        events: events.map((e) => decodeSequenced(fieldsOf(e, 'events'))),
+    };
+}
+
+function decodeHello(o: Fields): Hello {
+    const limits = fieldsOf(o['limits'], 'limits');
+    return {
+        event: 'hello',
+        protocol: number(o, 'protocol'),
+        serverTime: time(o, 'server_time'),
+        userId: text(o, 'user_id'),
+        deviceId: text(o, 'device_id'),
+        heartbeatMs: numberOr(o, 'heartbeat_ms', 30000),
+        inflight: numberOr(limits, 'inflight', 16),
+        textBytes: numberOr(limits, 'text_bytes', 16384),
+    };
+}
+
+function decodeReceipt(o: Fields): DeliveryReceipt {
+    return {
+        event: 'delivery_receipt',
+        conversationId: text(o, 'conversation_id'),
+        fromSeq: numberOr(o, 'from_seq', 0),
+        seq: number(o, 'seq'),
+        userId: text(o, 'user_id'),
+        status: o['status'] === 'read' ? 'read' : 'delivered',
+        at: timeOr(o, 'at') ?? 0,
+    };
+}
+
+function decodeFailure(o: Fields): WireFailure {
+    return {
+        event: 'error',
+        code: text(o, 'code'),
+        message: textOr(o, 'message') ?? '',
+        ...optional('field', textOr(o, 'field')),
+        ...optional('ref', textOr(o, 'ref')),
+        ...optional('clientMsgId', textOr(o, 'client_msg_id')),
+        ...optional('retryAfterMs', optionalNumber(o, 'retry_after_ms')),
+    };
+}
+
+/* One frame of the server. Throws WireError, or SyntaxError for what is not JSON. */
+export function decodeFrame(frame: string): ServerFrame {
+    const o = fieldsOf(JSON.parse(frame), 'frame');
+    switch (o['event']) {
+        case 'new_message':
+        case 'message_edited':
+        case 'message_deleted':
+        case 'membership':
+        case 'conversation':
+        case 'self':
+            return decodeSequenced(o);
+        case 'hello':
+            return decodeHello(o);
+        case 'ack':
+            return {
+                event: 'ack',
+                clientMsgId: text(o, 'client_msg_id'),
+                messageId: text(o, 'message_id'),
+                conversationId: text(o, 'conversation_id'),
+                seq: number(o, 'seq'),
+                sentAt: time(o, 'sent_at'),
+                duplicate: o['duplicate'] === true,
+            };
+        case 'delivery_receipt':
+            return decodeReceipt(o);
+        case 'conversations':
+            return {
+                event: 'conversations',
+                conversations: listOf(o, 'conversations').map(decodePageConversation),
+            };
+        case 'caught_up':
+            return { event: 'caught_up', since: text(o, 'since'), serverTime: time(o, 'server_time') };
+        case 'error':
+            return decodeFailure(o);
+        case 'token_expiring':
+            return { event: 'token_expiring', ...optional('expiresAt', timeOr(o, 'expires_at')) };
+        case 'reconnect':
+            return { event: 'reconnect', delayMs: numberOr(o, 'delay_ms', 1000) };
+        case 'heartbeat':
+        case 'resync':
+            return { event: o['event'] };
+        default:
+            /* Later events of the sequence take their place in it; others say nothing to us. */
+            if (typeof o['seq'] === 'number' && typeof o['conversation_id'] === 'string') {
+                return decodeSequenced(o);
+            }
+            return { event: 'ignored' };
+    }
+}
+
+/* ---- REST ---- */
+
+function decodeHistoryMessage(value: unknown): HistoryMessage {
+    const o = fieldsOf(value, 'messages');
+    const status = o['status'];
+    return {
+        conversationId: text(o, 'conversation_id'),
+        seq: number(o, 'seq'),
+        eventId: text(o, 'message_id'),
+        sentAt: time(o, 'sent_at'),
+        from: text(o, 'from'),
+        content: text(o, 'content'),
+        type: textOr(o, 'type') ?? 'text',
+        ...optional('clientMsgId', textOr(o, 'client_msg_id')),
+        ...optional('replyTo', textOr(o, 'reply_to')),
+        mentions: strings(o, 'mentions'),
+        status: status === 'read' || status === 'delivered' ? status : 'sent',
+        ...optional('editedAt', timeOr(o, 'edited_at')),
+        deleted: o['deleted'] === true,
+    };
+}
+
+export function decodeHistory(value: unknown): HistoryPage {
+    const o = fieldsOf(value, 'history');
+    const [coveredFrom, coveredTo] = range(o, 'covered');
+    return {
+        messages: listOf(o, 'messages').map(decodeHistoryMessage),
+        hasMore: o['has_more'] === true,
+        coveredFrom,
+        coveredTo,
+    };
+}
+
+export function decodeUser(value: unknown): User {
+    const o = fieldsOf(value, 'user');
+    const username = text(o, 'username');
+    return {
+        userId: text(o, 'user_id'),
+        username,
+        displayName: textOr(o, 'display_name') || username,
+        ...optional('about', textOr(o, 'about')),
+        ...(o['role'] === 'admin' || o['role'] === 'member' ? { role: o['role'] } : {}),
+    };
+}
+
+export function decodeUsers(value: unknown): User[] {
+    return listOf(fieldsOf(value, 'users'), 'users').map(decodeUser);
+}
+
+export function decodeGroupMembers(value: unknown): Member[] {
+    return decodeMembers(fieldsOf(value, 'members'));
+}
+
+/* `access_token` with an end, or the plain `token` of servers that have no refresh tokens yet. */
+export function decodeToken(value: unknown): TokenAnswer {
+    const o = fieldsOf(value, 'token');
+    return {
+        token: textOr(o, 'access_token') ?? text(o, 'token'),
+        ...optional('expiresIn', optionalNumber(o, 'expires_in')),
+        ...optional('refreshToken', textOr(o, 'refresh_token')),
+        userId: text(o, 'user_id'),
+        deviceId: text(o, 'device_id'),
+    };
+}
+
+/* ---- Client to server ---- */
+
+export interface SendFrame {
+    event: 'send_message';
+    conversation_id?: string;
+    to?: string;
+    content: string;
+    client_msg_id: string;
+    reply_to?: string;
+    mentions?: string[];
+    fresh?: true;
+}
+export interface AckFrame {
+    event: 'ack';
+    conversation_id: string;
+    seq: number;
+    status: ReceiptStatus;
+}
+export interface ResumeFrame {
+    event: 'resume';
+    since?: string;
+    have?: { conversation_id: string; seq: number; event_id: string }[];
+}
+export type ClientFrame =
+    | SendFrame
+    | AckFrame
+    | ResumeFrame
+    | { event: 'auth'; token: string }
+    | { event: 'heartbeat' };
