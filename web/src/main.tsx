@@ -1,0 +1,62 @@
+/* The page begins here. */
+import { render } from 'preact';
+import { AccountPage } from './ui/account.js';
+import { AppState } from './ui/app-state.js';
+import { ConversationPane } from './ui/conversation.js';
+import { Dialogs } from './ui/dialogs.js';
+import { ConversationList } from './ui/list.js';
+import { Announcer } from './ui/parts/announcer.js';
+import { ChatIcon, Logo } from './ui/parts/icons.js';
+import { t } from './ui/strings.js';
+import './ui/style.css';
+
+function Home({ app }: { app: AppState }) {
+    app.seen('list');
+    const route = app.route.value;
+    const c = route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
+    const chosen = route.at === 'person' || (c !== undefined && !c.left);
+    return (
+        <div class={`panes ${chosen ? 'panes-chosen' : ''}`}>
+            <ConversationList app={app} />
+            {chosen ? (
+                <ConversationPane app={app} />
+            ) : (
+                <main class="pane pane-empty">
+                    <ChatIcon />
+                    <p class="empty-title">{t.pickTitle}</p>
+                    <p>{t.pickHint}</p>
+                </main>
+            )}
+        </div>
+    );
+}
+
+function App({ app }: { app: AppState }) {
+    app.seen('account');
+    const { account } = app.client;
+    return (
+        <>
+            {account === 'in' ? (
+                <Home app={app} />
+            ) : account === 'out' ? (
+                <AccountPage app={app} />
+            ) : (
+                <main class="account" aria-label={t.loading}>
+                    <Logo size={52} />
+                </main>
+            )}
+            <Dialogs app={app} />
+            <Announcer />
+            <div class="toast-place" role="alert">
+                {app.toast.value !== undefined && <p class="toast">{app.toast.value}</p>}
+            </div>
+        </>
+    );
+}
+
+const root = document.getElementById('app');
+if (root) {
+    const app = new AppState();
+    render(<App app={app} />, root);
+    void app.client.start();
+}

@@ -1,0 +1,143 @@
+/*
+ * What all of the page shares: the client, where the person is, which dialog is open. Domain topics
+ * become signals here: a component that reads `seen(topic)` is painted again when it changes.
+ */
+import { Auth, Client, cookieKeeper, MemoryStores, type StoreOpener, type Topic } from '@confab/client';
+import { type Signal, signal } from '@preact/signals';
+import { browserPlatform, deviceName } from '../platform/browser.js';
+import { IndexedDbStores } from '../store/indexeddb.js';
+import { announce } from './parts/announcer.js';
+import { t } from './strings.js';
+
+export type Route =
+    | { at: 'home' }
+    | { at: 'conversation'; id: string }
+    | { at: 'person'; userId: string }
+    | { at: 'invite'; code: string; setup: boolean };
+
+export type Dialog = 'new-chat' | 'new-group' | 'members' | 'add-members' | 'invite' | 'sign-out';
+
+const LAST_USER = 'confab-last-user';
+const TABS = 'confab-tabs';
+
+function parseRoute(hash: string): Route {
+    const query = new URLSearchParams(hash.replace(/^#/, ''));
+    const code = query.get('invite') ?? query.get('setup');
+    if (code !== null) {
+        return { at: 'invite', code, setup: query.has('setup') };
+    }
+    const [kind, id] = hash.replace(/^#\/?/, '').split('/');
+    if (kind === 'c' && id) {
+        return { at: 'conversation', id };
+    }
+    return kind === 'u' && id ? { at: 'person', userId: id } : { at: 'home' };
+}
+
+function stores(): StoreOpener {
+    try {
+        const storage = window.localStorage;
+        if ('indexedDB' in window) {
+            return new IndexedDbStores({
+                get: () => storage.getItem(LAST_USER) ?? undefined,
+                set: (v) => {
+                    if (v === undefined) {
+                        storage.removeItem(LAST_USER);
+                    } else {
+                        storage.setItem(LAST_USER, v);
+                    }
+                },
+            });
+        }
+    } catch {
+        /* The browser gives no storage: everything works, nothing is kept. */
+    }
+    return new MemoryStores();
+}
+
+export class AppState {
+    readonly client: Client;
+    readonly route: Signal<Route>;
+    readonly dialog = signal<Dialog | undefined>(undefined);
+    readonly toast = signal<string | undefined>(undefined);
+    private readonly versions = new Map<Topic, Signal<number>>();
+    private readonly tabs: BroadcastChannel | undefined;
+    private toastTimer: ReturnType<typeof setTimeout> | undefined;
+
+    constructor() {
+        this.route = signal(parseRoute(location.hash));
+        window.addEventListener('hashchange', () => (this.route.value = parseRoute(location.hash)));
+        this.client = new Client({
+            platform: browserPlatform,
+            stores: stores(),
+            auth: new Auth(browserPlatform.clock, browserPlatform.http, cookieKeeper, deviceName()),
+            onIncoming: (conv, item) => {
+                const who = this.nameOf(item.from);
+                announce(conv.kind === 'group' ? t.announceIn(who, conv.name, item.content) : t.announce(who, item.content));
+            },
+        });
+        this.tabs = 'BroadcastChannel' in window ? new BroadcastChannel(TABS) : undefined;
+        this.tabs?.addEventListener('message', (e: MessageEvent<unknown>) => {
+            if (e.data === this.client.userId) {
+                this.client.signedOutElsewhere();
+            }
+        });
+        for (const event of ['online', 'focus']) {
+            window.addEventListener(event, () => this.client.wake());
+        }
+        document.addEventListener('visibilitychange', () => {
+            if (document.visibilityState === 'visible') {
+                this.client.wake();
+            }
+        });
+    }
+
+    /* Read in a component: it is painted again when the topic changes. */
+    seen(topic: Topic): number {
+        let version = this.versions.get(topic);
+        if (!version) {
+            const made = signal(0);
+            this.versions.set(topic, made);
+            this.client.on(topic, () => made.value++);
+            version = made;
+        }
+        return version.value;
+    }
+
+    go(hash: string): void {
+        location.hash = hash;
+    }
+
+    async signOut(): Promise<void> {
+        const user = this.client.userId;
+        this.go('#/');
+        await this.client.signOut();
+        for (const key of Object.keys(localStorage)) {
+            if (key.startsWith('confab-draft-')) {
+                localStorage.removeItem(key);
+            }
+        }
+        this.tabs?.postMessage(user);
+    }
+
+    tell(text: string): void {
+        clearTimeout(this.toastTimer);
+        this.toast.value = text;
+        this.toastTimer = setTimeout(() => (this.toast.value = undefined), 6000);
+    }
+
+    /* Runs something that may fail, and says so. */
+    async attempt(work: () => Promise<void>): Promise<boolean> {
+        try {
+            await work();
+            return true;
+        } catch (e) {
+            this.tell(t.problem(e));
+            return false;
+        }
+    }
+
+    nameOf(userId: string): string {
+        this.seen('people');
+        return this.client.people.get(userId)?.displayName ?? t.someone;
+    }
+}

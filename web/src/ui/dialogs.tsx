@@ -1,0 +1,382 @@
+/* The dialogs: find a person, make a group, see and add members, invite, sign out. */
+import type { Conversation, InviteLink, Role, User } from '@confab/client';
+import { ApiError } from '@confab/client';
+import { useEffect, useState } from 'preact/hooks';
+import type { AppState } from './app-state.js';
+import { copyText } from './message.js';
+import { Avatar } from './parts/avatar.js';
+import { CheckIcon, CloseIcon } from './parts/icons.js';
+import { Field } from './parts/field.js';
+import { MenuButton, type MenuItem } from './parts/menu.js';
+import { Modal } from './parts/modal.js';
+import { MoreIcon } from './parts/icons.js';
+import { t } from './strings.js';
+
+export function Dialogs({ app }: { app: AppState }) {
+    const close = () => (app.dialog.value = undefined);
+    switch (app.dialog.value) {
+        case 'new-chat':
+            return <NewChat app={app} onClose={close} />;
+        case 'new-group':
+            return <NewGroup app={app} onClose={close} />;
+        case 'members':
+            return <Members app={app} onClose={close} />;
+        case 'add-members':
+            return <AddMembers app={app} onClose={close} />;
+        case 'invite':
+            return <Invite app={app} onClose={close} />;
+        case 'sign-out':
+            return <SignOut app={app} onClose={close} />;
+        default:
+            return undefined;
+    }
+}
+
+interface DialogProps {
+    app: AppState;
+    onClose: () => void;
+}
+
+type Found = { state: 'idle' | 'searching' | 'done' | 'failed'; users: User[]; problem?: string };
+
+/* Servers without a search know exact names only. */
+async function findPeople(app: AppState, query: string): Promise<User[]> {
+    try {
+        return await app.client.rest.searchUsers(query);
+    } catch (e) {
+        if (!(e instanceof ApiError) || (e.status !== 404 && e.status !== 405)) {
+            throw e;
+        }
+    }
+    try {
+        return [await app.client.rest.user(query)];
+    } catch (e) {
+        if (e instanceof ApiError && e.status === 404) {
+            return [];
+        }
+        throw e;
+    }
+}
+
+function usePeople(app: AppState, query: string): Found {
+    const [found, setFound] = useState<Found>({ state: 'idle', users: [] });
+    useEffect(() => {
+        const wanted = query.trim();
+        if (wanted === '') {
+            setFound({ state: 'idle', users: [] });
+            return undefined;
+        }
+        let current = true;
+        setFound((f) => ({ state: 'searching', users: f.users }));
+        const timer = setTimeout(() => {
+            findPeople(app, wanted).then(
+                (users) => {
+                    if (current) {
+                        users.forEach((u) => app.client.people.learn(u));
+                        setFound({ state: 'done', users: users.filter((u) => u.userId !== app.client.userId) });
+                    }
+                },
+                (e: unknown) => {
+                    if (current) {
+                        setFound({ state: 'failed', users: [], problem: t.problem(e) });
+                    }
+                },
+            );
+        }, 200);
+        return () => {
+            current = false;
+            clearTimeout(timer);
+        };
+    }, [query]);
+    return found;
+}
+
+function PeoplePicker({
+    app,
+    chosen,
+    onPick,
+    without = [],
+}: {
+    app: AppState;
+    /* Undefined: the first pick is the answer. */
+    chosen?: User[];
+    onPick: (user: User) => void;
+    without?: string[];
+}) {
+    const [query, setQuery] = useState('');
+    const found = usePeople(app, query);
+    const users = found.users.filter((u) => !without.includes(u.userId));
+    const isChosen = (u: User) => chosen?.some((o) => o.userId === u.userId) ?? false;
+    return (
+        <div class="picker">
+            {chosen && chosen.length > 0 && (
+                <ul class="chips" aria-label={t.chosen(chosen.length)}>
+                    {chosen.map((u) => (
+                        <li key={u.userId}>
+                            <button type="button" class="chip" aria-label={t.removePerson(u.displayName)} onClick={() => onPick(u)}>
+                                {u.displayName}
+                                <CloseIcon size={14} />
+                            </button>
+                        </li>
+                    ))}
+                </ul>
+            )}
+            <input type="search" class="picker-input" aria-label={t.findPeople} placeholder={t.findPeople}
+                autocomplete="off" autocapitalize="none" spellcheck={false} autofocus={!chosen} value={query}
+                onInput={(e) => setQuery(e.currentTarget.value)} />
+            <ul class="people" aria-label={t.members}>
+                {users.map((u) => (
+                    <li key={u.userId}>
+                        <button type="button" class="person" data-test="person"
+                            {...(chosen ? { 'aria-pressed': isChosen(u) } : {})} onClick={() => onPick(u)}>
+                            <Avatar id={u.userId} name={u.displayName} />
+                            <span class="person-text">
+                                <span class="person-name" dir="auto">{u.displayName}</span>
+                                <span class="person-user">@{u.username}</span>
+                            </span>
+                            {isChosen(u) && <CheckIcon />}
+                        </button>
+                    </li>
+                ))}
+            </ul>
+            <p class="picker-note" role="status">
+                {found.state === 'searching' && users.length === 0
+                    ? t.searching
+                    : found.state === 'failed'
+                      ? found.problem
+                      : found.state === 'done' && users.length === 0
+                        ? t.nobody
+                        : ''}
+            </p>
+        </div>
+    );
+}
+
+function NewChat({ app, onClose }: DialogProps) {
+    return (
+        <Modal title={t.newChat} onClose={onClose}>
+            <PeoplePicker
+                app={app}
+                onPick={(u) => {
+                    onClose();
+                    app.go(`#/u/${u.userId}`);
+                }}
+            />
+        </Modal>
+    );
+}
+
+function toggle(list: User[], user: User): User[] {
+    const without = list.filter((u) => u.userId !== user.userId);
+    return without.length < list.length ? without : [...list, user];
+}
+
+function NewGroup({ app, onClose }: DialogProps) {
+    const [name, setName] = useState('');
+    const [chosen, setChosen] = useState<User[]>([]);
+    const [busy, setBusy] = useState(false);
+    const create = async () => {
+        setBusy(true);
+        await app.attempt(async () => {
+            const id = await app.client.rest.createGroup(name.trim(), chosen.map((u) => u.userId));
+            onClose();
+            app.go(`#/c/${id}`);
+        });
+        setBusy(false);
+    };
+    return (
+        <Modal title={t.newGroup} onClose={onClose}>
+            <form
+                onSubmit={(e) => {
+                    e.preventDefault();
+                    void create();
+                }}
+            >
+                <Field label={t.groupName} value={name} onValue={setName} maxLength={100} autofocus required />
+                <p class="label">{t.chooseMembers}</p>
+                <PeoplePicker app={app} chosen={chosen} onPick={(u) => setChosen(toggle(chosen, u))} />
+                <footer class="modal-foot">
+                    <button type="button" class="plain" onClick={onClose}>{t.cancel}</button>
+                    <button type="submit" class="primary" disabled={busy || name.trim() === ''}>{t.create}</button>
+                </footer>
+            </form>
+        </Modal>
+    );
+}
+
+function openGroup(app: AppState): Conversation | undefined {
+    const route = app.route.value;
+    return route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
+}
+
+const rank: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
+
+function Members({ app, onClose }: DialogProps) {
+    const c = openGroup(app);
+    app.seen(c ? `timeline:${c.id}` : 'list');
+    const [leaving, setLeaving] = useState(false);
+    if (!c) {
+        return undefined;
+    }
+    const { client } = app;
+    const me = client.userId;
+    const manages = c.role !== 'member';
+    const members = [...(client.members(c.id) ?? [])].sort(
+        (a, b) => rank[a.role] - rank[b.role] || app.nameOf(a.userId).localeCompare(app.nameOf(b.userId)),
+    );
+    if (leaving) {
+        return (
+            <Modal title={t.leaveGroup} onClose={onClose}>
+                <p>{t.leaveQuestion}</p>
+                <footer class="modal-foot">
+                    <button type="button" class="plain" onClick={() => setLeaving(false)}>{t.cancel}</button>
+                    <button type="button" class="primary danger"
+                        onClick={() =>
+                            void app.attempt(async () => {
+                                await client.rest.removeMember(c.id, me ?? '');
+                                onClose();
+                                app.go('#/');
+                            })
+                        }>
+                        {t.leaveGroup}
+                    </button>
+                </footer>
+            </Modal>
+        );
+    }
+    return (
+        <Modal title={t.membersCount(c.memberCount)} onClose={onClose}>
+            <ul class="people people-list">
+                {members.map((m) => {
+                    const menu: MenuItem[] = [];
+                    if (m.userId !== me && manages && (c.role === 'owner' || m.role !== 'owner')) {
+                        menu.push({
+                            label: t.remove,
+                            danger: true,
+                            onPick: () => void app.attempt(() => client.rest.removeMember(c.id, m.userId)),
+                        });
+                    }
+                    return (
+                        <li key={m.userId} class="person person-row" data-test="member">
+                            <Avatar id={m.userId} name={app.nameOf(m.userId)} />
+                            <span class="person-text">
+                                <span class="person-name" dir="auto">
+                                    {app.nameOf(m.userId)}
+                                    {m.userId === me ? ` (${t.you})` : ''}
+                                </span>
+                                <span class="person-user">@{client.people.get(m.userId)?.username ?? ''}</span>
+                            </span>
+                            {t.role[m.role] !== '' && <span class="tag">{t.role[m.role]}</span>}
+                            {menu.length > 0 && (
+                                <MenuButton label={`${t.mainMenu}: ${app.nameOf(m.userId)}`} items={menu}>
+                                    <MoreIcon size={18} />
+                                </MenuButton>
+                            )}
+                        </li>
+                    );
+                })}
+            </ul>
+            <footer class="modal-foot">
+                <button type="button" class="plain danger" onClick={() => setLeaving(true)}>{t.leaveGroup}</button>
+                <button type="button" class="primary" onClick={() => (app.dialog.value = 'add-members')}>{t.addMembers}</button>
+            </footer>
+        </Modal>
+    );
+}
+
+function AddMembers({ app, onClose }: DialogProps) {
+    const c = openGroup(app);
+    const [chosen, setChosen] = useState<User[]>([]);
+    const [busy, setBusy] = useState(false);
+    if (!c) {
+        return undefined;
+    }
+    const add = async () => {
+        setBusy(true);
+        const ok = await app.attempt(() => app.client.rest.addMembers(c.id, chosen.map((u) => u.userId)));
+        setBusy(false);
+        if (ok) {
+            onClose();
+        }
+    };
+    return (
+        <Modal title={t.addMembers} onClose={onClose}>
+            <PeoplePicker app={app} chosen={chosen} onPick={(u) => setChosen(toggle(chosen, u))}
+                without={app.client.members(c.id)?.map((m) => m.userId) ?? []} />
+            <footer class="modal-foot">
+                <button type="button" class="plain" onClick={onClose}>{t.cancel}</button>
+                <button type="button" class="primary" disabled={busy || chosen.length === 0} onClick={() => void add()}>
+                    {t.add}
+                </button>
+            </footer>
+        </Modal>
+    );
+}
+
+const DAY = 86_400;
+
+function Invite({ app, onClose }: DialogProps) {
+    const [uses, setUses] = useState('10');
+    const [days, setDays] = useState('7');
+    const [link, setLink] = useState<InviteLink>();
+    const [busy, setBusy] = useState(false);
+    const make = async () => {
+        setBusy(true);
+        await app.attempt(async () => setLink(await app.client.rest.createInvite(Number(uses), Number(days) * DAY)));
+        setBusy(false);
+    };
+    return (
+        <Modal title={t.inviteTitle} onClose={onClose}>
+            <p class="lead">{t.inviteHint}</p>
+            <div class="field-pair">
+                <label>
+                    {t.inviteUses}
+                    <select value={uses} onChange={(e) => setUses(e.currentTarget.value)}>
+                        <option value="1">1</option>
+                        <option value="10">10</option>
+                        <option value="100">100</option>
+                    </select>
+                </label>
+                <label>
+                    {t.inviteExpires}
+                    <select value={days} onChange={(e) => setDays(e.currentTarget.value)}>
+                        <option value="1">{t.oneDay}</option>
+                        <option value="7">{t.oneWeek}</option>
+                        <option value="30">{t.oneMonth}</option>
+                    </select>
+                </label>
+            </div>
+            {link && (
+                <div class="copy-row">
+                    <input readOnly aria-label={t.inviteLink} value={link.link} data-test="invite-link"
+                        onFocus={(e) => e.currentTarget.select()} />
+                    <button type="button" class="plain" onClick={() => void copyText(app, link.link)}>{t.copy}</button>
+                </div>
+            )}
+            <footer class="modal-foot">
+                <button type="button" class="plain" onClick={onClose}>{t.close}</button>
+                <button type="button" class="primary" disabled={busy} onClick={() => void make()}>{t.makeLink}</button>
+            </footer>
+        </Modal>
+    );
+}
+
+function SignOut({ app, onClose }: DialogProps) {
+    app.seen('outbox');
+    const unsent = app.client.unsent;
+    return (
+        <Modal title={t.signOut} onClose={onClose}>
+            <p>{unsent > 0 ? t.signOutUnsent(unsent) : t.signOutPlain}</p>
+            <footer class="modal-foot">
+                <button type="button" class="plain" onClick={onClose}>{t.cancel}</button>
+                <button type="button" class={`primary ${unsent > 0 ? 'danger' : ''}`}
+                    onClick={() => {
+                        onClose();
+                        void app.signOut();
+                    }}>
+                    {t.signOut}
+                </button>
+            </footer>
+        </Modal>
+    );
+}
