@@ -19,7 +19,7 @@ if(CONFAB_WEB STREQUAL "ON" AND NOT EXISTS ${CMAKE_SOURCE_DIR}/web/package.json)
 elseif(CONFAB_WEB STREQUAL "ON")
   set(WEB_DIST ${CMAKE_SOURCE_DIR}/web/dist)
   file(GLOB_RECURSE WEB_SRC CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/src/*
-    ${CMAKE_SOURCE_DIR}/web/public/*)
+    ${CMAKE_SOURCE_DIR}/web/packages/*)
   file(GLOB WEB_TOP CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/*.json
     ${CMAKE_SOURCE_DIR}/web/*.html ${CMAKE_SOURCE_DIR}/web/*.ts ${CMAKE_SOURCE_DIR}/web/*.js
     ${CMAKE_SOURCE_DIR}/web/*.mjs)
