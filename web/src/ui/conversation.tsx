@@ -153,7 +153,10 @@ function Messages({
     const [away, setAway] = useState(false);
     const [focusSeq, setFocusSeq] = useState<number>();
     /* As it was when the conversation was opened; it stays until the next time. */
-    const newFrom = useMemo(() => (c && c.unread > 0 ? c.own.read + 1 : undefined), [c?.id]);
+    const [newFrom, newCount] = useMemo(
+        () => (c && c.unread > 0 ? [c.own.read + 1, c.unread] : [undefined, 0]),
+        [c?.id],
+    );
     const items = timeline?.items ?? [];
     const atEnd = timeline?.atEnd ?? true;
     const me = client.userId ?? '';
@@ -363,7 +366,7 @@ function Messages({
                             case 'new':
                                 return (
                                     <li key={r.key} class="new-mark" data-test="new-mark">
-                                        <span>{t.newMessages(items.filter((i) => i.kind === 'message' && i.seq >= (newFrom ?? 0) && i.from !== me).length)}</span>
+                                        <span>{t.newMessages(newCount)}</span>
                                     </li>
                                 );
                             case 'note':

@@ -7,9 +7,7 @@ import { copyText } from './message.js';
 import { Avatar } from './parts/avatar.js';
 import { CheckIcon, CloseIcon } from './parts/icons.js';
 import { Field } from './parts/field.js';
-import { MenuButton, type MenuItem } from './parts/menu.js';
 import { Modal } from './parts/modal.js';
-import { MoreIcon } from './parts/icons.js';
 import { t } from './strings.js';
 
 export function Dialogs({ app }: { app: AppState }) {
@@ -248,14 +246,7 @@ function Members({ app, onClose }: DialogProps) {
         <Modal title={t.membersCount(c.memberCount)} onClose={onClose}>
             <ul class="people people-list">
                 {members.map((m) => {
-                    const menu: MenuItem[] = [];
-                    if (m.userId !== me && manages && (c.role === 'owner' || m.role !== 'owner')) {
-                        menu.push({
-                            label: t.remove,
-                            danger: true,
-                            onPick: () => void app.attempt(() => client.rest.removeMember(c.id, m.userId)),
-                        });
-                    }
+                    const removable = m.userId !== me && manages && (c.role === 'owner' || m.role !== 'owner');
                     return (
                         <li key={m.userId} class="person person-row" data-test="member">
                             <Avatar id={m.userId} name={app.nameOf(m.userId)} />
@@ -267,10 +258,11 @@ function Members({ app, onClose }: DialogProps) {
                                 <span class="person-user">@{client.people.get(m.userId)?.username ?? ''}</span>
                             </span>
                             {t.role[m.role] !== '' && <span class="tag">{t.role[m.role]}</span>}
-                            {menu.length > 0 && (
-                                <MenuButton label={`${t.mainMenu}: ${app.nameOf(m.userId)}`} items={menu}>
-                                    <MoreIcon size={18} />
-                                </MenuButton>
+                            {removable && (
+                                <button type="button" class="link danger" aria-label={t.removePerson(app.nameOf(m.userId))}
+                                    onClick={() => void app.attempt(() => client.rest.removeMember(c.id, m.userId))}>
+                                    {t.remove}
+                                </button>
                             )}
                         </li>
                     );

@@ -37,7 +37,10 @@ export function listRows(
 ): ListRow[] {
     const rows: ListRow[] = [];
     let day: number | undefined;
-    let markDue = newFrom !== undefined;
+    /* Whoever has answered has read. */
+    const answered =
+        newFrom !== undefined && items.some((i) => i.seq >= newFrom && i.kind === 'message' && i.from === me);
+    let markDue = newFrom !== undefined && !answered && outgoing.length === 0;
     const bubbles: (Bubble | undefined)[] = [
         ...items.map((i) => (i.kind === 'message' ? { from: i.from, at: i.sentAt } : undefined)),
         ...outgoing.map((o) => ({ from: me, at: o.entry.createdAt })),
@@ -53,10 +56,8 @@ export function listRows(
         separate(item.sentAt, String(item.seq));
         if (markDue && newFrom !== undefined && item.seq >= newFrom) {
             markDue = false;
-            if (item.kind !== 'message' || item.from !== me) {
-                rows.push({ row: 'new', key: 'new' });
-                broken = true;
-            }
+            rows.push({ row: 'new', key: 'new' });
+            broken = true;
         }
         if (item.kind === 'note') {
             rows.push({ row: 'note', key: `note-${item.seq}`, note: item });

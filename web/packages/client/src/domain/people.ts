@@ -14,7 +14,7 @@ export class People {
     private running = 0;
 
     constructor(
-        private readonly fetch: (id: string) => Promise<User>,
+        private readonly ask: (id: string) => Promise<User>,
         private readonly onFound: (user: User) => void,
     ) {}
 
@@ -52,7 +52,7 @@ export class People {
     private async one(id: string): Promise<void> {
         let more = true;
         try {
-            const user = await this.fetch(id);
+            const user = await this.ask(id);
             this.known.set(id, user);
             this.onFound(user);
         } catch (e) {

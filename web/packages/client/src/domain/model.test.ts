@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HistoryMessage, NewMessage, PageConversation } from '../wire.js';
+import {
+    applyEvent,
+    applyPage,
+    applyReceipt,
+    applyStatuses,
+    contradicts,
+    markRead,
+    newConversation,
+    newerItem,
+    patched,
+    statusOf,
+    type MessageItem,
+} from './model.js';
+
+const ME = '1';
+
+function message(seq: number, from: string, content = `m${seq}`, mentions: string[] = []): NewMessage {
+    return { event: 'new_message', conversationId: 'c', seq, eventId: `e${seq}`, sentAt: seq, from, content, type: 'text', mentions };
+}
+
+function page(head: number, more: Partial<PageConversation> = {}): PageConversation {
+    return {
+        conversationId: 'c',
+        kind: 'direct',
+        left: false,
+        with: '2',
+        members: 2,
+        head,
+        headId: `e${head}`,
+        unread: 0,
+        mentions: 0,
+        muted: false,
+        pinned: false,
+        delivered: head,
+        read: head,
+        coveredFrom: head + 1,
+        coveredTo: head,
+        limited: false,
+        reset: false,
+        events: [],
+        ...more,
+    };
+}
+
+void test('model: unread counts rise with others, and one\'s own message ends them', () => {
+    let c = newConversation('c', 'group');
+    c = applyEvent(c, message(1, '2'), ME);
+    c = applyEvent(c, message(2, '2', 'hi', [ME]), ME);
+    assert.deepEqual([c.unread, c.mentions, c.own.read], [2, 1, 0]);
+    c = markRead(c, 1, undefined);
+    assert.deepEqual([c.unread, c.mentions], [1, 1]);
+    c = applyEvent(c, message(3, ME), ME);
+    assert.deepEqual([c.unread, c.mentions, c.own.read], [0, 0, 3]);
+    c = markRead(c, 2, undefined);
+    assert.equal(c.own.read, 3, 'it never goes back');
+});
+
+void test('model: a message that was read before it came is not unread', () => {
+    let c = newConversation('c', 'direct');
+    c = applyReceipt(c, { event: 'delivery_receipt', conversationId: 'c', fromSeq: 1, seq: 5, userId: ME, status: 'read', at: 0 }, ME);
+    for (let seq = 1; seq <= 6; seq++) {
+        c = applyEvent(c, message(seq, '2'), ME);
+    }
+    assert.equal(c.unread, 1);
+});
+
+void test('model: a page does not undo what was read here and not told yet', () => {
+    let c = newConversation('c', 'direct');
+    for (let seq = 1; seq <= 4; seq++) {
+        c = applyEvent(c, message(seq, '2'), ME);
+    }
+    c = markRead(c, 3, undefined);
+    const next = applyPage(c, page(5, { unread: 5, read: 0, coveredFrom: 5, coveredTo: 5, events: [message(5, '2')] }), ME);
+    assert.deepEqual([next.unread, next.own.read, next.confirmed.read], [2, 3, 0]);
+});
+
+void test('model: a page that is older than what came live changes nothing', () => {
+    let c = applyPage(undefined, page(3), ME);
+    c = applyEvent(c, message(4, '2'), ME);
+    assert.equal(applyPage(c, page(3, { unread: 7 }), ME), c);
+});
+
+void test('model: another event id at the head contradicts, the same does not', () => {
+    const c = applyPage(undefined, page(3), ME);
+    assert.equal(contradicts(c, page(3)), false);
+    assert.equal(contradicts(c, page(3, { headId: 'other' })), true);
+    assert.equal(contradicts(c, page(9, { reset: true })), true);
+    assert.equal(contradicts(c, page(4, { events: [{ ...message(3, '2'), eventId: 'x' }, message(4, '2')] })), true);
+});
+
+void test('model: ticks of a direct conversation follow the other one', () => {
+    let c = applyPage(undefined, page(3), ME);
+    assert.equal(statusOf(c, 3, undefined), 'sent');
+    const receipt = { event: 'delivery_receipt', conversationId: 'c', fromSeq: 1, seq: 3, userId: '2', at: 0 } as const;
+    c = applyReceipt(c, { ...receipt, status: 'delivered' }, ME);
+    assert.equal(statusOf(c, 3, undefined), 'delivered');
+    c = applyReceipt(c, { ...receipt, status: 'read' }, ME);
+    assert.equal(statusOf(c, 3, undefined), 'read');
+    c = applyEvent(c, message(4, ME), ME);
+    assert.equal(statusOf(c, 4, undefined), 'sent');
+    c = applyEvent(c, message(5, '2'), ME);
+    assert.equal(statusOf(c, 4, undefined), 'read', 'who answers has read');
+});
+
+void test('model: ticks of a group wait for the last of the others', () => {
+    let c = { ...newConversation('c', 'group'), head: 4 };
+    const receipt = { event: 'delivery_receipt', conversationId: 'c', fromSeq: 1, seq: 4, at: 0, status: 'read' } as const;
+    c = applyReceipt(c, { ...receipt, userId: '2' }, ME);
+    assert.equal(statusOf(c, 4, ['2', '3']), 'sent');
+    assert.equal(statusOf(c, 4, undefined), 'sent', 'members are not known');
+    c = applyReceipt(c, { ...receipt, userId: '3' }, ME);
+    assert.equal(statusOf(c, 4, ['2', '3']), 'read');
+    const told: HistoryMessage = { ...message(4, ME), status: 'delivered', deleted: false };
+    const fresh = applyStatuses({ ...newConversation('c', 'group'), head: 4 }, [told], ME);
+    assert.equal(statusOf(fresh, 4, undefined), 'delivered', 'history sums it up');
+});
+
+void test('model: edits and deletions in any order come to the same', () => {
+    const base: MessageItem = { kind: 'message', seq: 1, id: 'e1', from: '2', sentAt: 1, content: 'a', type: 'text', mentions: [] };
+    const edits = [
+        { seq: 1, edit: { content: 'b', at: 10 } },
+        { seq: 1, edit: { content: 'c', at: 20 } },
+    ] as const;
+    const forward = edits.reduce((i, p) => patched(i, p), base as Parameters<typeof patched>[0]);
+    const backward = [...edits].reverse().reduce((i, p) => patched(i, p), base as Parameters<typeof patched>[0]);
+    assert.deepEqual(forward, backward);
+    const gone = patched(base, { seq: 1, delete: true });
+    assert.deepEqual(patched(gone, edits[0]), gone);
+    assert.deepEqual(newerItem(gone, base), gone);
+    assert.deepEqual(newerItem(base, gone), gone);
+    assert.deepEqual(newerItem(forward, { ...base, clientMsgId: 'k' }), { ...forward, clientMsgId: 'k' });
+});
+
+void test('model: leaving takes the unread with it, coming back brings the role', () => {
+    let c = applyEvent(newConversation('c', 'group'), message(1, '2'), ME);
+    const at = { conversationId: 'c', eventId: 'x', sentAt: 9, from: '2' };
+    c = applyEvent(c, { event: 'membership', ...at, seq: 2, action: 'remove', members: [{ userId: ME, role: 'member' }] }, ME);
+    assert.deepEqual([c.left, c.unread], [true, 0]);
+    c = applyEvent(c, { event: 'membership', ...at, seq: 3, action: 'add', members: [{ userId: ME, role: 'admin' }] }, ME);
+    assert.deepEqual([c.left, c.role], [false, 'admin']);
+});
