@@ -17,6 +17,8 @@ struct detour {
     enum confab_err err;
 };
 
+_Static_assert((int)DIR_IDEM_PURGE < (int)FAULT_OPS_MAX, "a plan must know every operation");
+
 static const struct directory_ops OPS;
 
 static struct directory_fault *fault_of(struct directory *dir)

@@ -115,7 +115,7 @@ enum confab_err sqlite_account_by_id(struct sqlite_db *db, struct dir_request *r
 enum confab_err sqlite_accounts_exist(struct sqlite_db *db, struct dir_request *req,
                                       enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     enum confab_err err = CONFAB_OK;
     for (uint32_t i = 0; err == CONFAB_OK && i < req->nids; i++) {
         bind_id(db->statements[ST_ACCOUNT_EXISTS], 1, req->ids[i]);
@@ -127,7 +127,7 @@ enum confab_err sqlite_accounts_exist(struct sqlite_db *db, struct dir_request *
 enum confab_err sqlite_admins_count(struct sqlite_db *db, struct dir_request *req,
                                     enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     return sqlite_db_number(db, ST_ADMINS_COUNT, &req->ret_count);
 }
 

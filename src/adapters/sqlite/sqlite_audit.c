@@ -6,7 +6,7 @@
 enum confab_err sqlite_audit_append(struct sqlite_db *db, struct dir_request *req,
                                     enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     struct dir_audit a = dir_audit_of(req);
     sqlite3_stmt *st = db->statements[ST_AUDIT_INSERT];
     bind_id(st, 1, a.at_ms);
@@ -35,7 +35,7 @@ static enum confab_err on_audit(sqlite3_stmt *st, struct dir_request *req)
 enum confab_err sqlite_audit_list(struct sqlite_db *db, struct dir_request *req,
                                   enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     uint32_t n;
     sqlite3_stmt *st = db->statements[ST_AUDIT_LIST];
     bind_id(st, 1, req->after_id == 0 ? INT64_MAX : req->after_id);

@@ -20,7 +20,7 @@ static enum confab_err project_row(struct sqlite_db *db, const struct dir_conv_r
 enum confab_err sqlite_conversations_project(struct sqlite_db *db, struct dir_request *req,
                                              enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     enum confab_err err = CONFAB_OK;
     for (uint32_t i = 0; err == CONFAB_OK && i < req->nconv_rows; i++) {
         err = project_row(db, &req->conv_rows[i]);
@@ -54,7 +54,7 @@ static enum confab_err on_conv_row(sqlite3_stmt *st, struct dir_request *req)
 enum confab_err sqlite_conversations_list(struct sqlite_db *db, struct dir_request *req,
                                           enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     uint8_t after[16];
     uint32_t n;
     conv_id_write(req->after, after);
@@ -68,7 +68,7 @@ enum confab_err sqlite_conversations_list(struct sqlite_db *db, struct dir_reque
 enum confab_err sqlite_projected_lsn(struct sqlite_db *db, struct dir_request *req,
                                      enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     bind_id(db->statements[ST_PROJECTED_GET], 1, req->partition);
     return sqlite_db_number(db, ST_PROJECTED_GET, &req->lsn);
 }

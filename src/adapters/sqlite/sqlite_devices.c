@@ -125,7 +125,7 @@ enum confab_err sqlite_device_by_id(struct sqlite_db *db, struct dir_request *re
 enum confab_err sqlite_device_list(struct sqlite_db *db, struct dir_request *req,
                                    enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     uint32_t n;
     bind_id(db->statements[ST_DEVICE_LIST], 1, req->user_id);
     return sqlite_db_rows(db, ST_DEVICE_LIST, req, on_listed_device, &n);
@@ -226,14 +226,14 @@ enum confab_err sqlite_devices_end(struct sqlite_db *db, struct dir_request *req
 enum confab_err sqlite_devices_revoke_all(struct sqlite_db *db, struct dir_request *req,
                                           enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     return sqlite_devices_end(db, req, req->device_id);
 }
 
 enum confab_err sqlite_devices_revoked(struct sqlite_db *db, struct dir_request *req,
                                        enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     uint32_t n;
     sqlite3_stmt *st = db->statements[ST_DEVICES_REVOKED];
     bind_id(st, 1, req->since_ms);
@@ -250,7 +250,7 @@ enum confab_err sqlite_devices_revoked(struct sqlite_db *db, struct dir_request 
 enum confab_err sqlite_devices_purge(struct sqlite_db *db, struct dir_request *req,
                                      enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     sqlite3_stmt *st = db->statements[ST_DEVICES_REMOVE];
     bind_id(st, 1, req->revoked_before_ms);
     bind_id(st, 2, req->limit);

@@ -98,7 +98,7 @@ enum confab_err sqlite_invite_by_code(struct sqlite_db *db, struct dir_request *
 enum confab_err sqlite_invites_list(struct sqlite_db *db, struct dir_request *req,
                                     enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     uint32_t n;
     enum sqlite_statement statement = req->user_id == 0 ? ST_INVITES_ALL : ST_INVITES_OF;
     sqlite3_stmt *st = db->statements[statement];
@@ -147,6 +147,6 @@ enum confab_err sqlite_invite_revoke(struct sqlite_db *db, struct dir_request *r
 enum confab_err sqlite_invites_purge(struct sqlite_db *db, struct dir_request *req,
                                      enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     return sqlite_db_purge(db, ST_INVITES_PURGE, req);
 }

@@ -140,6 +140,6 @@ enum confab_err sqlite_idem_release(struct sqlite_db *db, struct dir_request *re
 enum confab_err sqlite_idem_purge(struct sqlite_db *db, struct dir_request *req,
                                   enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     return sqlite_db_purge(db, ST_IDEM_PURGE, req);
 }

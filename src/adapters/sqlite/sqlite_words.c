@@ -208,7 +208,7 @@ static enum confab_err list_all(struct sqlite_db *db, struct dir_request *req)
 enum confab_err sqlite_accounts_list(struct sqlite_db *db, struct dir_request *req,
                                      enum confab_err *ret_result)
 {
-    (void)ret_result;
+    *ret_result = CONFAB_OK;
     struct dir_query query;
     if (req->query[0] == 0) {
         return list_all(db, req);
