@@ -187,9 +187,6 @@ static void on_failure(struct csession *s, const struct wire_failure *f, uint64_
         return;
     }
     enum confab_error error = cerror_of_wire(f->code);
-    if (s->phase == CPHASE_SYNC && span_is(f->ref, "resume") && error == CONFAB_E_CONFLICT) {
-        return; /* a resync crossed our resume: that one is under way, and will be answered */
-    }
     if (s->phase == CPHASE_SYNC && span_is(f->ref, "resume")) {
         s->wait_ms = f->retry_after_ms > 0 ? f->retry_after_ms : UINT64_MAX;
         csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, error, now);

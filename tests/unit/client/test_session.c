@@ -498,24 +498,6 @@ static void test_session__resync_resumes_on_the_same_link(void **state)
     assert_true(csession_wants_link(h->session));
 }
 
-/* The server sent it before it had read this client's own resume, and answers that one. */
-static void test_session__resync_that_crosses_a_resume(void **state)
-{
-    struct script *h = *state;
-    open_live_at(h, 's', 1);
-    script_send(h, "%s", joined_a(2));
-    script_expect(h, "\"event\":\"resume\"");
-    script_send(h, "{\"event\":\"resync\"}");
-    script_expect(h, "\"event\":\"resume\"");
-    script_send(h, "{\"event\":\"error\",\"code\":\"conflict\",\"message\":\"no\","
-                   "\"ref\":\"resume\"}");
-    script_expect_none(h);
-    assert_true(csession_wants_link(h->session));
-    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
-    script_caught_up(h, "t2");
-    script_log_is(h, "e d2 5 live\nc a head=2 first\nm a2 two first\ncaught up\n");
-}
-
 static void test_session__other_events_are_in_the_sequence(void **state)
 {
     struct script *h = *state;
@@ -1085,7 +1067,6 @@ int main(void)
         T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
-        T(test_session__resync_that_crosses_a_resume),
         T(test_session__other_events_are_in_the_sequence),
         T(test_session__waits_are_random_and_grow),
         T(test_session__reconnect_waits_the_given_time),
