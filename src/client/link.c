@@ -153,7 +153,9 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
 static void on_caught_up(struct csession *s, struct span since, uint64_t server_time_ms,
                          uint64_t now)
 {
-    if (s->phase != CPHASE_SYNC) {
+    /* Also when nothing seems to be asked: after a resync that crossed a resume there are two
+     * answers, and the first of them, which may lack what the second was asked for, ended SYNC. */
+    if (!csession_is_signed_in(s)) {
         return;
     }
     /* An unsaved token costs a repetition at the next resume, nothing else. */
@@ -163,13 +165,18 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t server_
         s->caught_up_ms = server_time_ms;
     }
     s->since.failed = false;
+    bool late = s->phase == CPHASE_LIVE;
     ctrack_caught_up(s, now);
-    if (s->phase != CPHASE_SYNC) {
+    if (!csession_is_signed_in(s)) {
         return;
     }
     if (ctrack_lacks_joined(s) || s->again) {
         s->again = false;
         clink_resume(s, now);
+        return;
+    }
+    if (late) {
+        csession_touch(s, now);
         return;
     }
     s->attempt = 0;
@@ -223,7 +230,7 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
         cdeliver(s, m, CONFAB_LIVE);
         break;
     case WIRE_S_CONVERSATIONS:
-        err = s->phase == CPHASE_SYNC ? ctrack_page(s, m->u.page, scratch, now) : CONFAB_OK;
+        err = ctrack_page(s, m->u.page, scratch, now);
         break;
     case WIRE_S_CAUGHT_UP:
         on_caught_up(s, m->u.caught_up.since, m->u.caught_up.server_time_ms, now);

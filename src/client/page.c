@@ -233,7 +233,7 @@ enum confab_err ctrack_page(struct csession *s, struct span page, struct scratch
     struct wire_conv c;
     enum confab_err err = CONFAB_OK;
     wire_list_begin(&it, page, scratch);
-    while (!err && s->phase == CPHASE_SYNC && wire_conv_next(&it, &c)) {
+    while (!err && csession_is_signed_in(s) && wire_conv_next(&it, &c)) {
         struct page_entry e = {.c = &c};
         scratch_init(&e.scratch, block, block ? scratch->cap : 0);
         err = page_conv(s, &e, now);
@@ -248,7 +248,7 @@ enum confab_err ctrack_page(struct csession *s, struct span page, struct scratch
 void ctrack_caught_up(struct csession *s, uint64_t now)
 {
     struct idmap_iter it = {0};
-    while (s->phase == CPHASE_SYNC && idmap_next(&s->tracks, &it)) {
+    while (csession_is_signed_in(s) && idmap_next(&s->tracks, &it)) {
         struct ctrack *t = it.value;
         ctrack_begin_held(s, t);
         ctrack_drain(s, t, now);

@@ -498,6 +498,22 @@ static void test_session__resync_resumes_on_the_same_link(void **state)
     assert_true(csession_wants_link(h->session));
 }
 
+/* The answer to an earlier question ends SYNC; what was asked for comes with the next one. */
+static void test_session__every_answer_counts(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_send(h, "%s", joined_a(2));
+    script_expect(h, "\"event\":\"resume\"");
+    script_caught_up(h, "t2");
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_caught_up(h, "t3");
+    script_log_is(h, "e d2 5 live\ncaught up\nc a head=2 first\nm a2 two first\n");
+    script_drop(h);
+    script_connect(h);
+    script_expect(h, "\"since\":\"t3\"");
+}
+
 static void test_session__other_events_are_in_the_sequence(void **state)
 {
     struct script *h = *state;
@@ -1067,6 +1083,7 @@ int main(void)
         T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
+        T(test_session__every_answer_counts),
         T(test_session__other_events_are_in_the_sequence),
         T(test_session__waits_are_random_and_grow),
         T(test_session__reconnect_waits_the_given_time),
