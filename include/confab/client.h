@@ -40,8 +40,16 @@ enum confab_flags {
 
 struct confab_options {
     size_t size; /* set by confab_options_init */
-    /* http://host[:port], port 80 without one. */
+    /* http://host[:port] or https://, ports 80 and 443 without one; ws and wss are the same. */
     const char *server;
+    /*
+     * Which certificate to trust with https: NULL for both, the system's authorities and the host's
+     * name; ca_file, those of a file in PEM form instead, which may be the server's own
+     * certificate; fingerprint, the one with that SHA-256 (hex digits, with or without colons)
+     * whatever it says.
+     */
+    const char *ca_file;
+    const char *fingerprint;
     const char *token; /* NULL: only confab_register and confab_login work until then */
     /*
      * Tokens are short-lived. With a refresh token the client renews them by itself: in time, and
@@ -89,8 +97,8 @@ struct confab_options {
 void confab_options_init(struct confab_options *options);
 
 /*
- * Copies what it needs of the options. CONFAB_E_ARGUMENT, CONFAB_E_UNSUPPORTED (https),
- * CONFAB_E_DAMAGED (start over without `state`), CONFAB_E_NOMEM.
+ * Copies what it needs of the options. CONFAB_E_ARGUMENT (also: an unusable ca_file or
+ * fingerprint), CONFAB_E_DAMAGED (start over without `state`), CONFAB_E_NOMEM.
  */
 enum confab_error confab_client_new(const struct confab_options *options,
                                     struct confab_client **ret);

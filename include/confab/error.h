@@ -33,12 +33,13 @@ enum confab_error {
     CONFAB_E_NOMEM = 101,
     CONFAB_E_NETWORK = 102, /* not reachable, or the connection broke */
     CONFAB_E_TIMEOUT = 103,
-    CONFAB_E_PROTOCOL = 104, /* what answered does not speak this protocol */
-    CONFAB_E_ARGUMENT = 105, /* an argument of the call is not valid; nothing was done */
-    CONFAB_E_FULL = 106,     /* a bound of this client is reached */
-    CONFAB_E_STATE = 107,    /* not possible in this state, such as without a token */
-    CONFAB_E_DAMAGED = 108,  /* the saved state is damaged, or of another user or version */
-    CONFAB_E_SAVE = 109      /* the application's save function failed */
+    CONFAB_E_PROTOCOL = 104,   /* what answered does not speak this protocol */
+    CONFAB_E_ARGUMENT = 105,   /* an argument of the call is not valid; nothing was done */
+    CONFAB_E_FULL = 106,       /* a bound of this client is reached */
+    CONFAB_E_STATE = 107,      /* not possible in this state, such as without a token */
+    CONFAB_E_DAMAGED = 108,    /* the saved state is damaged, or of another user or version */
+    CONFAB_E_SAVE = 109,       /* the application's save function failed */
+    CONFAB_E_CERTIFICATE = 110 /* the server's certificate is not trusted; nothing was sent */
 };
 
 /* Static text for people; never NULL, also for unknown values. */

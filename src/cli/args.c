@@ -4,8 +4,10 @@
 
 #include "cli.h"
 
-#define COMMON (OPT_BIT(OPT_HELP) | OPT_BIT(OPT_SERVER) | OPT_BIT(OPT_PROFILE))
-#define WIDTH  80
+#define COMMON                                                                                     \
+    (OPT_BIT(OPT_HELP) | OPT_BIT(OPT_SERVER) | OPT_BIT(OPT_CA) | OPT_BIT(OPT_FINGERPRINT) |        \
+     OPT_BIT(OPT_PROFILE))
+#define WIDTH 80
 
 /* ---- Help ---- */
 

@@ -22,6 +22,8 @@ enum exit_code {
 enum opt_id {
     OPT_HELP = 0,
     OPT_SERVER,
+    OPT_CA,
+    OPT_FINGERPRINT,
     OPT_PROFILE,
     OPT_JSON,
     OPT_PASSWORD_STDIN,
@@ -66,6 +68,8 @@ extern const size_t cli_ncommands;
 
 struct profile {
     char server[512];
+    char ca[1024]; /* which certificate to trust: a file, or a fingerprint; empty: the system's */
+    char fingerprint[128];
     char username[CONFAB_NAME_SIZE];
     struct confab_tokens tokens;
     uint64_t user_id;
@@ -140,6 +144,8 @@ void cli_options_fill(struct cli *cli, struct confab_options *o);
 int cli_failed(struct cli *cli, const char *what);
 int cli_exit_code(enum confab_error error);
 const char *cli_server(struct cli *cli);
+/* Which certificates to trust, for the options of libconfab; NULL or empty: no such wish. */
+void cli_trust(struct cli *cli, const char **ret_ca, const char **ret_fingerprint);
 /* Became true when SIGINT or SIGTERM came. */
 bool cli_interrupted(void);
 void cli_catch_signals(void);

@@ -1,4 +1,5 @@
 /* register, login, logout, whoami. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -11,6 +12,18 @@ static void wipe(char *p, size_t n)
     while (n-- > 0) {
         *at++ = '\0';
     }
+}
+
+/* Copies what was trusted just now; the file by a name that holds in every folder. */
+static void trust_keep(struct cli *cli, char *ca, size_t ca_size, char *fingerprint, size_t size)
+{
+    const char *ca_wish;
+    const char *fingerprint_wish;
+    cli_trust(cli, &ca_wish, &fingerprint_wish);
+    char *whole = ca_wish && ca_wish[0] ? realpath(ca_wish, NULL) : NULL;
+    snprintf(ca, ca_size, "%s", whole ? whole : "");
+    snprintf(fingerprint, size, "%s", fingerprint_wish ? fingerprint_wish : "");
+    free(whole);
 }
 
 static int sign_in(struct cli *cli, const char *username, const char *password)
@@ -27,12 +40,17 @@ static int sign_in(struct cli *cli, const char *username, const char *password)
         return EXIT_FAILED;
     }
     memcpy(kept, server, strlen(server) + 1);
+    char ca[sizeof(p->ca)];
+    char fingerprint[sizeof(p->fingerprint)];
+    trust_keep(cli, ca, sizeof(ca), fingerprint, sizeof(fingerprint));
     /* Another account has other messages and positions. */
     if (cli->signed_in && (p->user_id != d.user_id || strcmp(p->server, kept) != 0) &&
         !profile_remove(cli)) {
         return EXIT_FAILED;
     }
     memcpy(p->server, kept, strlen(kept) + 1);
+    memcpy(p->ca, ca, sizeof(ca));
+    memcpy(p->fingerprint, fingerprint, sizeof(fingerprint));
     p->tokens = d.tokens;
     snprintf(p->username, sizeof(p->username), "%s", username);
     p->user_id = d.user_id;

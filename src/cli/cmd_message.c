@@ -50,10 +50,20 @@ static void on_sent(void *arg, const struct confab_sent *s)
     }
 }
 
+/* Trying again does not help against a certificate that is not trusted: say so at once. */
+static void on_error(void *arg, enum confab_error error, const char *text)
+{
+    struct sending *x = arg;
+    if (error == CONFAB_E_CERTIFICATE && x->last != error) {
+        print_error("%s: %s", confab_error_text(error), text);
+    }
+    x->last = error == CONFAB_E_CERTIFICATE ? error : x->last;
+}
+
 static void on_state(void *arg, const struct confab_status *status)
 {
     struct sending *x = arg;
-    if (status->error) {
+    if (status->error && x->last != CONFAB_E_CERTIFICATE) {
         x->last = status->error;
     }
 }
@@ -79,6 +89,7 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
     o.flags = CONFAB_NO_FOLLOW;
     o.handlers.on_sent = on_sent;
     o.handlers.on_state = on_state;
+    o.handlers.on_error = on_error;
     o.state = x->file.data;
     o.state_len = x->file.len;
     o.save = on_save;

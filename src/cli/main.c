@@ -15,6 +15,12 @@ const struct opt cli_options[OPT_IDS_END] = {
     [OPT_HELP] = {"help", NULL, "show this help"},
     [OPT_SERVER] = {"server", "URL",
                     "the server (default: CONFAB_SERVER, the profile's, http://127.0.0.1:8008)"},
+    [OPT_CA] =
+        {"ca", "FILE",
+         "trust the certificates of this file (CONFAB_CA, the profile's; else the system's)"},
+    [OPT_FINGERPRINT] = {"fingerprint", "SHA256",
+                         "trust the certificate with this fingerprint (CONFAB_FINGERPRINT, the "
+                         "profile's)"},
     [OPT_PROFILE] = {"profile", "NAME",
                      "which account of several (default: CONFAB_PROFILE, \"default\")"},
     [OPT_JSON] = {"json", NULL, "one JSON object per line"},

@@ -2,10 +2,9 @@
  * Profiles and state files, all below $XDG_CONFIG_HOME/confab (or ~/.config/confab), mode 0700 and
  * 0600:
  *
- *     NAME.profile   server, username, user_id and token, one `key value` per line
- *     NAME.outbox    unsent messages: a state of libconfab, rewritten whole
- *     NAME.tail      positions of `tail --continue`
- *     NAME.*.lock    held by the process that uses the file beside it
+ *     NAME.profile   server, username, user_id, tokens and what is trusted, one `key value` per
+ * line NAME.outbox    unsent messages: a state of libconfab, rewritten whole NAME.tail positions of
+ * `tail --continue` NAME.*.lock    held by the process that uses the file beside it
  *
  * Every write goes to a new file that then takes the old one's place.
  */
@@ -186,6 +185,8 @@ static bool read_profile(struct cli *cli)
     for (char *line = data; line && *line; line = strchr(line, '\n')) {
         line += *line == '\n' ? 1 : 0;
         ok = ok && take(line, "server", p->server, sizeof(p->server)) &&
+             take(line, "ca", p->ca, sizeof(p->ca)) &&
+             take(line, "fingerprint", p->fingerprint, sizeof(p->fingerprint)) &&
              take(line, "username", p->username, sizeof(p->username)) &&
              take(line, "user_id", id, sizeof(id)) &&
              take(line, "token", p->tokens.token, sizeof(p->tokens.token)) &&
@@ -215,16 +216,20 @@ bool profile_save(struct cli *cli)
     char path[4200];
     char text[8192];
     const struct profile *p = &cli->profile;
-    if (strpbrk(p->server, "\n") || strpbrk(p->username, "\n") || strpbrk(p->tokens.token, "\n") ||
+    if (strpbrk(p->server, "\n") || strpbrk(p->ca, "\n") || strpbrk(p->fingerprint, "\n") ||
+        strpbrk(p->username, "\n") || strpbrk(p->tokens.token, "\n") ||
         strpbrk(p->tokens.refresh_token, "\n") ||
         !file_path(cli, "profile", true, path, sizeof(path))) {
         return false;
     }
     int n = snprintf(text, sizeof(text),
                      "server %s\nusername %s\nuser_id %llu\ntoken %s\ntoken_expires %llu\n"
-                     "refresh_token %s\n",
+                     "refresh_token %s\n%s%s%s%s%s%s",
                      p->server, p->username, (unsigned long long)p->user_id, p->tokens.token,
-                     (unsigned long long)p->tokens.expires_at_ms, p->tokens.refresh_token);
+                     (unsigned long long)p->tokens.expires_at_ms, p->tokens.refresh_token,
+                     p->ca[0] ? "ca " : "", p->ca, p->ca[0] ? "\n" : "",
+                     p->fingerprint[0] ? "fingerprint " : "", p->fingerprint,
+                     p->fingerprint[0] ? "\n" : "");
     if (n < 0 || (size_t)n >= sizeof(text) || !replace(path, text, (size_t)n)) {
         print_error("%s cannot be written: %s", path, strerror(errno));
         return false;

@@ -42,10 +42,28 @@ const char *cli_server(struct cli *cli)
     return cli->profile.server[0] ? cli->profile.server : "http://127.0.0.1:8008";
 }
 
+static const char *option_or_env(const struct cli *cli, enum opt_id id, const char *name)
+{
+    const char *env = getenv(name);
+    return cli->opt[id] ? cli->opt[id] : env && env[0] ? env : NULL;
+}
+
+void cli_trust(struct cli *cli, const char **ret_ca, const char **ret_fingerprint)
+{
+    *ret_ca = option_or_env(cli, OPT_CA, "CONFAB_CA");
+    *ret_fingerprint = option_or_env(cli, OPT_FINGERPRINT, "CONFAB_FINGERPRINT");
+    /* What the profile trusts is its own server. */
+    if (!*ret_ca && !*ret_fingerprint && strcmp(cli_server(cli), cli->profile.server) == 0) {
+        *ret_ca = cli->profile.ca;
+        *ret_fingerprint = cli->profile.fingerprint;
+    }
+}
+
 void cli_options_fill(struct cli *cli, struct confab_options *o)
 {
     confab_options_init(o);
     o->server = cli_server(cli);
+    cli_trust(cli, &o->ca_file, &o->fingerprint);
     o->arg = cli;
     if (cli->signed_in) {
         o->token = cli->profile.tokens.token;
@@ -74,8 +92,15 @@ bool cli_open(struct cli *cli, bool token)
         o.refresh_token = NULL;
     }
     enum confab_error error = confab_client_new(&o, &cli->client);
-    if (error == CONFAB_E_UNSUPPORTED || error == CONFAB_E_ARGUMENT) {
-        print_error("%s is not the address of a server; it looks like http://host:port", o.server);
+    if (error == CONFAB_E_ARGUMENT && strstr(o.server, "s://") &&
+        ((o.ca_file && o.ca_file[0]) || (o.fingerprint && o.fingerprint[0]))) {
+        print_error("%s: this address, or --ca or --fingerprint with it, cannot be used: a file in "
+                    "PEM form, or 64 hex digits",
+                    o.server);
+        return false;
+    }
+    if (error == CONFAB_E_ARGUMENT) {
+        print_error("%s is not the address of a server; it looks like https://host:port", o.server);
         return false;
     }
     if (error) {
@@ -91,6 +116,7 @@ int cli_exit_code(enum confab_error error)
     case CONFAB_E_OK:
         return EXIT_DONE;
     case CONFAB_E_NETWORK:
+    case CONFAB_E_CERTIFICATE:
     case CONFAB_E_TIMEOUT:
         return EXIT_OFFLINE;
     default:
@@ -108,6 +134,10 @@ int cli_failed(struct cli *cli, const char *what)
         print_error("%s: %s (%s)", what, f.message, f.field);
     } else {
         print_error("%s: %s", what, f.message);
+    }
+    if (f.error == CONFAB_E_CERTIFICATE) {
+        fprintf(stderr, "A server of your own? It prints its fingerprint when it starts: "
+                        "--fingerprint SHA256, or --ca FILE.\n");
     }
     if (f.error == CONFAB_E_UNAUTHENTICATED && cli->signed_in) {
         fprintf(stderr, "`confab login` signs in again.\n");

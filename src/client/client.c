@@ -15,17 +15,33 @@
 #define READ_BYTES     65536U
 #define READS_PER_TURN 16
 
-/* http://host[:port][/], [v6] in brackets. */
-static enum confab_error parse_server(struct confab_client *c, const char *url)
+struct scheme {
+    const char *prefix;
+    const char *port;
+    bool tls;
+};
+static const struct scheme SCHEMES[] = {
+    {"http://", "80", false},
+    {"https://", "443", true},
+    {"ws://", "80", false},
+    {"wss://", "443", true},
+};
+
+static const struct scheme *scheme_of(const char *url)
 {
-    static const char scheme[] = "http://";
-    if (strncmp(url, "https://", 8) == 0) {
-        return CONFAB_E_UNSUPPORTED;
+    for (size_t i = 0; i < ARRAY_LEN(SCHEMES); i++) {
+        if (strncmp(url, SCHEMES[i].prefix, strlen(SCHEMES[i].prefix)) == 0) {
+            return &SCHEMES[i];
+        }
     }
-    if (strncmp(url, scheme, sizeof(scheme) - 1) != 0) {
-        return CONFAB_E_ARGUMENT;
-    }
-    const char *at = url + sizeof(scheme) - 1;
+    return NULL;
+}
+
+/* scheme://host[:port][/], [v6] in brackets. */
+static enum confab_error parse_server(struct confab_client *c, const char *url,
+                                      const struct scheme *scheme)
+{
+    const char *at = url + strlen(scheme->prefix);
     size_t all = strcspn(at, "/");
     if (at[all] == '/' && at[all + 1] != '\0') {
         return CONFAB_E_ARGUMENT;
@@ -50,7 +66,7 @@ static enum confab_error parse_server(struct confab_client *c, const char *url)
         }
     }
     c->host = strndup(host, host_n);
-    c->port = port_n > 0 ? strndup(rest + 1, port_n - 1) : strdup("80");
+    c->port = port_n > 0 ? strndup(rest + 1, port_n - 1) : strdup(scheme->port);
     buf_put(&c->authority, at, all);
     return c->host && c->port && buf_ok(&c->authority) ? CONFAB_E_OK : CONFAB_E_NOMEM;
 }
@@ -78,7 +94,12 @@ enum confab_error confab_client_new(const struct confab_options *options,
     chttp_init(&c->call, options->frame_bytes_max);
     chttp_init(&c->tokens.http, 0);
     c->timeout_ms = options->timeout_ms;
-    enum confab_error error = parse_server(c, options->server);
+    const struct scheme *scheme = scheme_of(options->server);
+    enum confab_error error = scheme ? parse_server(c, options->server, scheme) : CONFAB_E_ARGUMENT;
+    if (!error && scheme->tls) {
+        error = cerror_of(ctls_new(c->host, options->ca_file, options->fingerprint, &c->tls));
+        error = error == CONFAB_E_PROTOCOL ? CONFAB_E_ARGUMENT : error;
+    }
     if (!error) {
         c->read_block = malloc(READ_BYTES);
         buf_put_str(&c->token, token);
@@ -97,6 +118,10 @@ enum confab_error confab_client_new(const struct confab_options *options,
         if (!err) {
             err = csession_new(&cfg, &c->session);
         }
+        cconn_set_tls(&c->link, c->tls);
+        cconn_set_tls(&c->fetch.conn, c->tls);
+        cconn_set_tls(&c->call.conn, c->tls);
+        cconn_set_tls(&c->tokens.http.conn, c->tls);
         error = cerror_of(err);
     }
     if (error) {
@@ -117,6 +142,7 @@ void confab_client_free(struct confab_client *c)
     chttp_deinit(&c->fetch);
     chttp_deinit(&c->call);
     ctoken_deinit(&c->tokens);
+    ctls_free(c->tls);
     free(c->host);
     free(c->port);
     free(c->read_block);
@@ -202,6 +228,10 @@ static void link_turn(struct confab_client *c, uint64_t now)
             return;
         }
         ok = err == CONFAB_OK;
+        if (err == CONFAB_FORBIDDEN) {
+            /* Nobody gets the token; another attempt may meet the right server. */
+            csession_error(c->session, CONFAB_E_CERTIFICATE, c->link.why);
+        }
         if (ok) {
             c->link_told = true;
             csession_link_up(c->session, now);
@@ -268,11 +298,12 @@ size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t
         at = now;
     }
     if (cconn_is_open(&c->link) && n < max) {
-        bool out = !c->link_told || csession_output(c->session).n > 0;
+        bool out = csession_output(c->session).n > 0;
         fds[n++] = (struct pollfd){
             .fd = c->link.fd,
-            .events = (short)((c->link_told ? POLLIN : 0) | (out ? POLLOUT : 0)),
+            .events = c->link_told ? (short)(POLLIN | (out ? POLLOUT : 0)) : cconn_events(&c->link),
         };
+        at = cconn_has_pending(&c->link) ? now : at;
     }
     if (c->fetching) {
         at = MIN(at, c->fetch.deadline_ms);

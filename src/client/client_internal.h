@@ -16,6 +16,7 @@ struct confab_client {
     bool fetching;
     struct csession_fetch fetch_of;
     struct chttp call; /* the blocking ones */
+    struct ctls *tls;  /* NULL: plain HTTP */
     char *host;
     char *port;
     struct buf authority; /* host and, unless it is 80, port */

@@ -36,6 +36,7 @@ static const struct row rows[] = {
     {CONFAB_E_FULL, "full", "too many already"},
     {CONFAB_E_STATE, "state", "not possible now"},
     {CONFAB_E_DAMAGED, "damaged", "the saved state is damaged or belongs to another user"},
+    {CONFAB_E_CERTIFICATE, "certificate", "the server's certificate is not trusted"},
     {CONFAB_E_SAVE, "save", "the state could not be saved"},
 };
 
@@ -103,6 +104,8 @@ enum confab_error cerror_of(enum confab_err err)
         return CONFAB_E_DAMAGED;
     case CONFAB_LIMIT:
         return CONFAB_E_FULL;
+    case CONFAB_FORBIDDEN: /* of io_conn.h only: the server's own arrives by its wire name */
+        return CONFAB_E_CERTIFICATE;
     case CONFAB_UNSUPPORTED:
         return CONFAB_E_UNSUPPORTED;
     default:

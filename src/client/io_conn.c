@@ -25,13 +25,18 @@ void cconn_init(struct cconn *c)
 
 void cconn_close(struct cconn *c)
 {
+    ctls_conn_free(c->ssl);
+    c->ssl = NULL;
     if (c->fd >= 0) {
         close(c->fd);
     }
     if (c->all) {
         freeaddrinfo(c->all);
     }
-    cconn_init(c);
+    c->fd = -1;
+    c->all = NULL;
+    c->next = NULL;
+    c->up = c->shaken = false;
 }
 
 /* Starts on the next address that does not fail at once. */
@@ -64,6 +69,7 @@ static enum confab_err try_next(struct cconn *c)
 enum confab_err cconn_open(struct cconn *c, const char *host, const char *port)
 {
     cconn_close(c);
+    c->why[0] = '\0';
     struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
     int r = getaddrinfo(host, port, &hints, &c->all);
     if (r != 0) {
@@ -72,6 +78,24 @@ enum confab_err cconn_open(struct cconn *c, const char *host, const char *port)
     }
     c->next = c->all;
     enum confab_err err = try_next(c);
+    if (err) {
+        cconn_close(c);
+    }
+    return err;
+}
+
+/* After a failure the connection is closed, and `why` says what it was. */
+static enum confab_err shake(struct cconn *c)
+{
+    enum confab_err err = c->ssl ? CONFAB_OK : ctls_conn_new(c->tls, c->fd, &c->ssl);
+    if (!err) {
+        err = ctls_conn_shake(c->ssl);
+    }
+    if (err == CONFAB_AGAIN) {
+        return err;
+    }
+    c->shaken = err == CONFAB_OK;
+    (void)snprintf(c->why, sizeof(c->why), "%s", err && c->ssl ? ctls_conn_why(c->ssl) : "");
     if (err) {
         cconn_close(c);
     }
@@ -95,11 +119,24 @@ enum confab_err cconn_progress(struct cconn *c)
             return CONFAB_NET;
         }
     }
-    return CONFAB_OK;
+    return c->tls && !c->shaken ? shake(c) : CONFAB_OK;
+}
+
+short cconn_events(const struct cconn *c)
+{
+    return c->ssl && !c->shaken ? ctls_conn_events(c->ssl) : POLLOUT;
+}
+
+bool cconn_has_pending(const struct cconn *c)
+{
+    return c->ssl && c->shaken && ctls_conn_has_pending(c->ssl);
 }
 
 enum confab_err cconn_read(struct cconn *c, void *p, size_t n, size_t *ret_n)
 {
+    if (c->ssl) {
+        return ctls_conn_read(c->ssl, p, n, ret_n);
+    }
     ssize_t r;
     do {
         r = recv(c->fd, p, n, 0);
@@ -116,6 +153,9 @@ enum confab_err cconn_read(struct cconn *c, void *p, size_t n, size_t *ret_n)
 
 enum confab_err cconn_write(struct cconn *c, const void *p, size_t n, size_t *ret_n)
 {
+    if (c->ssl) {
+        return ctls_conn_write(c->ssl, p, n, ret_n);
+    }
     ssize_t r;
     do {
         r = send(c->fd, p, n, MSG_NOSIGNAL);

@@ -249,5 +249,8 @@ bool chttp_step(struct chttp *x, uint64_t now)
 
 short chttp_events(const struct chttp *x)
 {
-    return x->phase == CHTTP_CONNECT || x->phase == CHTTP_SEND ? POLLOUT : POLLIN;
+    if (x->phase == CHTTP_CONNECT) {
+        return cconn_events(&x->conn);
+    }
+    return x->phase == CHTTP_SEND ? POLLOUT : POLLIN;
 }

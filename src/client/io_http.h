@@ -30,7 +30,8 @@ struct chttp {
     uint64_t body_max;
 
     /* With CHTTP_DONE: */
-    enum confab_err err; /* CONFAB_OK; CONFAB_NET, CONFAB_TIMEOUT, CONFAB_INVALID, CONFAB_NOMEM */
+    enum confab_err err; /* CONFAB_OK; CONFAB_NET, CONFAB_TIMEOUT, CONFAB_INVALID, CONFAB_NOMEM,
+                            CONFAB_FORBIDDEN: see cconn_progress */
     int status;          /* 0 without an answer */
     uint64_t retry_after_ms;
     struct buf content;

@@ -212,6 +212,10 @@ enum confab_error crest_call(struct confab_client *c, const char *method, struct
         }
         if (c->call.err) {
             error = crest_fail(c, cerror_of(c->call.err), NULL);
+            if (c->call.conn.why[0] != '\0' && error != CONFAB_E_TIMEOUT) {
+                (void)snprintf(c->failure.message, sizeof(c->failure.message), "%s: %s",
+                               confab_error_text(error), c->call.conn.why);
+            }
             chttp_reset(&c->call);
         } else if (c->call.status < 200 || c->call.status > 299) {
             error = refused(c);
