@@ -10,6 +10,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -104,6 +105,7 @@ class Server:
         self.log = Path(log)
         self.flags = [str(flag) for flag in flags]
         self.process = None
+        self.scheme = "http"
         self.port = None
         self.sockets = []
 
@@ -143,7 +145,7 @@ class Server:
         info = self.info()
         if not info:
             return False
-        self.port = urlsplit(info["url"]).port
+        self.scheme, self.port = urlsplit(info["url"]).scheme, urlsplit(info["url"]).port
         try:
             return self.http("GET", "/readyz").status == 200
         except OSError:
@@ -155,7 +157,15 @@ class Server:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
+
+    def tls_context(self):
+        """Trusts the certificate that the server was started with, and nothing else."""
+        if "--tls-cert" in self.flags:
+            cert = self.flags[self.flags.index("--tls-cert") + 1]
+        else:
+            cert = self.data / "tls" / "cert.pem"
+        return ssl.create_default_context(cafile=cert)
 
     def is_running(self):
         return self.process is not None and self.process.poll() is None
@@ -203,7 +213,11 @@ class Server:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        if self.scheme == "https":
+            connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout,
+                                                     context=self.tls_context())
+        else:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             connection.request(method, path, body, sent)
             answer = connection.getresponse()
@@ -240,7 +254,10 @@ class Server:
         """A WebSocket, signed in with the token in a subprotocol when there is one."""
         if token:
             kwargs["subprotocols"] = ["confab.v1", f"token.{token}"]
-        new = Socket(f"ws://127.0.0.1:{self.port}/ws{query}", **kwargs)
+        if self.scheme == "https":
+            kwargs["ssl"] = self.tls_context()
+        new = Socket(f"{self.scheme.replace('http', 'ws')}://127.0.0.1:{self.port}/ws{query}",
+                     **kwargs)
         self.sockets.append(new)
         if hello and token:
             new.hello = new.expect("hello")

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "confabd/front.h"
+
 #define FILE_BYTES_MAX (1U << 20)
 #define FLAG_COLUMN    28
 
@@ -377,6 +379,24 @@ static enum confab_err config_check(const struct config *cfg, struct config_prob
     if (strcmp(cfg->password_cost, "normal") != 0 && strcmp(cfg->password_cost, "low") != 0) {
         return problem(why, CONFAB_INVALID, "password-cost is \"%s\", not one of normal, low",
                        cfg->password_cost);
+    }
+    if ((cfg->tls_cert[0] != '\0') != (cfg->tls_key[0] != '\0')) {
+        return problem(why, CONFAB_INVALID, "%s is there and %s is not: both are needed",
+                       cfg->tls_cert[0] ? "tls-cert" : "tls-key",
+                       cfg->tls_cert[0] ? "tls-key" : "tls-cert");
+    }
+    bool tls = cfg->lan || cfg->tls_cert[0] != '\0';
+    if (tls && cfg->plain_http) {
+        return problem(why, CONFAB_INVALID, "plain-http does not go together with %s",
+                       cfg->lan ? "--lan" : "tls-cert");
+    }
+    if (!tls && !cfg->plain_http && cfg->listen[0] != '\0' && !front_is_loopback(cfg->listen)) {
+        return problem(
+            why, CONFAB_INVALID,
+            "listen is \"%s\", where passwords would cross the network in the clear: add "
+            "--lan, or --tls-cert and --tls-key, or --plain-http when something in front "
+            "of it adds TLS",
+            cfg->listen);
     }
     if (cfg->log_segment_bytes % 4096 != 0) {
         return problem(why, CONFAB_INVALID, "log-segment-bytes is not a multiple of 4k");

@@ -300,7 +300,8 @@ enum confab_err datadir_subdir(const struct datadir *d, const char *name, char r
     return errno == ENOSPC ? CONFAB_NO_SPACE : CONFAB_IO;
 }
 
-enum confab_err datadir_announce(const struct datadir *d, const char *url, const char *version)
+enum confab_err datadir_announce(const struct datadir *d, const char *url, const char *fingerprint,
+                                 const char *version)
 {
     struct buf b;
     struct json_writer w;
@@ -309,6 +310,9 @@ enum confab_err datadir_announce(const struct datadir *d, const char *url, const
     json_w_object(&w);
     json_w_ku64(&w, "pid", (uint64_t)getpid());
     json_w_kcstr(&w, "url", url);
+    if (fingerprint[0] != '\0') {
+        json_w_kcstr(&w, "fingerprint", fingerprint);
+    }
     json_w_kcstr(&w, "version", version);
     json_w_object_end(&w);
     buf_put_str(&b, "\n");

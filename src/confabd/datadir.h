@@ -5,7 +5,9 @@
  *
  *     lock          the lock and the pid
  *     format        "confab 1": the version of this layout; a newer one is refused
- *     server.json   {"pid":…,"url":"…","version":"…"} while a server runs
+ *     server.json   {"pid":…,"url":"…","fingerprint":"…","version":"…"} while a server runs; the
+ *                   fingerprint of its certificate only with TLS
+ *     tls/          cert.pem and key.pem of --lan
  *     log/          segments of the event log
  *     store/        the message store
  *     directory.db  accounts and devices
@@ -61,8 +63,8 @@ void datadir_close(struct datadir *d);
 CONFAB_NODISCARD enum confab_err datadir_subdir(const struct datadir *d, const char *name,
                                                 char ret[PATH_MAX]);
 void datadir_file(const struct datadir *d, const char *name, char ret[PATH_MAX]);
-/* Writes server.json, atomically. */
+/* Writes server.json, atomically. `fingerprint`: of the certificate, or empty without TLS. */
 CONFAB_NODISCARD enum confab_err datadir_announce(const struct datadir *d, const char *url,
-                                                  const char *version);
+                                                  const char *fingerprint, const char *version);
 
 #endif

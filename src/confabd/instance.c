@@ -12,6 +12,7 @@
 #include "adapters/os/net_epoll.h"
 #include "adapters/rocksdb/store_rocksdb.h"
 #include "adapters/sqlite/directory_sqlite.h"
+#include "adapters/tls/net_tls.h"
 #include "base/diag.h"
 #include "confabd/files.h"
 #include "confabd/password_cost.h"
@@ -28,7 +29,9 @@
 #define PORTS_TRIED     100
 
 struct instance {
-    struct net *nets[SHARDS_MAX];
+    const struct front *front;
+    struct net *nets[SHARDS_MAX];     /* sockets */
+    struct net *tls_nets[SHARDS_MAX]; /* TLS over them; NULL: none */
     struct server_loop loops[SHARDS_MAX];
     uint16_t shards;
     uint16_t port;
@@ -87,14 +90,14 @@ static uint16_t port_free_above(const char *address, uint16_t port)
     return 0;
 }
 
-static void explain_taken(const struct config *cfg, char *detail)
+static void explain_taken(const struct config *cfg, const char *listen, char *detail)
 {
     struct port_owner owner;
     char by[128] = "another program";
     if (port_owner_find((uint16_t)cfg->port, &owner)) {
         (void)snprintf(by, sizeof(by), "%s (pid %ld)", owner.name, owner.pid);
     }
-    uint16_t next = port_free_above(cfg->listen, (uint16_t)cfg->port);
+    uint16_t next = port_free_above(listen, (uint16_t)cfg->port);
     int n = snprintf(detail, DETAIL_MAX, "port %" PRIu64 " is taken by %s", cfg->port, by);
     if (next != 0) {
         (void)snprintf(detail + n, DETAIL_MAX - (size_t)n, "; %u is free: add --port %u", next,
@@ -111,19 +114,25 @@ static enum confab_err listen_all(struct instance *in, const struct config *cfg,
             return failed(detail, err, "the event loop cannot be made");
         }
         const struct net_epoll_listen listen = {
-            .address = cfg->listen, .port = in->port, .first = i == 0};
+            .address = in->front->listen, .port = in->port, .first = i == 0};
         err = net_epoll_listen(in->nets[i], &listen, &in->loops[i].listener, &in->port);
         if (err == CONFAB_EXISTS) {
-            explain_taken(cfg, detail);
+            explain_taken(cfg, in->front->listen, detail);
             return err;
         }
         if (err != CONFAB_OK) {
             (void)snprintf(
-                detail, DETAIL_MAX, "cannot listen on %s port %u: %s", cfg->listen, in->port,
+                detail, DETAIL_MAX, "cannot listen on %s port %u: %s", in->front->listen, in->port,
                 err == CONFAB_INVALID ? "not an address of this machine" : err_text(err));
             return err;
         }
-        in->loops[i].net = in->nets[i];
+        if (in->front->tls) {
+            err = net_tls_open(in->front->tls, in->nets[i], &in->tls_nets[i]);
+        }
+        if (err != CONFAB_OK) {
+            return failed(detail, err, "TLS cannot be set up");
+        }
+        in->loops[i].net = in->front->tls ? in->tls_nets[i] : in->nets[i];
         in->loops[i].random = random_system();
     }
     return CONFAB_OK;
@@ -261,13 +270,14 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
     return CONFAB_OK;
 }
 
-enum confab_err instance_open(const struct config *cfg, const struct datadir *dir, char *detail,
-                              struct instance **ret)
+enum confab_err instance_open(const struct config *cfg, const struct datadir *dir,
+                              const struct front *front, char *detail, struct instance **ret)
 {
     struct instance *in = calloc(1, sizeof(*in));
     if (!in) {
         return failed(detail, CONFAB_NOMEM, "start");
     }
+    in->front = front;
     in->shards = shard_count(cfg);
     enum confab_err err = listen_all(in, cfg, detail);
     if (err != CONFAB_OK) {
@@ -362,6 +372,14 @@ void instance_sample(struct instance *in)
     }
     in->reserved = reserve_take(in->root, in->reserved);
     process_stats_sample(m);
+    if (in->front->tls) {
+        struct tls_server_stats tls;
+        tls_server_stats(in->front->tls, &tls);
+        sample_counter(m, METRIC_TLS_OK, tls.handshakes_ok);
+        sample_counter(m, METRIC_TLS_FAILED, tls.handshakes_failed);
+        sample_counter(m, METRIC_TLS_PLAIN_HTTP, tls.plain_http);
+        sample_counter(m, METRIC_TLS_TRUNCATED, tls.truncated);
+    }
 }
 
 /*
@@ -389,6 +407,7 @@ void instance_close(struct instance *in)
     disk_os_close(in->log_disk);
     disk_os_close(in->root);
     for (uint16_t i = 0; i < in->shards; i++) {
+        net_tls_close(in->tls_nets[i]);
         net_epoll_close(in->nets[i]);
     }
     free(in);

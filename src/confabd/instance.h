@@ -10,6 +10,7 @@
 
 #include "confabd/config.h"
 #include "confabd/datadir.h"
+#include "confabd/front.h"
 #include "gateway/server.h"
 
 struct instance;
@@ -17,10 +18,11 @@ struct instance;
 /*
  * Listens, opens everything and recovers; `ret` then serves as soon as it is started. What went
  * wrong is in `detail` (at least 512 bytes), one or two lines for people. CONFAB_EXISTS: the port
- * is taken. The directory must be open and stay so.
+ * is taken. Directory and front must be open and stay so.
  */
 CONFAB_NODISCARD enum confab_err instance_open(const struct config *cfg, const struct datadir *dir,
-                                               char *detail, struct instance **ret);
+                                               const struct front *front, char *detail,
+                                               struct instance **ret);
 CONFAB_NODISCARD enum confab_err instance_start(struct instance *in);
 /* Drains and stops the threads; grace_ms as for server_stop. */
 void instance_stop(struct instance *in, uint32_t grace_ms);

@@ -21,14 +21,15 @@
 #include "base/diag.h"
 #include "confabd/config.h"
 #include "confabd/datadir.h"
+#include "confabd/front.h"
+#include "confabd/greet.h"
 #include "confabd/instance.h"
 #include "confabd/log_tool.h"
 
 #ifndef CONFABD_VERSION
 #define CONFABD_VERSION "0"
 #endif
-#define DETAIL_MAX      512
-#define CLI_DEFAULT_URL "http://127.0.0.1:8008/"
+#define DETAIL_MAX 512
 
 static const char USAGE[] =
     "usage: confabd [option...]                 serves until SIGINT or SIGTERM\n"
@@ -97,6 +98,29 @@ static int open_data(const char *path, struct datadir *dir)
     return refuse(1, detail);
 }
 
+/* Makes and locks nothing: the server may run meanwhile. */
+static int check_data(const char *path, struct datadir *ret, bool *ret_found)
+{
+    char detail[DETAIL_MAX] = "";
+    struct stat st;
+    memset(ret, 0, sizeof(*ret));
+    ret->lock_fd = -1;
+    (void)snprintf(ret->path, sizeof(ret->path), "%s", path);
+    *ret_found = stat(path, &st) == 0;
+    if (!*ret_found && errno == ENOENT) {
+        return 0;
+    }
+    if (!*ret_found || access(path, R_OK | W_OK | X_OK) != 0 || !S_ISDIR(st.st_mode)) {
+        (void)snprintf(detail, sizeof(detail), "%.300s cannot be used as the data directory: %s",
+                       path,
+                       *ret_found && !S_ISDIR(st.st_mode) ? "not a directory" : strerror(errno));
+        return refuse(1, detail);
+    }
+    enum confab_err err = datadir_look(path, ret, detail);
+    /* An empty one is as good as none. */
+    return err == CONFAB_OK || err == CONFAB_NOT_FOUND ? 0 : refuse(1, detail);
+}
+
 static int command_check(int argc, char **argv)
 {
     struct config cfg;
@@ -106,11 +130,17 @@ static int command_check(int argc, char **argv)
     if (code != 0) {
         return code;
     }
-    code = open_data(path, &dir);
+    bool found;
+    code = check_data(path, &dir, &found);
     if (code != 0) {
         return code;
     }
-    datadir_close(&dir);
+    struct front front;
+    char detail[DETAIL_MAX] = "";
+    if (front_open(&cfg, &dir, false, detail, &front) != CONFAB_OK) {
+        return refuse(1, detail);
+    }
+    front_close(&front);
     struct buf out;
     buf_init(&out);
     config_put(&out, &cfg);
@@ -118,7 +148,11 @@ static int command_check(int argc, char **argv)
         (void)fwrite(out.data, 1, out.len, stdout);
     }
     buf_deinit(&out);
-    (void)printf("# ok; the data directory is %s\n", path);
+    if (front.cert.fingerprint[0] != '\0') {
+        (void)printf("# certificate: %s, %lld days left\n", front.cert.fingerprint,
+                     (long long)(front.cert.seconds_left / 86400));
+    }
+    (void)printf("# ok; the data directory is %s%s\n", path, found ? "" : " and will be made");
     return 0;
 }
 
@@ -148,39 +182,6 @@ static void raise_descriptors(void)
         limit.rlim_cur = limit.rlim_max;
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
-}
-
-/* Where the CLI is, as a person would type it. */
-static void cli_path(const char *program, char *out, size_t size)
-{
-    const char *slash = strrchr(program, '/');
-    int folder = slash ? (int)(slash + 1 - program) : 0;
-    (void)snprintf(out, size, "%.*sconfab", folder, program);
-    if (!slash || access(out, X_OK) != 0) {
-        (void)snprintf(out, size, "confab");
-    }
-}
-
-static void greet(const char *program, const char *url, const char *path, double start_ms)
-{
-    char cli[PATH_MAX];
-    char server[160] = "";
-    cli_path(program, cli, sizeof(cli));
-    if (strcmp(url, CLI_DEFAULT_URL) != 0) {
-        (void)snprintf(server, sizeof(server), " --server %s", url);
-    }
-    (void)printf("Confab %s serves at %s (started in %.0f ms)\n"
-                 "Data: %s\n"
-                 "\n"
-                 "Send the first message, from another terminal; a password is asked for:\n"
-                 "    %s register alice --profile alice%s\n"
-                 "    %s register bob --profile bob%s\n"
-                 "    %s send bob \"Hello, Bob\" --profile alice\n"
-                 "    %s history alice --profile bob\n"
-                 "\n"
-                 "Ctrl-C stops it.\n",
-                 CONFABD_VERSION, url, start_ms, path, cli, server, cli, server, cli, cli);
-    (void)fflush(stdout);
 }
 
 /* Blocked in every thread: they are taken by serve_until_signal. */
@@ -242,41 +243,39 @@ static void stop(struct instance *in, const struct config *cfg, const sigset_t *
     }
 }
 
-static bool is_ipv6(const char *address)
-{
-    return strchr(address, ':') != NULL;
-}
-
-static int serve(const char *program, const struct config *cfg, const struct datadir *dir)
+static int serve(const char *program, const struct config *cfg, const struct datadir *dir,
+                 const struct front *front)
 {
     char detail[DETAIL_MAX] = "";
-    char url[128];
+    char url[FRONT_URL_MAX];
     sigset_t set;
     uint64_t began = clock_mono_ns(clock_system());
     block_signals(&set);
     raise_descriptors();
     struct instance *in;
-    if (instance_open(cfg, dir, detail, &in) != CONFAB_OK) {
+    if (instance_open(cfg, dir, front, detail, &in) != CONFAB_OK) {
         return refuse(1, detail);
     }
-    const char *host = cfg->listen;
-    if (strcmp(host, "0.0.0.0") == 0) {
-        host = "127.0.0.1";
-    } else if (strcmp(host, "::") == 0) {
-        host = "::1";
-    }
-    (void)snprintf(url, sizeof(url), is_ipv6(host) ? "http://[%s]:%u/" : "http://%s:%u/", host,
-                   instance_port(in));
     enum confab_err err = instance_start(in);
     if (err != CONFAB_OK) {
         instance_close(in);
         return refuse(1, "the threads cannot be started");
     }
-    err = datadir_announce(dir, url, CONFABD_VERSION);
+    front_local_url(front, instance_port(in), url, sizeof(url));
+    err = datadir_announce(dir, url, front->cert.fingerprint, CONFABD_VERSION);
     if (err != CONFAB_OK) {
         diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
     }
-    greet(program, url, dir->path, (double)(clock_mono_ns(clock_system()) - began) / 1e6);
+    const struct greeting greeting = {
+        .program = program,
+        .version = CONFABD_VERSION,
+        .data = dir->path,
+        .front = front,
+        .port = instance_port(in),
+        .public_url = "",
+        .start_ms = (double)(clock_mono_ns(clock_system()) - began) / 1e6,
+    };
+    greet(&greeting);
     serve_until_signal(in, &set);
     stop(in, cfg, &set);
     diag_flush();
@@ -295,7 +294,14 @@ static int command_serve(int argc, char **argv)
     if (code != 0) {
         return code;
     }
-    code = serve(argv[0], &cfg, &dir);
+    struct front front;
+    char detail[DETAIL_MAX] = "";
+    if (front_open(&cfg, &dir, true, detail, &front) != CONFAB_OK) {
+        code = refuse(1, detail);
+    } else {
+        code = serve(argv[0], &cfg, &dir, &front);
+        front_close(&front);
+    }
     datadir_close(&dir);
     return code;
 }

@@ -112,14 +112,25 @@ def test_wrong_environment_is_told(tmp_path):
 
 def test_data_of_a_newer_version_is_refused(tmp_path):
     data = tmp_path / "data"
+    data.mkdir()
+    (data / "format").write_text("confab 1\n")
     checked(tmp_path)
-    assert (data / "format").read_text() == "confab 1\n"
     (data / "format").write_text("confab 2\n")
     code, _, err = confabd("check", "--data", data)
     assert code == 1 and "newer" in err
     (data / "format").write_text("something else\n")
     code, _, err = confabd("check", "--data", data)
     assert code == 1 and "format" in err
+
+
+def test_check_makes_nothing_and_works_beside_a_server(server, tmp_path):
+    checked(tmp_path)
+    assert not (tmp_path / "data").exists()
+    code, out, err = confabd("check", "--data", server.data)
+    assert code == 0 and str(server.data) in out, err
+    (tmp_path / "file").write_text("")
+    code, _, err = confabd("check", "--data", tmp_path / "file")
+    assert code == 1 and "not a directory" in err
 
 
 def test_taken_port_names_who_has_it_and_a_free_one(server, tmp_path):

@@ -46,9 +46,9 @@ static int bio_write(BIO *b, const char *p, int n)
     return -1;
 }
 
-static long bio_ctrl(BIO *b, int cmd, long larg, void *parg)
+static long bio_ctrl(BIO *b, int cmd, long number, void *parg)
 {
-    (void)larg;
+    (void)number;
     (void)parg;
     const struct tconn *t = BIO_get_data(b);
     switch (cmd) {
