@@ -366,6 +366,9 @@ static int run_queue(struct net_tls *n, struct net_event *events, int max)
     int out = 0;
     int i = 0;
     int all = n->nqueue;
+    if (all == 0) {
+        return 0; /* and perhaps no queue */
+    }
     for (; i < all && out < max; i++) {
         int handle = n->queue[i];
         struct slot *slot = &n->slots[handle];
