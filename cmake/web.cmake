@@ -13,10 +13,7 @@ file(MAKE_DIRECTORY ${EMBED_DIR})
 set(EMBED_ARGS)
 set(EMBED_DEPENDS)
 
-if(CONFAB_WEB STREQUAL "ON" AND NOT EXISTS ${CMAKE_SOURCE_DIR}/web/package.json)
-  message(STATUS "there is no web/package.json: building without the web client")
-  set(WEB_DIST ${CMAKE_SOURCE_DIR}/src/confabd/no-web)
-elseif(CONFAB_WEB STREQUAL "ON")
+if(CONFAB_WEB STREQUAL "ON")
   set(WEB_DIST ${CMAKE_SOURCE_DIR}/web/dist)
   file(GLOB_RECURSE WEB_SRC CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/web/src/*
     ${CMAKE_SOURCE_DIR}/web/packages/*)

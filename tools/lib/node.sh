@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Node, for building the web client. Sourced after apt.sh.
 #
+# node_packages  prints what is to be installed for Node: nothing where there is one, of whatever kind
 # node_found   0 when there is a Node of NODE_MIN or newer, with npm
 # need_node    the same; installs Debian's where there is none at all, otherwise exits with 2 and
 #              says what is wrong: apt's npm beside somebody else's Node breaks both.
@@ -25,6 +26,12 @@ node_found() {
 # Is the Node of this machine the one of Debian, which apt's npm belongs to?
 node_is_debian() {
     dpkg-query -W -f '${Maintainer}' nodejs 2>/dev/null | grep -q -i debian
+}
+
+node_packages() {
+    if ! node_found && { ! command -v node >/dev/null 2>&1 || node_is_debian; }; then
+        echo nodejs npm
+    fi
 }
 
 need_node() {
