@@ -193,8 +193,9 @@ void api_dispatch(struct shard *s, struct conn *c, const struct http_request *re
             api_fail(&r, CONFAB_NOT_FOUND, NULL, NULL);
         }
         buf_deinit(&extra);
-    } else if ((route->flags & API_OPEN) || api_sign_in(&r)) {
+    } else if (((route->flags & API_OPEN) || api_sign_in(&r)) && api_repeat_begin(&r, route)) {
         route->handler(&r);
+        api_repeat_end(&r);
     }
     buf_deinit(&allow);
 }
@@ -206,6 +207,7 @@ static void api_call_free(struct api_call *call)
     list_remove(&call->node);
     command_free(call->cmd);
     command_free(call->kept);
+    api_claim_free(call->claim);
     struct list *n;
     while ((n = list_pop_front(&call->answers)) != NULL) {
         command_free(LIST_ENTRY(n, struct command, link));
@@ -229,6 +231,8 @@ struct api_call *api_call_new(struct api_request *r)
         return NULL;
     }
     call->sink.on_done = call_on_command;
+    call->claim = r->claim;
+    r->claim = NULL;
     call->conn = conn_id(r->s, r->c);
     call->user = r->user;
     call->device = r->device;
@@ -284,6 +288,9 @@ void api_call_lookup(struct shard *s, struct api_call *call, struct user_lookup 
 
 void api_call_answer(struct shard *s, struct api_call *call, int status, struct buf *body)
 {
+    if (call->claim && api_repeat_store(s, call, status, body)) {
+        return;
+    }
     struct conn *c = conn_of_id(s, call->conn);
     if (c && (c->holds & HOLD_CALL)) {
         http_answer_buf(s, c, status, "application/json", body);
@@ -295,6 +302,10 @@ void api_call_answer(struct shard *s, struct api_call *call, int status, struct 
 void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, const char *message,
                    const char *field)
 {
+    if (call->claim) {
+        api_claim_release(s, call->claim);
+        call->claim = NULL;
+    }
     struct conn *c = conn_of_id(s, call->conn);
     if (c && (c->holds & HOLD_CALL)) {
         http_answer_error(s, c, err, message, field);

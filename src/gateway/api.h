@@ -22,6 +22,7 @@ struct api_request {
     struct span args[API_ARGS_MAX]; /* decoded {} segments of the path */
     uint64_t user;                  /* signed in; 0 for calls without token */
     uint64_t device;
+    struct api_claim *claim; /* of its Idempotency-Key, until a call takes it over */
 };
 
 struct api_call {
@@ -30,9 +31,10 @@ struct api_call {
     uint64_t conn;            /* who waits */
     uint64_t user;
     uint64_t device;
-    struct command *cmd;  /* prepared, not yet sent */
-    struct command *kept; /* answered, still needed */
-    struct list answers;  /* more of them, by command.link */
+    struct command *cmd;     /* prepared, not yet sent */
+    struct command *kept;    /* answered, still needed */
+    struct list answers;     /* more of them, by command.link */
+    struct api_claim *claim; /* its answer is stored first */
     /* The command is back; frees or keeps it. */
     void (*on_command)(struct shard *s, struct api_call *call, struct command *cmd);
     void (*on_lookup)(struct shard *s, struct api_call *call, const struct user_lookup *l);
@@ -44,7 +46,10 @@ struct api_call {
 };
 
 typedef void (*api_handler)(struct api_request *r);
-enum api_flags { API_OPEN = 1 /* needs no token */ };
+enum api_flags {
+    API_OPEN = 1,    /* needs no token */
+    API_OWN_KEY = 4, /* its handler uses the Idempotency-Key, if any */
+};
 struct api_route {
     enum http_method method;
     const char *path; /* "{}" stands for one segment */
@@ -85,6 +90,19 @@ void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, 
                    const char *field);
 /* Frees all that are left, with the shard. */
 void api_calls_drop(struct shard *s);
+
+/* ---- Idempotency-Key (api_repeat.c) ---- */
+
+struct api_claim;
+/* False: answered, or held until it is known whether the request is new. */
+bool api_repeat_begin(struct api_request *r, const struct api_route *route);
+/* After the handler. */
+void api_repeat_end(struct api_request *r);
+/* Stores the answer and sends it later: true, `body` is taken over. False: send it now. */
+bool api_repeat_store(struct shard *s, struct api_call *call, int status, struct buf *body);
+/* Gives the key back and frees the claim. */
+void api_claim_release(struct shard *s, struct api_claim *claim);
+void api_claim_free(struct api_claim *claim);
 
 /* Shorthands of handlers. */
 void api_fail(struct api_request *r, enum confab_err err, const char *message, const char *field);

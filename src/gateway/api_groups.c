@@ -413,11 +413,11 @@ static void group_patch(struct api_request *r)
 }
 
 const struct api_route api_groups[] = {
-    {HTTP_POST, "/api/v1/groups", group_create, 0},
+    {HTTP_POST, "/api/v1/groups", group_create, API_OWN_KEY},
     {HTTP_PATCH, "/api/v1/groups/{}", group_patch, 0},
     {HTTP_POST, "/api/v1/groups/{}/leave", group_leave, 0},
     {HTTP_GET, "/api/v1/groups/{}/members", members_get, 0},
-    {HTTP_POST, "/api/v1/groups/{}/members", members_add, 0},
+    {HTTP_POST, "/api/v1/groups/{}/members", members_add, API_OWN_KEY},
     {HTTP_DELETE, "/api/v1/groups/{}/members/{}", member_remove, 0},
     {HTTP_PATCH, "/api/v1/groups/{}/members/{}", member_role, 0},
     {0},

@@ -204,7 +204,8 @@ static void message_send(struct api_request *r)
     while (json_object_next(&j, &key)) {
         send_member(&j, key, &b);
     }
-    if (api_body_end(r, &j) && send_check(r, &b, &conv)) {
+    bool ok = api_body_end(r, &j) && (b.cmid.n > 0 || api_key_read(r, &b.cmid));
+    if (ok && send_check(r, &b, &conv)) {
         struct command *cmd = send_command(r, &b);
         if (cmd && b.to.n > 0) {
             api_run_with_user(r, cmd, b.to, on_recipient, on_sent);
@@ -393,7 +394,7 @@ static void messages_read(struct api_request *r)
 }
 
 const struct api_route api_messages[] = {
-    {HTTP_POST, "/api/v1/messages", message_send, 0},
+    {HTTP_POST, "/api/v1/messages", message_send, API_OWN_KEY},
     {HTTP_POST, "/api/v1/messages/read", messages_read, 0},
     {HTTP_PATCH, "/api/v1/messages/{}", message_edit, 0},
     {HTTP_DELETE, "/api/v1/messages/{}", message_delete, 0},

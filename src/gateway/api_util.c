@@ -206,27 +206,40 @@ struct conv_id api_chat_of(uint64_t user, uint64_t other)
     return user == other ? conv_id_self(user) : conv_id_direct(user, other);
 }
 
-/*
- * The conversation id must not be one that somebody can aim at (that of two people who have not
- * talked yet, for example), so it takes a hash that cannot be steered.
- */
-bool api_use_key(struct api_request *r, struct command *cmd, struct conv_id *ret_conv)
+bool api_key_read(struct api_request *r, struct span *ret)
 {
     static const char name[] = "idempotency-key";
     struct span key = http_header_get(&r->http->headers, name);
-    uint8_t hash[32];
-    char text[2 + 2 * 16 + 1] = "k-";
     uint32_t count = http_header_count(&r->http->headers, name);
-    bool good = count <= 1;
+    bool good = count == 1 && key.n > 0 && key.n <= EVENT_CMID_MAX;
     if (count == 0) {
         return true;
     }
     for (size_t i = 0; i < key.n; i++) {
         good = good && key.p[i] >= 0x20 && key.p[i] <= 0x7e;
     }
-    if (!good || key.n == 0 || key.n > EVENT_CMID_MAX) {
+    if (!good) {
         api_fail(r, CONFAB_INVALID, "1 to 64 printable ASCII characters", "Idempotency-Key");
         return false;
+    }
+    *ret = key;
+    return true;
+}
+
+/*
+ * The conversation id must not be one that somebody can aim at (that of two people who have not
+ * talked yet, for example), so it takes a hash that cannot be steered.
+ */
+bool api_use_key(struct api_request *r, struct command *cmd, struct conv_id *ret_conv)
+{
+    struct span key = {0};
+    uint8_t hash[32];
+    char text[2 + 2 * 16 + 1] = "k-";
+    if (!api_key_read(r, &key)) {
+        return false;
+    }
+    if (key.n == 0) {
+        return true;
     }
     crypto_generichash_state st;
     crypto_generichash_init(&st, NULL, 0, sizeof(hash));

@@ -37,6 +37,8 @@ bool api_text_check(struct api_request *r, struct span text);
 /* The direct conversation of two, or the one's own. */
 struct conv_id api_chat_of(uint64_t user, uint64_t other);
 
+/* The Idempotency-Key; *ret stays as it is without one. False: it is none, answered. */
+bool api_key_read(struct api_request *r, struct span *ret);
 /*
  * The Idempotency-Key of a request that ends in the engine: makes it the command's own key, so that
  * the engine does it once only. *ret_conv, unless NULL: a conversation id made from it. Without the

@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "gateway/api.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
 #include "gateway/session.h"
@@ -37,6 +38,7 @@ static void conn_free_io(struct conn *c)
         buf_deinit(&c->io->in);
         buf_deinit(&c->io->fragments);
         buf_deinit(&c->io->http.body_buf);
+        api_claim_free(c->io->http.claim);
         free(c->io);
         c->io = NULL;
     }

@@ -72,6 +72,7 @@ struct http_state {
     bool keep_alive;
     uint64_t user; /* signed in, for the request at the start of io->in */
     uint64_t device;
+    struct api_claim *claim; /* of its Idempotency-Key, when that is known */
     bool auth_done;
     enum confab_err auth_err;
     uint64_t begun_ns;    /* when it was complete */

@@ -58,6 +58,7 @@ struct shard {
     struct list away;
     uint32_t dir_calls;
     uint32_t password_jobs;
+    uint32_t claims; /* of idempotency keys, ever */
 
     /* What requests wait for. */
     struct list calls;

@@ -417,7 +417,61 @@ def test_members_are_added_once_for_a_key(server_factory):
     assert len(ok(alice.http("GET", path))["members"]) == 1
 
 
+def test_a_send_takes_the_key_for_its_own(alice, bob):
+    headers = {"Idempotency-Key": "a send"}
+    body = {"toUserId": "bob", "content": "once"}
+    first = ok(alice.http("POST", "/api/v1/messages", body, headers=headers), 201)
+    again = ok(alice.http("POST", "/api/v1/messages", body, headers=headers), 200)
+    assert again == {**first, "duplicate": True} and first["client_msg_id"] == "a send"
+
+
+def test_any_other_post_is_done_once_for_a_key(server_factory):
+    server = server_factory()
+    alice, bob = server.register("alice"), server.register("bob")
+    room = group(alice, bob)
+    other = group(alice, bob)
+    headers = {"Idempotency-Key": "leaving"}
+    leave = f"/api/v1/groups/{room}/leave"
+    first = ok(bob.http("POST", leave, headers=headers))
+    assert ok(bob.http("POST", leave, headers=headers)) == first
+    fails(bob.http("POST", leave), 404, "not_found")
+    # Another call, or another body, under the same key; and somebody else's key.
+    fails(bob.http("POST", f"/api/v1/groups/{other}/leave", headers=headers), 409,
+          "duplicate_key", "Idempotency-Key")
+    read = f"/api/v1/conversations/{other}/read"
+    reading = {"Idempotency-Key": "reading"}
+    first_read = ok(bob.http("POST", read, {"seq": 1}, headers=reading))
+    fails(bob.http("POST", read, {"seq": 2}, headers=reading), 409, "duplicate_key")
+    assert ok(alice.http("POST", read, {"seq": 1}, headers=reading)) == first_read
+    # What failed gives its key back.
+    late = {"Idempotency-Key": "late"}
+    fails(bob.http("POST", f"/api/v1/groups/{room}/leave", headers=late), 404, "not_found")
+    fails(bob.http("POST", read, {"seq": "x"}, headers=late), 400, "invalid", None)
+    ok(bob.http("POST", read, {"seq": 1}, headers=late))
+    server.kill()
+    server.start()
+    assert ok(bob.http("POST", leave, headers=headers)) == first
+
+
+def test_the_answer_that_is_kept_cannot_be_read_from_the_disk(server_factory):
+    server = server_factory()
+    alice = server.register("alice")
+    room = group(alice)
+    key = "a key that nobody else has"
+    ok(alice.http("POST", f"/api/v1/conversations/{room}/read", {"seq": 1},
+                  headers={"Idempotency-Key": key}))
+    server.stop()
+    stored = b"".join(path.read_bytes() for path in server.data.rglob("directory*")
+                      if path.is_file())
+    assert b"alice" in stored and key.encode() not in stored
+    assert b'{"conversation_id":"' not in stored
+
+
 @pytest.mark.parametrize("key", ["", "x" * 65, "caf\xe9"])
 def test_a_bad_key(alice, key):
-    fails(alice.http("POST", "/api/v1/groups", {"name": "x", "member_ids": []},
-                     headers={"Idempotency-Key": key}), 400, "invalid", "Idempotency-Key")
+    room = group(alice)
+    for path, body in (("/api/v1/groups", {"name": "x", "member_ids": []}),
+                       (f"/api/v1/groups/{room}/leave", None),
+                       ("/api/v1/messages", {"to": "alice", "content": "x"})):
+        fails(alice.http("POST", path, body, headers={"Idempotency-Key": key}), 400, "invalid",
+              "Idempotency-Key")

@@ -86,13 +86,16 @@ WRITES = ["storage_full", "limit_reached", "again"]
 
 class Call:
     def __init__(self, method, path, name, tag, summary, answer, *, status=200, query=(),
-                 body=None, errors=(), open_to_all=False, writes=None, about="", key=False,
+                 body=None, errors=(), open_to_all=False, writes=None, about="",
                  media="application/json", example=None):
         self.method, self.path, self.name, self.tag, self.summary = method, path, name, tag, summary
         self.answer, self.status, self.query, self.body = answer, status, query, body
-        self.errors, self.open_to_all, self.about, self.key = errors, open_to_all, about, key
+        self.errors, self.open_to_all, self.about = errors, open_to_all, about
         self.writes = method != "GET" if writes is None else writes
         self.media, self.example = media, example
+
+    def takes_key(self):
+        return self.method == "POST" and not self.open_to_all
 
     def statuses(self):
         """Answers of success: most have one."""
@@ -102,6 +105,7 @@ class Call:
         codes = [*ANY, *self.errors]
         codes += [] if self.open_to_all else SIGNED_IN
         codes += WITH_BODY if self.body else []
+        codes += ["conflict", "duplicate_key"] if self.takes_key() else []
         codes += WRITES if self.writes else []
         return codes
 
@@ -179,7 +183,7 @@ CALLS = [
          errors=["not_found"]),
 
     Call("POST", f"{V1}/groups", "createGroup", "groups", "Create a group", "Group", status=201,
-         key=True, errors=["not_found", "exists", "duplicate_key"], body=obj({
+         errors=["not_found", "exists"], body=obj({
              "name": NAME,
              "member_ids": nullable(array(PERSON, maxItems=999)),
              "members": {**nullable(array(PERSON, maxItems=999)),
@@ -200,8 +204,7 @@ CALLS = [
     Call("GET", f"{V1}/groups/{{group_id}}/members", "listMembers", "groups", "Members",
          "MemberPage", query=[limit(1000, 1000), CURSOR], errors=["not_found"]),
     Call("POST", f"{V1}/groups/{{group_id}}/members", "addMembers", "groups", "Add members",
-         "Change", key=True, errors=["not_found", "forbidden", "exists", "conflict",
-                                     "duplicate_key"],
+         "Change", errors=["not_found", "forbidden", "exists", "conflict"],
          body={"type": "object", "anyOf": [{"required": ["user_id"]}, {"required": ["user_ids"]}],
                "properties": {"user_id": PERSON,
                               "user_ids": array(PERSON, minItems=1, maxItems=1000)}}),
@@ -278,7 +281,7 @@ def operation(call, table):
                   for name in re.findall(r"{(\w+)}", call.path)]
     parameters += [{"name": name, "in": "query", "required": False, "schema": schema,
                     "description": about} for name, schema, about in call.query]
-    parameters += [KEY_HEADER] if call.key else []
+    parameters += [KEY_HEADER] if call.takes_key() else []
     if parameters:
         result["parameters"] = parameters
     if call.body:
