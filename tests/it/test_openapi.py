@@ -29,7 +29,7 @@ import harness
 
 DOCUMENT = json.loads((harness.ROOT / "docs" / "api" / "openapi.json").read_text())
 SCHEMAS = DOCUMENT["components"]["schemas"]
-EXAMPLES = int(os.environ.get("CONFAB_OPENAPI_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("CONFAB_OPENAPI_EXAMPLES", "12"))
 SEED = os.environ.get("CONFAB_OPENAPI_SEED")
 OPERATIONS = {op["operationId"]: (method.upper(), path, op)
               for path, item in DOCUMENT["paths"].items() for method, op in item.items()}
