@@ -175,6 +175,34 @@ def test_rest_and_socket_over_tls(tls_server):
                        "the metrics are sampled")
 
 
+def test_client_checks_whom_it_talks_to(tls_server, tmp_path):
+    confab = harness.Cli(tmp_path / "home", tls_server)
+    cert = tls_server.data / "tls" / "cert.pem"
+    port = tls_server.port
+    pin = json.loads((tls_server.data / "server.json").read_text())["fingerprint"]
+
+    def register(name, url, *trust, code=0):
+        return confab("register", name, "--server", url, *trust, user=name,
+                      stdin=PASSWORD + "\n", code=code)
+
+    # The file, by address and by name; the fingerprint, however it is written.
+    register("ann", f"https://127.0.0.1:{port}", "--ca", cert)
+    register("ben", f"https://localhost:{port}/", "--ca", cert)
+    register("cid", f"wss://127.0.0.1:{port}", "--fingerprint", pin.replace(":", "").lower())
+    # A pinned certificate is good under any name, others only for theirs.
+    other_name = f"https://[::ffff:127.0.0.1]:{port}"
+    register("dan", other_name, "--fingerprint", pin)
+    assert "certificate" in register("eve", other_name, "--ca", cert, code=3)
+    said = register("eve", f"https://127.0.0.1:{port}", code=3)
+    assert "certificate" in said and "--fingerprint" in said
+    said = register("eve", f"https://127.0.0.1:{port}", "--fingerprint", "00" * 32, code=3)
+    assert pin in said, "it says which one is there"
+    for bad in (["--fingerprint", "00"], ["--ca", "/no/such/file"], ["--ca", tls_server.log]):
+        register("eve", f"https://127.0.0.1:{port}", *bad, code=1)
+    assert tls_server.login("ann").user_id and tls_server.http(
+        "POST", "/api/v1/tokens", {"username": "eve", "password": PASSWORD}).status == 401
+
+
 def test_plain_http_gets_an_answer_in_plain_text(tls_server):
     with tls_server.raw() as plain:
         plain.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
