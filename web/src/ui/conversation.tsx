@@ -121,7 +121,7 @@ function useTimeline(app: AppState, c: Conversation | undefined): Timeline | und
         }
         const { timeline, release } = app.client.openTimeline(id);
         const now = app.client.conversation(id);
-        void timeline.open(now && now.unread > 0 && now.own.read > 0 ? now.own.read + 1 : 'end');
+        void timeline.open(now && now.unread > 0 ? now.own.read + 1 : 'end');
         setHeld({ id, timeline });
         return release;
     }, [id]);
@@ -150,6 +150,8 @@ function Messages({
     const box = useRef<HTMLDivElement>(null);
     const place = useRef<Place>('end');
     const placed = useRef(false);
+    /* On the way to the end, which is still to be loaded. */
+    const jumping = useRef(false);
     const [away, setAway] = useState(false);
     const [focusSeq, setFocusSeq] = useState<number>();
     /* As it was when the conversation was opened; it stays until the next time. */
@@ -161,7 +163,9 @@ function Messages({
     const atEnd = timeline?.atEnd ?? true;
     const me = client.userId ?? '';
     const outgoing = atEnd ? client.outgoing(c?.id, userId) : [];
-    const rows = listRows(items, outgoing, me, newFrom);
+    /* Only where the boundary itself is in the window. */
+    const mark = newFrom !== undefined && timeline && timeline.bounds()[0] <= newFrom ? newFrom : undefined;
+    const rows = listRows(items, outgoing, me, mark);
 
     const see = () => {
         const el = box.current;
@@ -186,7 +190,7 @@ function Messages({
 
     const remember = () => {
         const el = box.current;
-        if (!el) {
+        if (!el || jumping.current) {
             return;
         }
         if (el.scrollHeight - el.scrollTop - el.clientHeight < 40 && (timeline?.atEnd ?? true)) {
@@ -236,6 +240,7 @@ function Messages({
         const at = place.current;
         if (at === 'end') {
             el.scrollTop = el.scrollHeight;
+            jumping.current = jumping.current && !atEnd && !timeline?.failed;
         } else {
             const li = el.querySelector<HTMLElement>(`[data-seq="${at.seq}"]`);
             if (li) {
@@ -300,6 +305,7 @@ function Messages({
         place.current = 'end';
         setAway(false);
         if (timeline && !timeline.atEnd) {
+            jumping.current = true;
             void timeline.open('end');
         } else if (box.current) {
             box.current.scrollTop = box.current.scrollHeight;

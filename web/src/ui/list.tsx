@@ -84,7 +84,7 @@ function Preview({ app, c }: { app: AppState; c: Conversation }) {
     const mine = p.from === client.userId;
     const status = mine && c.lastSeq > 0 ? client.status(c, c.lastSeq) : 'sent';
     return (
-        <span class={`preview ${p.deleted ? 'preview-empty' : ''}`}>
+        <span class={`preview ${p.deleted ? 'preview-empty' : ''}`} dir="auto">
             {mine && !p.deleted && <Ticks progress={status} label={t.status[status]} />}
             {mine && !p.deleted && ' '}
             {!mine && c.kind === 'group' && !p.deleted && `${app.nameOf(p.from)}: `}

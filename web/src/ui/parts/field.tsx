@@ -1,6 +1,6 @@
 /* A labelled input with a hint, or with what is wrong. */
 import type { TargetedEvent } from 'preact';
-import { useId } from 'preact/hooks';
+import { useEffect, useId, useRef } from 'preact/hooks';
 
 interface Props {
     label: string;
@@ -21,6 +21,13 @@ interface Props {
 export function Field(p: Props) {
     const id = useId();
     const note = p.wrong ?? p.hint;
+    const box = useRef<HTMLInputElement>(null);
+    useEffect(() => {
+        /* On a phone the keyboard would cover what is to be read first. */
+        if (p.autofocus && matchMedia('(pointer: fine)').matches) {
+            box.current?.focus();
+        }
+    }, []);
     const input = {
         id,
         value: p.value,
@@ -29,7 +36,6 @@ export function Field(p: Props) {
         autocapitalize: p.verbatim ? 'none' : 'sentences',
         spellcheck: !p.verbatim && !p.password,
         maxLength: p.maxLength ?? 256,
-        autofocus: p.autofocus ?? false,
         required: p.required ?? false,
         'aria-invalid': p.wrong !== undefined,
         ...(note === undefined ? {} : { 'aria-describedby': `${id}-note` }),
@@ -38,7 +44,7 @@ export function Field(p: Props) {
     return (
         <div class="field">
             <label for={id}>{p.label}</label>
-            {p.password ? <input type="password" {...input} /> : <input type="text" {...input} />}
+            {p.password ? <input type="password" ref={box} {...input} /> : <input type="text" ref={box} {...input} />}
             {note !== undefined && (
                 <p id={`${id}-note`} class={p.wrong === undefined ? 'hint' : 'wrong'}>
                     {note}

@@ -1090,7 +1090,8 @@ export class Client {
             const names = [...strangers].map((o) => `confab-tab-${o}`);
             const free = new Set(names.length > 0 ? await this.platform.locks.free(names) : []);
             for (const entry of entries.sort((a, b) => a.order - b.order)) {
-                if (this.own === own && free.has(`confab-tab-${entry.owner}`)) {
+                const ours = entry.owner === this.tab; /* from before this tab signed in again */
+                if (this.own === own && (ours || free.has(`confab-tab-${entry.owner}`))) {
                     own.outbox.adopt(entry);
                 }
             }

@@ -162,3 +162,23 @@ for (let low = first; low <= last; low += 10) {
         }
     });
 }
+
+void test('sync: a sign-in that ended leaves the outbox to the next one, in the same tab too', async () => {
+    const world = new World(1);
+    world.server.addUser('1');
+    world.server.addUser('2');
+    const d = world.device('1');
+    await d.signIn();
+    await world.rest(() => d.client.link === 'live');
+    world.server.down = true;
+    world.server.cut();
+    d.client.send({ user: '2' }, 'kept');
+    await settle();
+    assert.equal(d.client.unsent, 1);
+    await d.signIn(); /* as after a 401 */
+    assert.equal(d.client.unsent, 1);
+    world.server.down = false;
+    await world.rest(() => d.client.link === 'live');
+    assert.equal(d.client.unsent, 0);
+    assert.deepEqual([...world.server.stored.values()], [1]);
+});

@@ -63,6 +63,8 @@ export class FakeServer {
     readonly users = new Map<string, string>();
     readonly connections: Connection[] = [];
     readonly selfLogs = new Map<string, SelfLog>();
+    /* Nobody gets a connection. */
+    down = false;
     /* Refuses this many of the next sends as busy. */
     busy = 0;
     /* New messages stored for each client_msg_id: more than one would be a mistake. */
@@ -94,7 +96,14 @@ export class FakeServer {
                     jobs: [],
                 };
                 this.connections.push(c);
-                queueMicrotask(() => events.onOpen());
+                queueMicrotask(() => {
+                    if (this.down) {
+                        this.end(c);
+                        events.onClose(1006);
+                    } else {
+                        events.onOpen();
+                    }
+                });
                 return {
                     send: (frame) => void c.toServer.push(frame),
                     close: () => this.end(c),
