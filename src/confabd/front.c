@@ -83,12 +83,11 @@ static bool address_text(const struct sockaddr *sa, char *out, size_t size)
 /* Lower is better: what somebody in the same network would type first. */
 static int rank_of(const struct ifaddrs *a, const char *preferred)
 {
-    int rank = a->ifa_addr->sa_family == AF_INET ? 0 : 4;
-    rank += is_virtual(a->ifa_name) ? 2 : 0;
+    int rank = a->ifa_addr->sa_family == AF_INET ? 0 : 2;
     return rank + (strcmp(a->ifa_name, preferred) == 0 ? 0 : 1);
 }
 
-static void addresses_collect(struct tls_names *ret)
+static void addresses_collect(bool v6, struct tls_names *ret)
 {
     struct ifaddrs *all = NULL;
     char preferred[IF_NAMESIZE];
@@ -96,12 +95,13 @@ static void addresses_collect(struct tls_names *ret)
         return;
     }
     default_interface(preferred);
-    for (int rank = 0; rank < 8; rank++) {
+    for (int rank = 0; rank < (v6 ? 4 : 2); rank++) {
         for (const struct ifaddrs *a = all; a; a = a->ifa_next) {
             char text[INET6_ADDRSTRLEN];
-            if (!a->ifa_addr || !(a->ifa_flags & IFF_UP) || (a->ifa_flags & IFF_LOOPBACK) ||
-                !address_text(a->ifa_addr, text, sizeof(text)) || rank_of(a, preferred) != rank ||
-                ret->n >= ADDRESSES) {
+            bool other = is_virtual(a->ifa_name) && strcmp(a->ifa_name, preferred) != 0;
+            if (other || !a->ifa_addr || !(a->ifa_flags & IFF_UP) ||
+                (a->ifa_flags & IFF_LOOPBACK) || !address_text(a->ifa_addr, text, sizeof(text)) ||
+                rank_of(a, preferred) != rank || ret->n >= ADDRESSES) {
                 continue;
             }
             (void)tls_names_add(ret, text);
@@ -130,10 +130,14 @@ static void host_names_add(struct tls_names *ret)
 
 /* ---- The certificate ---- */
 
+/*
+ * Addresses of IPv6 do not count: many are temporary, and every new certificate is one that people
+ * have to trust again.
+ */
 static bool covers(const struct tls_cert *cert, const struct tls_names *names)
 {
     for (size_t i = 0; i < names->n; i++) {
-        if (!tls_names_have(&cert->names, names->at[i])) {
+        if (!strchr(names->at[i], ':') && !tls_names_have(&cert->names, names->at[i])) {
             return false;
         }
     }
@@ -184,7 +188,7 @@ static void listen_choose(struct front *f, const struct config *cfg)
     const char *otherwise = cfg->lan ? "0.0.0.0" : FALLBACK_V4;
     (void)snprintf(f->listen, sizeof(f->listen), "%s", cfg->listen[0] ? cfg->listen : otherwise);
     if (is_any(f->listen)) {
-        addresses_collect(&f->reach);
+        addresses_collect(strcmp(f->listen, "::") == 0, &f->reach);
     } else if (!front_is_loopback(f->listen)) {
         (void)tls_names_add(&f->reach, f->listen);
     }

@@ -150,6 +150,14 @@ def test_certificate_stays_until_the_address_changes(lan, network):
     lan.restart()
     assert printed(lan)[1] == first
     lan.stop()
+    # What comes and goes by itself: temporary addresses, and those of containers.
+    ip("-n", network.server, "addr", "add", "fd00:77::1/64", "dev", network.cable)
+    ip("-n", network.server, "link", "add", "docker0", "type", "veth", "peer", "name", "inside")
+    ip("-n", network.server, "addr", "add", "172.17.0.1/16", "dev", "docker0")
+    ip("-n", network.server, "link", "set", "docker0", "up")
+    lan.start()
+    assert printed(lan)[1] == first and "172.17.0.1" not in lan.log.read_text()
+    lan.stop()
     ip("-n", network.server, "addr", "add", "192.168.77.1/24", "dev", network.cable)
     lan.start()
     assert printed(lan)[1] != first
