@@ -6,8 +6,8 @@
  *   --tls-cert/-key  TLS with a certificate of the operator's
  *   --lan            TLS on all addresses, with a certificate of our own making in DATA/tls:
  *                    cert.pem and key.pem. It is kept as long as it is good for a month more and
- *                    names the host and all present addresses of IPv4; made again, it has the same
- * key and keeps the names that it had.
+ *                    names the host and all present addresses of IPv4. Made again, it has
+ *                    the same key and keeps the names that it had.
  */
 #ifndef CONFAB_CONFABD_FRONT_H
 #define CONFAB_CONFABD_FRONT_H
