@@ -113,7 +113,7 @@ class Server:
 
     def command(self):
         command = [str(BUILD / "confabd"), "--data", str(self.data)]
-        for flag, value in (("--port", "0"), ("--password-cost", "low")):
+        for flag, value in (("--port", "0"), ("--password-cost", "low"), ("--registration", "open")):
             if flag not in self.flags:
                 command += [flag, value]
         return command + self.flags

@@ -97,6 +97,10 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_BLOCKED:
     case CONFAB_INVITE_INVALID:
     case CONFAB_TOO_LATE:
+    case CONFAB_REGISTRATION_CLOSED:
+    case CONFAB_WEAK_PASSWORD:
+    case CONFAB_FORBIDDEN_ORIGIN:
+    case CONFAB_FORBIDDEN_HOST:
         return METRIC_ERRORS_AUTH;
     case CONFAB_NOT_FOUND:
         return METRIC_ERRORS_NOT_FOUND;
@@ -107,6 +111,7 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_LAST_ADMIN:
         return METRIC_ERRORS_CONFLICT;
     case CONFAB_LIMIT:
+    case CONFAB_THROTTLED:
         return METRIC_ERRORS_LIMIT;
     case CONFAB_AGAIN:
     case CONFAB_BUSY:

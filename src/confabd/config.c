@@ -10,6 +10,8 @@
 #include <string.h>
 
 #include "confabd/front.h"
+#include "gateway/auth_state.h"
+#include "gateway/origin.h"
 
 #define FILE_BYTES_MAX (1U << 20)
 #define FLAG_COLUMN    28
@@ -397,6 +399,25 @@ static enum confab_err config_check(const struct config *cfg, struct config_prob
             "--lan, or --tls-cert and --tls-key, or --plain-http when something in front "
             "of it adds TLS",
             cfg->listen);
+    }
+    struct origin_rules rules = {0};
+    enum registration registration;
+    const char *bad;
+    if (strcmp(cfg->registration, "auto") != 0 &&
+        !registration_parse(span_str(cfg->registration), &registration)) {
+        return problem(why, CONFAB_INVALID,
+                       "registration is \"%s\", not one of auto, invite, open, closed",
+                       cfg->registration);
+    }
+    if (origin_rules_parse(&rules, cfg->public_url, cfg->hosts, cfg->cors_origins, &bad) !=
+        CONFAB_OK) {
+        return problem(why, CONFAB_INVALID,
+                       "%s: not a URL of the form http(s)://name, a list of names or of such URLs, "
+                       "or too many",
+                       bad);
+    }
+    if (cfg->access_token_ms % 1000 != 0) {
+        return problem(why, CONFAB_INVALID, "access-token is not in whole seconds");
     }
     if (cfg->log_segment_bytes % 4096 != 0) {
         return problem(why, CONFAB_INVALID, "log-segment-bytes is not a multiple of 4k");

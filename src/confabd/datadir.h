@@ -13,6 +13,9 @@
  *     directory.db  accounts and devices
  *     CHECKPOINT    where reading the log may begin
  *     reserve       room for the next start on a full disk
+ *     keys/         token.key: 32 random bytes that sign access tokens; token.key.old, if there is
+ *                   one, still verifies them
+ *     operator.key  lets `confab admin` in while this server runs; new at every start
  */
 #ifndef CONFAB_CONFABD_DATADIR_H
 #define CONFAB_CONFABD_DATADIR_H

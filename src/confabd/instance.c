@@ -2,9 +2,11 @@
 
 #include <inttypes.h>
 #include <sched.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "adapters/local_log/local_log.h"
 #include "adapters/os/disk_os.h"
@@ -19,14 +21,19 @@
 #include "confabd/port_owner.h"
 #include "confabd/process_stats.h"
 #include "confabd/reserve.h"
+#include "confabd/secrets.h"
 #include "core/checkpoint.h"
 
+#ifndef CONFABD_VERSION
+#define CONFABD_VERSION "0"
+#endif
 #define DETAIL_MAX      512
 #define QUEUE_MAX       65536U
 #define DIRECTORY_QUEUE 4096U
 #define DISK_QUEUE      64U
 #define SHARDS_DEFAULT  64
 #define PORTS_TRIED     100
+#define LOADED_WAIT_NS  10000000000ULL
 
 struct instance {
     const struct front *front;
@@ -48,7 +55,9 @@ struct instance {
     struct directory *directory;
     struct local_log *log;
     struct server *server;
-    struct metrics metrics; /* the main thread's: what instance_sample reads */
+    struct origin_rules origins;
+    char url[FRONT_URL_MAX]; /* for links */
+    struct metrics metrics;  /* the main thread's: what instance_sample reads */
 };
 
 static enum confab_err failed(char *detail, enum confab_err err, const char *what)
@@ -231,14 +240,72 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->dead_after_ms = (uint32_t)cfg->dead_after_ms;
     shard->ping_after_ms = MIN(shard->ping_after_ms, shard->dead_after_ms / 2);
     shard->metrics_public = cfg->metrics_public;
+    shard->access_ms = (uint32_t)cfg->access_token_ms;
+    shard->refresh_ms = cfg->refresh_token_ms;
+    shard->refresh_grace_ms = (uint32_t)cfg->refresh_grace_ms;
+    shard->registrations_max = (uint32_t)cfg->registrations_per_address;
+    shard->invites_max = (uint32_t)cfg->invites_max;
+    shard->setup_link = true;
 }
 
-static enum confab_err make_server(struct instance *in, const struct config *cfg, char *detail)
+/* Where people reach the page: with a slash at the end. */
+static void public_url(struct instance *in, const struct config *cfg)
+{
+    size_t n = strlen(cfg->public_url);
+    if (n > 0) {
+        const char *slash = cfg->public_url[n - 1] == '/' ? "" : "/";
+        (void)snprintf(in->url, sizeof(in->url), "%s%s", cfg->public_url, slash);
+    } else {
+        front_url(in->front, in->port, in->url, sizeof(in->url));
+    }
+}
+
+/* The options, and the names by which a home network knows this machine. */
+static enum confab_err read_origins(struct instance *in, const struct config *cfg)
+{
+    char machine[128] = "";
+    char hosts[sizeof(cfg->hosts) + 300];
+    const char *bad;
+    in->origins.tls = in->front->tls != NULL;
+    enum confab_err err =
+        origin_rules_parse(&in->origins, cfg->public_url, cfg->hosts, cfg->cors_origins, &bad);
+    if (err == CONFAB_OK && gethostname(machine, sizeof(machine) - 1) == 0) {
+        (void)snprintf(hosts, sizeof(hosts), "%s %s %s.local", cfg->hosts, machine, machine);
+        if (origin_rules_parse(&in->origins, cfg->public_url, hosts, cfg->cors_origins, &bad)) {
+            diag_info(DIAG_SERVER, "not a name to be reached by | name=\"%s\"", machine);
+        }
+    }
+    return err;
+}
+
+static enum registration registration_of(const struct instance *in, const struct config *cfg)
+{
+    enum registration r;
+    if (registration_parse(span_str(cfg->registration), &r)) {
+        return r;
+    }
+    bool alone = front_is_loopback(in->front->listen) && cfg->public_url[0] == '\0';
+    return alone ? REGISTRATION_OPEN : REGISTRATION_INVITE;
+}
+
+static enum confab_err make_server(struct instance *in, const struct config *cfg,
+                                   const struct datadir *dir, char *detail)
 {
     struct server_config server;
+    struct auth_secrets secrets;
+    enum confab_err err = secrets_load(dir, &secrets, detail);
+    if (err == CONFAB_OK) {
+        err = read_origins(in, cfg);
+    }
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    public_url(in, cfg);
     server_config_defaults(&server);
     server.shards = in->shards;
     server.checkpoint_ms = (uint32_t)cfg->checkpoint_ms;
+    server.server_name = cfg->server_name;
+    server.registration = registration_of(in, cfg);
     configure_shard(&server.shard, cfg, in->shards);
     const struct server_deps deps = {
         .clock = clock_system(),
@@ -247,6 +314,10 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
         .directory = in->directory,
         .password_executor = in->password_executor,
         .password = password_cost_ops(cfg->password_cost),
+        .secrets = &secrets,
+        .origins = &in->origins,
+        .url = in->url,
+        .version = CONFABD_VERSION,
         .disk = in->root,
         .disk_executor = in->disk_executor,
         .files = &confab_files,
@@ -255,7 +326,8 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
     if (!deps.password) {
         return failed(detail, CONFAB_UNSUPPORTED, "libsodium cannot be set up");
     }
-    enum confab_err err = server_new(&server, &deps, &in->server);
+    err = server_new(&server, &deps, &in->server);
+    sodium_memzero(&secrets, sizeof(secrets));
     if (err != CONFAB_OK) {
         return failed(detail, err, "the server cannot be made");
     }
@@ -309,7 +381,7 @@ enum confab_err instance_open(const struct config *cfg, const struct datadir *di
     in->reserved = reserve_take(in->root, 0);
     err = open_log(in, cfg, dir, detail);
     if (err == CONFAB_OK) {
-        err = make_server(in, cfg, detail);
+        err = make_server(in, cfg, dir, detail);
     }
 out:
     if (err != CONFAB_OK) {
@@ -323,7 +395,13 @@ out:
 enum confab_err instance_start(struct instance *in)
 {
     metrics_register(&in->metrics, server_metrics_owner(in->server));
-    return server_start(in->server);
+    enum confab_err err = server_start(in->server);
+    if (err == CONFAB_OK) {
+        /* Whoever reads that it serves should not be told that it is busy. */
+        uint64_t until = clock_mono_ns(clock_system()) + LOADED_WAIT_NS;
+        (void)auth_state_wait_loaded(server_auth(in->server), until);
+    }
+    return err;
 }
 
 void instance_stop(struct instance *in, uint32_t grace_ms)
@@ -416,6 +494,19 @@ void instance_close(struct instance *in)
 uint16_t instance_port(const struct instance *in)
 {
     return in->port;
+}
+
+bool instance_setup_link(struct instance *in, char *ret, size_t size)
+{
+    char code[SETUP_CODE_LEN + 1];
+    auth_state_setup_code(server_auth(in->server), code);
+    (void)snprintf(ret, size, "%s#setup=%s", in->url, code);
+    return code[0] != 0;
+}
+
+const char *instance_url(const struct instance *in)
+{
+    return in->url;
 }
 
 struct server *instance_server(struct instance *in)

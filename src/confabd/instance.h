@@ -31,6 +31,13 @@ void instance_sample(struct instance *in);
 /* Closes all; NULL is fine. */
 void instance_close(struct instance *in);
 
+/*
+ * The link that makes the first administrator; false when there is one. After instance_start;
+ * `size` at least 400.
+ */
+bool instance_setup_link(struct instance *in, char *ret, size_t size);
+/* Under which people reach it; ends with a slash. */
+const char *instance_url(const struct instance *in);
 uint16_t instance_port(const struct instance *in);
 struct server *instance_server(struct instance *in);
 

@@ -266,13 +266,15 @@ static int serve(const char *program, const struct config *cfg, const struct dat
     if (err != CONFAB_OK) {
         diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
     }
+    char link[512];
     const struct greeting greeting = {
         .program = program,
         .version = CONFABD_VERSION,
         .data = dir->path,
         .front = front,
         .port = instance_port(in),
-        .public_url = "",
+        .public_url = cfg->public_url[0] ? instance_url(in) : "",
+        .admin_link = instance_setup_link(in, link, sizeof(link)) ? link : NULL,
         .start_ms = (double)(clock_mono_ns(clock_system()) - began) / 1e6,
     };
     greet(&greeting);

@@ -30,7 +30,11 @@ static enum confab_err low_verify(const char *hash, struct span password)
 const struct password_ops *password_cost_ops(const char *name)
 {
     static const struct password_ops LOW = {
-        .name = "argon2id, low cost", .hash = low_hash, .verify = low_verify};
+        .name = "argon2id, low cost",
+        .hash = low_hash,
+        .verify = low_verify,
+        .is_weak = password_is_weak,
+    };
     const struct password_ops *normal = password_argon2id();
     if (!normal || strcmp(name, "normal") == 0) {
         return normal;

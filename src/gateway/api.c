@@ -1,6 +1,7 @@
 /* Routing of the REST calls, signing in, and what all of them share. */
 #include "gateway/api.h"
 
+#include <sodium.h>
 #include <stdlib.h>
 
 #include "gateway/http.h"
@@ -9,7 +10,9 @@
 #define SEGMENTS_MAX 8U
 
 static const struct api_route *const tables[] = {
-    api_accounts, api_groups, api_messages, api_history, api_inbox, api_conversations, api_ops,
+    api_accounts,    api_tokens,        api_devices, api_invites,  api_admin,
+    api_admin_users, api_users,         api_groups,  api_messages, api_history,
+    api_inbox,       api_conversations, api_ops,
 };
 
 bool api_route_at(size_t i, struct api_route *ret)
@@ -116,17 +119,15 @@ static const struct api_route *route_find(enum http_method method, const struct 
 
 /* ---- Signing in ---- */
 
-void api_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t user, uint64_t device)
+/* The directory knows whether it is an administrator: the request at the front goes on. */
+static void on_admin(struct shard *s, uint64_t id, enum confab_err err)
 {
     struct conn *c = conn_of_id(s, id);
     if (!c || c->state != CONN_HTTP || !c->io) {
         return;
     }
-    struct http_state *h = &c->io->http;
-    h->auth_done = true;
-    h->auth_err = err;
-    h->user = user;
-    h->device = device;
+    c->io->http.auth_done = true;
+    c->io->http.auth_err = err;
     conn_release(s, c, HOLD_AUTH);
 }
 
@@ -145,31 +146,41 @@ static bool bearer_token(const struct http_request *req, struct span *ret)
     return ret->n > 0;
 }
 
-/* True: signed in. False: answered, or held until the look-up is done. */
-static bool api_sign_in(struct api_request *r)
+static bool is_operator(const struct api_request *r, struct span token)
+{
+    return (r->c->flags & CONN_LOOPBACK) && auth_state_is_operator(r->s->deps.auth, token);
+}
+
+/* True: signed in. False: answered, or held until it is known whether it may. */
+static bool api_sign_in(struct api_request *r, unsigned flags)
 {
     struct shard *s = r->s;
-    struct http_state *h = &r->c->io->http;
-    enum confab_err err;
+    const struct http_state *h = &r->c->io->http;
+    const char *why = NULL;
     struct span token;
-    if (h->auth_done) {
-        err = h->auth_err;
-        r->user = h->user;
-        r->device = h->device;
-    } else if (!bearer_token(r->http, &token)) {
-        err = CONFAB_UNAUTHENTICATED;
-    } else {
-        err = auth_token(s, token, conn_id(s, r->c), api_on_auth, &r->user, &r->device);
-        if (err == CONFAB_AGAIN) {
+    enum confab_err err = CONFAB_UNAUTHENTICATED;
+    if (!bearer_token(r->http, &token)) {
+        api_fail(r, err, NULL, NULL);
+        return false;
+    }
+    if ((flags & API_ADMIN) && is_operator(r, token)) {
+        r->operator_key = true;
+        return true;
+    }
+    err = auth_token(s, token, &r->claims, &why);
+    r->user = r->claims.user;
+    r->device = r->claims.device;
+    if (!err && (flags & API_ADMIN)) {
+        err = h->auth_done ? h->auth_err : auth_admin(s, r->user, conn_id(s, r->c), on_admin);
+        if (!err && !h->auth_done) {
             conn_hold(s, r->c, HOLD_AUTH);
             return false;
         }
     }
     if (err) {
-        api_fail(r, err, NULL, NULL);
-        return false;
+        api_fail(r, err, why, NULL);
     }
-    return true;
+    return !err;
 }
 
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req, struct span body)
@@ -193,7 +204,8 @@ void api_dispatch(struct shard *s, struct conn *c, const struct http_request *re
             api_fail(&r, CONFAB_NOT_FOUND, NULL, NULL);
         }
         buf_deinit(&extra);
-    } else if (((route->flags & API_OPEN) || api_sign_in(&r)) && api_repeat_begin(&r, route)) {
+    } else if (((route->flags & API_OPEN) || api_sign_in(&r, route->flags)) &&
+               api_repeat_begin(&r, route)) {
         route->handler(&r);
         api_repeat_end(&r);
     }
@@ -204,6 +216,12 @@ void api_dispatch(struct shard *s, struct conn *c, const struct http_request *re
 
 static void api_call_free(struct api_call *call)
 {
+    if (call->wait.then) {
+        list_remove(&call->wait.node);
+    }
+    if (call->wipe > 0) {
+        sodium_memzero(call->data, call->wipe);
+    }
     list_remove(&call->node);
     command_free(call->cmd);
     command_free(call->kept);
@@ -241,6 +259,13 @@ struct api_call *api_call_new(struct api_request *r)
     list_push_back(&r->s->calls, &call->node);
     conn_hold(r->s, r->c, HOLD_CALL);
     return call;
+}
+
+void api_call_address(struct api_request *r, struct api_call *call)
+{
+    struct net_peer peer = {0};
+    r->s->deps.net->ops->peer(r->s->deps.net, r->c->handle, &peer);
+    memcpy(call->address, peer.address, sizeof(call->address));
 }
 
 void api_call_send(struct shard *s, struct api_call *call)
@@ -299,17 +324,63 @@ void api_call_answer(struct shard *s, struct api_call *call, int status, struct 
     api_call_free(call);
 }
 
-void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, const char *message,
-                   const char *field)
+/* What is not stored: a token, an error. The key may be used again. */
+static void give_key_back(struct shard *s, struct api_call *call)
 {
     if (call->claim) {
         api_claim_release(s, call->claim);
         call->claim = NULL;
     }
+}
+
+void api_call_answer_with(struct shard *s, struct api_call *call, int status, struct buf *body,
+                          struct span extra)
+{
+    give_key_back(s, call);
+    struct conn *c = conn_of_id(s, call->conn);
+    if (c && (c->holds & HOLD_CALL)) {
+        if (buf_ok(body)) {
+            http_answer(s, c, status, body->len > 0 ? "application/json" : NULL,
+                        span_of(body->data, body->len), extra);
+        } else {
+            http_answer_error(s, c, CONFAB_NOMEM, NULL, NULL);
+        }
+    }
+    buf_deinit(body);
+    api_call_free(call);
+}
+
+void api_call_done(struct shard *s, struct api_call *call, struct span extra)
+{
+    struct buf none = {0};
+    api_call_answer_with(s, call, 204, &none, extra);
+}
+
+void api_call_fail_wait(struct shard *s, struct api_call *call, enum confab_err err,
+                        const char *message, uint32_t wait_ms)
+{
+    give_key_back(s, call);
+    struct conn *c = conn_of_id(s, call->conn);
+    if (c && (c->holds & HOLD_CALL)) {
+        http_answer_wait(s, c, err, message, wait_ms);
+    }
+    api_call_free(call);
+}
+
+void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, const char *message,
+                   const char *field)
+{
+    give_key_back(s, call);
     struct conn *c = conn_of_id(s, call->conn);
     if (c && (c->holds & HOLD_CALL)) {
         http_answer_error(s, c, err, message, field);
     }
+    api_call_free(call);
+}
+
+void api_call_drop(struct shard *s, struct api_call *call)
+{
+    give_key_back(s, call);
     api_call_free(call);
 }
 

@@ -6,6 +6,7 @@
 #define CONFAB_GATEWAY_API_H
 
 #include "base/list.h"
+#include "gateway/auth.h"
 #include "gateway/conn.h"
 #include "gateway/link.h"
 #include "gateway/users.h"
@@ -20,9 +21,11 @@ struct api_request {
     const struct http_request *http;
     struct span body;
     struct span args[API_ARGS_MAX]; /* decoded {} segments of the path */
-    uint64_t user;                  /* signed in; 0 for calls without token */
+    uint64_t user;                  /* signed in; 0 for calls without token, and the operator */
     uint64_t device;
-    struct api_claim *claim; /* of its Idempotency-Key, until a call takes it over */
+    struct api_claim *claim;  /* of its Idempotency-Key, until a call takes it over */
+    struct jwt_claims claims; /* of the token */
+    bool operator_key;        /* signed in with that */
 };
 
 struct api_call {
@@ -31,6 +34,7 @@ struct api_call {
     uint64_t conn;            /* who waits */
     uint64_t user;
     uint64_t device;
+    char address[48];        /* of the client, see api_call_address */
     struct command *cmd;     /* prepared, not yet sent */
     struct command *kept;    /* answered, still needed */
     struct list answers;     /* more of them, by command.link */
@@ -41,13 +45,17 @@ struct api_call {
     uint32_t pending; /* commands under way */
     enum confab_err err;
     const char *err_field;
-    uint64_t number; /* the handler's */
-    void *data;      /* the handler's, freed with free() */
+    uint64_t number;       /* the handler's */
+    void *data;            /* the handler's, freed with free() */
+    size_t wipe;           /* bytes of it that are secrets */
+    struct auth_wait wait; /* for a revocation to have happened, then: */
+    void (*then)(struct shard *s, struct api_call *call);
 };
 
 typedef void (*api_handler)(struct api_request *r);
 enum api_flags {
     API_OPEN = 1,    /* needs no token */
+    API_ADMIN = 2,   /* for administrators and the operator */
     API_OWN_KEY = 4, /* its handler uses the Idempotency-Key, if any */
 };
 struct api_route {
@@ -58,6 +66,12 @@ struct api_route {
 };
 /* Tables of the api_*.c files, ended by a row without path. */
 extern const struct api_route api_accounts[];
+extern const struct api_route api_tokens[];
+extern const struct api_route api_devices[];
+extern const struct api_route api_invites[];
+extern const struct api_route api_admin[];
+extern const struct api_route api_admin_users[];
+extern const struct api_route api_users[];
 extern const struct api_route api_groups[];
 extern const struct api_route api_messages[];
 extern const struct api_route api_conversations[];
@@ -68,15 +82,14 @@ extern const struct api_route api_ops[];
 /* The routes of all tables; false behind the last. For documents and their tests. */
 bool api_route_at(size_t i, struct api_route *ret);
 
-/* A complete request. Answers, or has a call or a token look-up under way on return. */
+/* A complete request. Answers, or has a call or a look-up of its right under way on return. */
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req,
                   struct span body);
 
-/* Stores what a token look-up found in the connection's http_state and lets it go on. */
-void api_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t user, uint64_t device);
-
 /* Linked to the connection and held there; NULL (and answered) when out of memory. */
 struct api_call *api_call_new(struct api_request *r);
+/* Remembers where the request comes from: for the directory, audit records and throttling. */
+void api_call_address(struct api_request *r, struct api_call *call);
 /* Sends call->cmd. On an error the call is answered and freed: do not touch it afterwards. */
 void api_call_send(struct shard *s, struct api_call *call);
 /* One of several: `cmd` goes to a shard, and comes back to on_command too. On an error (the first
@@ -88,6 +101,15 @@ void api_call_lookup(struct shard *s, struct api_call *call, struct user_lookup 
 void api_call_answer(struct shard *s, struct api_call *call, int status, struct buf *body);
 void api_call_fail(struct shard *s, struct api_call *call, enum confab_err err, const char *message,
                    const char *field);
+/* Answers without a body, 204, or with further header lines. */
+void api_call_done(struct shard *s, struct api_call *call, struct span extra);
+void api_call_answer_with(struct shard *s, struct api_call *call, int status, struct buf *body,
+                          struct span extra);
+/* 429 or 503 with the time to wait. */
+void api_call_fail_wait(struct shard *s, struct api_call *call, enum confab_err err,
+                        const char *message, uint32_t wait_ms);
+/* Frees one that was answered by other means. */
+void api_call_drop(struct shard *s, struct api_call *call);
 /* Frees all that are left, with the shard. */
 void api_calls_drop(struct shard *s);
 

@@ -1,402 +1,170 @@
 /*
- * Accounts, tokens, users. Hashing happens on the executor; an unknown name costs as much time as a
- * wrong password, so the answer to a sign-in does not tell which names exist.
+ * POST /accounts: signing up. The mode of the server and the invite are judged before anything is
+ * hashed, and the use of the invite is counted in the transaction that makes the account.
  */
 #include <sodium.h>
-#include <stdlib.h>
 
-#include "base/utf8.h"
-#include "gateway/api.h"
-#include "gateway/auth.h"
+#include "gateway/credentials.h"
 #include "gateway/internal.h"
 
-#define PASSWORD_MIN      8U
-#define PASSWORD_MAX      256U
-#define DISPLAY_CHARS_MAX 100U
-#define DEVICE_CHARS_MAX  50U
+#define HOUR_MS (60U * 60U * 1000U)
 
-/* What a registration or a sign-in carries along. */
-struct credentials {
-    char username[USERNAME_MAX + 1];
-    char key[USERNAME_MAX + 1];
-    char display_name[DIR_DISPLAY_BYTES + 1];
-    char device_name[DIR_DEVICE_NAME_BYTES + 1];
-    size_t password_len;
-    uint8_t password[PASSWORD_MAX];
-    uint64_t user;
-    bool known; /* the account exists */
-};
-
-static void credentials_wipe(struct credentials *cr)
+static void refuse(struct shard *s, struct api_call *call, enum confab_err err)
 {
-    sodium_memzero(cr->password, sizeof(cr->password));
+    bool invite = err == CONFAB_INVITE_INVALID;
+    metrics_inc(s->metrics, METRIC_REGISTRATIONS_REFUSED);
+    api_call_fail(s, call, err, NULL, invite ? "invite" : NULL);
 }
 
-/* ---- Reading ---- */
-
-static bool has_control(struct span text)
+static void on_created(struct shard *s, struct api_call *call, struct dir_request *req)
 {
-    for (size_t i = 0; i < text.n; i++) {
-        if (text.p[i] < 0x20 || text.p[i] == 0x7f) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool copy_text(struct span text, size_t chars_max, char *out, size_t cap)
-{
-    if (text.n >= cap || has_control(text) || utf8_count(text.p, text.n) > chars_max) {
-        return false;
-    }
-    if (text.n > 0) {
-        memcpy(out, text.p, text.n);
-    }
-    out[text.n] = 0;
-    return true;
-}
-
-static const char *read_member(struct json *j, struct span key, struct credentials *cr)
-{
-    struct span v;
-    if (span_is(key, "username")) {
-        if (json_string(j, &v)) {
-            if (!username_canonical(v, cr->key)) {
-                return "username";
-            }
-            memcpy(cr->username, v.p, v.n);
-            cr->username[v.n] = 0;
-        }
-    } else if (span_is(key, "password")) {
-        if (json_string(j, &v)) {
-            if (v.n < PASSWORD_MIN || v.n > PASSWORD_MAX || memchr(v.p, 0, v.n)) {
-                return "password";
-            }
-            memcpy(cr->password, v.p, v.n);
-            cr->password_len = v.n;
-        }
-    } else if (span_is(key, "display_name")) {
-        if (!json_try_null(j) && json_string(j, &v) &&
-            !copy_text(v, DISPLAY_CHARS_MAX, cr->display_name, sizeof(cr->display_name))) {
-            return "display_name";
-        }
-    } else if (span_is(key, "device_name")) {
-        if (!json_try_null(j) && json_string(j, &v) &&
-            !copy_text(v, DEVICE_CHARS_MAX, cr->device_name, sizeof(cr->device_name))) {
-            return "device_name";
-        }
-    } else {
-        json_skip(j);
-    }
-    return NULL;
-}
-
-static const char *field_text(const char *field)
-{
-    if (strcmp(field, "username") == 0) {
-        return "1 to 50 letters, digits or _-.[]\\^{|}`, not only digits";
-    }
-    return strcmp(field, "password") == 0 ? "8 to 256 bytes"
-                                          : "too long, or has control characters";
-}
-
-/* NULL: answered. */
-static struct credentials *credentials_read(struct api_request *r)
-{
-    struct credentials *cr = calloc(1, sizeof(*cr));
-    struct json j;
-    struct span key;
-    const char *bad = NULL;
-    if (!cr) {
-        api_fail(r, CONFAB_NOMEM, NULL, NULL);
-        return NULL;
-    }
-    if (!api_body_begin(r, &j)) {
-        free(cr);
-        return NULL;
-    }
-    while (json_object_next(&j, &key)) {
-        const char *b = read_member(&j, key, cr);
-        bad = bad ? bad : b;
-    }
-    bool ok = api_body_end(r, &j);
-    if (ok && !bad && cr->key[0] == 0) {
-        bad = "username";
-    }
-    if (ok && !bad && cr->password_len == 0) {
-        bad = "password";
-    }
-    if (ok && bad) {
-        api_fail(r, CONFAB_INVALID, field_text(bad), bad);
-    }
-    if (!ok || bad) {
-        credentials_wipe(cr);
-        free(cr);
-        return NULL;
-    }
-    return cr;
-}
-
-static void call_fail(struct shard *s, struct api_call *call, enum confab_err err,
-                      const char *message, const char *field)
-{
-    credentials_wipe(call->data);
-    api_call_fail(s, call, err, message, field);
-}
-
-static void put_account(struct buf *b, const struct dir_account *a)
-{
-    struct json_writer w;
-    json_w_init(&w, b);
-    json_w_object(&w);
-    json_w_kid(&w, "user_id", a->user_id);
-    json_w_kcstr(&w, "username", a->username);
-    json_w_kcstr(&w, "display_name", a->display_name);
-    json_w_ktime(&w, "created_at", a->created_ms);
-    json_w_object_end(&w);
-}
-
-/* A directory request for an api_call. */
-struct account_call {
-    struct dir_call dir;
-    struct api_call *call;
-    char token[TOKEN_TEXT_LEN + 1];
-};
-
-static struct account_call *account_call_new(struct api_call *call, enum dir_op op,
-                                             void (*on_done)(struct shard *, struct dir_call *))
-{
-    struct dir_call *dir = dir_call_new(sizeof(struct account_call), op);
-    if (!dir) {
-        return NULL;
-    }
-    struct account_call *a = CONTAINER_OF(dir, struct account_call, dir);
-    a->call = call;
-    dir->on_done = on_done;
-    return a;
-}
-
-/* ---- POST /accounts ---- */
-
-static void on_created(struct shard *s, struct dir_call *dir)
-{
-    struct account_call *a = CONTAINER_OF(dir, struct account_call, dir);
     struct buf body = {0};
-    if (dir->req.ret_err) {
-        bool taken = dir->req.ret_err == CONFAB_EXISTS;
-        call_fail(s, a->call, dir->req.ret_err, taken ? "the username is taken" : NULL,
-                  taken ? "username" : NULL);
+    struct json_writer w;
+    if (req->ret_err == CONFAB_EXISTS) {
+        api_call_fail(s, call, CONFAB_EXISTS, "the username is taken", "username");
+        return;
+    }
+    if (req->ret_err == CONFAB_INVITE_INVALID) {
+        refuse(s, call, req->ret_err);
+        return;
+    }
+    if (api_dir_failed(s, call, req)) {
         return;
     }
     metrics_inc(s->metrics, METRIC_ACCOUNTS_CREATED);
-    users_remember(s, dir->req.account.user_id, dir->req.username_key);
-    put_account(&body, &dir->req.account);
-    api_call_answer(s, a->call, 201, &body);
+    users_remember(s, req->account.user_id, req->username_key);
+    if (req->account.role == DIR_ROLE_ADMIN) {
+        auth_state_set_setup_code(s->deps.auth, "");
+    }
+    json_w_init(&w, &body);
+    json_w_object(&w);
+    api_put_user(&w, &req->account, true);
+    json_w_object_end(&w);
+    api_call_answer(s, call, 201, &body);
+}
+
+static void create(struct shard *s, struct api_call *call, const char *hash)
+{
+    struct credentials *cr = call->data;
+    struct api_dir *a = api_dir_new(s, call, DIR_ACCOUNT_CREATE, on_created);
+    if (!a) {
+        return;
+    }
+    struct dir_request *req = &a->dir.req;
+    struct dir_account *acc = &req->account;
+    acc->user_id = api_new_id(s);
+    acc->created_ms = s->wall_ms;
+    memcpy(acc->username, cr->username, sizeof(cr->username));
+    memcpy(acc->display_name, cr->display_name[0] ? cr->display_name : cr->username,
+           cr->display_name[0] ? sizeof(cr->display_name) : sizeof(cr->username));
+    memcpy(acc->email, cr->email, sizeof(cr->email));
+    memcpy(acc->password_hash, hash, sizeof(acc->password_hash));
+    memcpy(req->username_key, cr->key, sizeof(cr->key));
+    req->use_invite = cr->has_invite;
+    if (cr->has_invite) {
+        (void)invite_code_hash(span_str(cr->invite), req->invite.code_hash);
+        call->user = acc->user_id; /* the actor */
+        api_dir_audit(s, a, "account.join", acc->user_id, "by invite");
+    }
+    api_dir_submit(s, a);
 }
 
 static void on_hashed(struct shard *s, void *arg, const struct password_result *result)
 {
     struct api_call *call = arg;
-    struct credentials *cr = call->data;
-    credentials_wipe(cr);
-    if (result->err) {
-        call_fail(s, call, result->err, NULL, NULL);
-        return;
-    }
-    struct account_call *a = account_call_new(call, DIR_ACCOUNT_CREATE, on_created);
-    if (!a) {
-        call_fail(s, call, CONFAB_NOMEM, NULL, NULL);
-        return;
-    }
-    struct dir_account *acc = &a->dir.req.account;
-    acc->user_id = (random_u64(s->deps.random) >> 2) | 1;
-    acc->created_ms = s->wall_ms;
-    memcpy(acc->username, cr->username, sizeof(cr->username));
-    memcpy(acc->display_name, cr->display_name[0] ? cr->display_name : cr->username,
-           cr->display_name[0] ? sizeof(cr->display_name) : sizeof(cr->username));
-    memcpy(acc->password_hash, result->hash, sizeof(acc->password_hash));
-    memcpy(a->dir.req.username_key, cr->key, sizeof(cr->key));
-    enum confab_err err = dir_call_submit(s, &a->dir);
-    if (err) {
-        call_fail(s, call, err, NULL, NULL);
+    sodium_memzero(call->data, offsetof(struct credentials, invite));
+    if (result->err == CONFAB_WEAK_PASSWORD) {
+        api_call_fail(s, call, result->err, WEAK_PASSWORD, "password");
+    } else if (result->err) {
+        api_call_fail(s, call, result->err, NULL, NULL);
+    } else {
+        create(s, call, result->hash);
     }
 }
 
-static struct api_call *call_with(struct api_request *r, struct credentials *cr)
+static void hash(struct shard *s, struct api_call *call)
 {
-    struct api_call *call = api_call_new(r);
-    if (!call) {
-        credentials_wipe(cr);
-        free(cr);
-        return NULL;
+    struct credentials *cr = call->data;
+    const struct password_request req = {
+        .password = span_of(cr->password, cr->password_len),
+        .names = {span_str(cr->username), span_str(cr->display_name), span_str(cr->email)},
+        .arg = call,
+        .done = on_hashed,
+    };
+    enum confab_err err = password_submit(s, &req);
+    if (err) {
+        api_call_fail(s, call, err, NULL, NULL);
     }
-    call->data = cr;
-    return call;
+}
+
+static bool invite_usable(const struct shard *s, const struct dir_invite *i)
+{
+    return i->revoked_ms == 0 && i->uses < i->uses_max &&
+           (i->expires_ms == 0 || s->wall_ms < i->expires_ms);
+}
+
+static void on_invite(struct shard *s, struct api_call *call, struct dir_request *req)
+{
+    if (req->ret_err == CONFAB_NOT_FOUND || (!req->ret_err && !invite_usable(s, &req->invite))) {
+        refuse(s, call, CONFAB_INVITE_INVALID);
+    } else if (api_dir_failed(s, call, req)) {
+        return;
+    } else if (auth_state_registration(s->deps.auth) == REGISTRATION_CLOSED &&
+               req->invite.kind != DIR_INVITE_SETUP) {
+        refuse(s, call, CONFAB_REGISTRATION_CLOSED);
+    } else {
+        hash(s, call);
+    }
+}
+
+/* Without an invite: is registration open, and not too many from there? */
+static void join_openly(struct shard *s, struct api_call *call)
+{
+    char address[48];
+    size_t n = throttle_address(call->address, address);
+    enum registration mode = auth_state_registration(s->deps.auth);
+    if (mode != REGISTRATION_OPEN) {
+        metrics_inc(s->metrics, METRIC_REGISTRATIONS_REFUSED);
+        if (mode == REGISTRATION_CLOSED) {
+            api_call_fail(s, call, CONFAB_REGISTRATION_CLOSED, NULL, NULL);
+        } else {
+            api_call_fail(s, call, CONFAB_INVITE_INVALID, "an invite is needed", "invite");
+        }
+        return;
+    }
+    uint32_t wait = auth_state_count(s->deps.auth, THROTTLE_REGISTRATION, span_of(address, n),
+                                     s->cfg.registrations_max, HOUR_MS, s->now_ms);
+    if (wait > 0) {
+        metrics_inc(s->metrics, METRIC_REGISTRATIONS_REFUSED);
+        api_call_fail_wait(s, call, CONFAB_THROTTLED, "too many accounts from this address", wait);
+        return;
+    }
+    hash(s, call);
 }
 
 static void account_create(struct api_request *r)
 {
+    struct shard *s = r->s;
     struct credentials *cr = credentials_read(r);
-    struct api_call *call = cr ? call_with(r, cr) : NULL;
+    struct api_call *call = cr ? credentials_call(r, cr) : NULL;
+    uint8_t code[DIR_TOKEN_HASH];
     if (!call) {
         return;
     }
-    enum confab_err err =
-        password_submit(r->s, span_of(cr->password, cr->password_len), NULL, call, on_hashed, NULL);
-    if (err) {
-        call_fail(r->s, call, err, NULL, NULL);
-    }
-}
-
-/* ---- POST /tokens ---- */
-
-static void on_device(struct shard *s, struct dir_call *dir)
-{
-    struct account_call *a = CONTAINER_OF(dir, struct account_call, dir);
-    struct buf body = {0};
-    struct json_writer w;
-    if (dir->req.ret_err) {
-        call_fail(s, a->call, dir->req.ret_err,
-                  dir->req.ret_err == CONFAB_LIMIT ? "too many devices" : NULL, NULL);
-        return;
-    }
-    json_w_init(&w, &body);
-    json_w_object(&w);
-    json_w_kcstr(&w, "token", a->token);
-    json_w_kid(&w, "user_id", dir->req.device.user_id);
-    json_w_kid(&w, "device_id", dir->req.device.device_id);
-    json_w_object_end(&w);
-    api_call_answer(s, a->call, 201, &body);
-}
-
-static void on_verified(struct shard *s, void *arg, const struct password_result *result)
-{
-    struct api_call *call = arg;
-    struct credentials *cr = call->data;
-    credentials_wipe(cr);
-    enum confab_err err = result->err;
-    if (!err && !cr->known) {
-        err = CONFAB_UNAUTHENTICATED;
-    }
-    if (err) {
-        metrics_inc(s->metrics, METRIC_AUTH_FAILED);
-        call_fail(s, call, err, err == CONFAB_UNAUTHENTICATED ? "wrong username or password" : NULL,
-                  NULL);
-        return;
-    }
-    struct account_call *a = account_call_new(call, DIR_DEVICE_CREATE, on_device);
-    if (!a) {
-        call_fail(s, call, CONFAB_NOMEM, NULL, NULL);
-        return;
-    }
-    struct dir_device *d = &a->dir.req.device;
-    token_make(s, a->token, d->token_hash);
-    d->device_id = (random_u64(s->deps.random) >> 2) | 1;
-    d->user_id = cr->user;
-    d->created_ms = s->wall_ms;
-    memcpy(d->name, cr->device_name, sizeof(d->name));
-    a->dir.req.user_id = cr->user;
-    a->dir.req.devices_max = s->cfg.devices_max;
-    err = dir_call_submit(s, &a->dir);
-    if (err) {
-        call_fail(s, call, err, NULL, NULL);
-    }
-}
-
-static void on_account(struct shard *s, struct dir_call *dir)
-{
-    struct account_call *a = CONTAINER_OF(dir, struct account_call, dir);
-    struct credentials *cr = a->call->data;
-    enum confab_err err = dir->req.ret_err;
-    const char *hash = NULL;
-    if (!err) {
-        cr->known = true;
-        cr->user = dir->req.account.user_id;
-        hash = dir->req.account.password_hash;
-    } else if (err != CONFAB_NOT_FOUND) {
-        call_fail(s, a->call, err, NULL, NULL);
-        return;
-    }
-    err = password_submit(s, span_of(cr->password, cr->password_len), hash, a->call, on_verified,
-                          NULL);
-    if (err) {
-        call_fail(s, a->call, err, NULL, NULL);
-    }
-}
-
-static void token_create(struct api_request *r)
-{
-    struct credentials *cr = credentials_read(r);
-    struct api_call *call = cr ? call_with(r, cr) : NULL;
-    if (!call) {
-        return;
-    }
-    struct account_call *a = account_call_new(call, DIR_ACCOUNT_BY_NAME, on_account);
-    enum confab_err err = CONFAB_NOMEM;
-    if (a) {
-        memcpy(a->dir.req.username_key, cr->key, sizeof(cr->key));
-        err = dir_call_submit(r->s, &a->dir);
-    }
-    if (err) {
-        call_fail(r->s, call, err, NULL, NULL);
-    }
-}
-
-/* ---- GET /users/… ---- */
-
-static void on_user(struct shard *s, struct dir_call *dir)
-{
-    struct account_call *a = CONTAINER_OF(dir, struct account_call, dir);
-    struct buf body = {0};
-    if (dir->req.ret_err) {
-        api_call_fail(s, a->call, dir->req.ret_err, NULL, NULL);
-        return;
-    }
-    put_account(&body, &dir->req.account);
-    api_call_answer(s, a->call, 200, &body);
-}
-
-static void user_ask(struct api_request *r, uint64_t user, const char *key)
-{
-    struct api_call *call = api_call_new(r);
-    if (!call) {
-        return;
-    }
-    struct account_call *a =
-        account_call_new(call, key ? DIR_ACCOUNT_BY_NAME : DIR_ACCOUNT_BY_ID, on_user);
-    enum confab_err err = CONFAB_NOMEM;
-    if (a) {
-        a->dir.req.user_id = user;
-        memcpy(a->dir.req.username_key, key ? key : "", key ? strlen(key) + 1 : 1);
-        err = dir_call_submit(r->s, &a->dir);
-    }
-    if (err) {
-        api_call_fail(r->s, call, err, NULL, NULL);
-    }
-}
-
-static void user_me(struct api_request *r)
-{
-    user_ask(r, r->user, NULL);
-}
-
-static void user_get(struct api_request *r)
-{
-    uint64_t user;
-    char key[USERNAME_MAX + 1];
-    if (id_parse(r->args[0], &user)) {
-        user_ask(r, user, NULL);
-    } else if (username_canonical(r->args[0], key)) {
-        user_ask(r, 0, key);
+    if (!cr->has_invite) {
+        join_openly(s, call);
+    } else if (!invite_code_hash(span_str(cr->invite), code)) {
+        refuse(s, call, CONFAB_INVITE_INVALID);
     } else {
-        api_fail(r, CONFAB_NOT_FOUND, NULL, NULL);
+        struct api_dir *a = api_dir_new(s, call, DIR_INVITE_BY_CODE, on_invite);
+        if (a) {
+            memcpy(a->dir.req.invite.code_hash, code, sizeof(code));
+            api_dir_submit(s, a);
+        }
     }
 }
 
 const struct api_route api_accounts[] = {
     {HTTP_POST, "/api/v1/accounts", account_create, API_OPEN},
-    {HTTP_POST, "/api/v1/tokens", token_create, API_OPEN},
-    {HTTP_GET, "/api/v1/users/me", user_me, 0},
-    {HTTP_GET, "/api/v1/users/{}", user_get, 0},
     {0},
 };

@@ -31,6 +31,9 @@ static const char *not_ready(struct shard *s)
     if (s->draining) {
         return "the server is going away";
     }
+    if (!auth_state_is_loaded(s->deps.auth)) {
+        return "starting";
+    }
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         const struct shard *p = s->out[i].peer;
         int health = atomic_load_explicit(&p->health, memory_order_relaxed);

@@ -1,7 +1,7 @@
 /*
- * Tokens and hashing. A token has 256 random bits, so a fast hash of it is as good as the token is;
- * only passwords need a slow one. Looking a token up by its hash keeps comparisons of secrets out
- * of the server altogether.
+ * Tokens in a shard. All secrets here have 128 random bits or more, so a fast hash of them is as
+ * good as they are; only passwords need a slow one. Looking a refresh token up by its hash keeps
+ * comparisons of secrets out of the server altogether.
  */
 #include "gateway/auth.h"
 
@@ -9,251 +9,232 @@
 #include <stdlib.h>
 
 #include "gateway/internal.h"
+#include "gateway/session.h"
 
-#define TOKEN_PREFIX     "cfb_"
-#define TOKEN_PREFIX_LEN 4U
-#define TOKEN_BYTES      32U
+#define REFRESH_PREFIX    "cfr_"
+#define PREFIX_LEN        4U
+#define INVITE_RAW        24U
+#define REVOCATIONS_BATCH 64U
 
 _Static_assert(crypto_hash_sha256_BYTES == DIR_TOKEN_HASH, "the stored hash is a SHA-256");
+_Static_assert(REFRESH_TEXT_LEN == PREFIX_LEN + REFRESH_RAW / 3 * 4, "a refresh token's length");
+_Static_assert(INVITE_CODE_LEN == SETUP_CODE_LEN, "a setup link's code is an invite's");
 
-void tokens_init(struct shard *s)
+/* ---- Access tokens ---- */
+
+enum confab_err auth_token(struct shard *s, struct span token, struct jwt_claims *ret,
+                           const char **ret_why)
 {
-    u64map_init(&s->tokens.by_hash, random_u64(s->deps.random));
+    *ret_why = NULL;
+    enum confab_err err = auth_state_check(s->deps.auth, token, s->wall_ms / 1000, ret);
+    switch (err) {
+    case CONFAB_OK:
+        metrics_inc(s->metrics, METRIC_AUTH_OK);
+        return CONFAB_OK;
+    case CONFAB_BUSY:
+        metrics_inc(s->metrics, METRIC_AUTH_REFUSED);
+        return CONFAB_BUSY;
+    case CONFAB_TIMEOUT:
+        metrics_inc(s->metrics, METRIC_AUTH_EXPIRED);
+        *ret_why = "the token has expired";
+        return CONFAB_UNAUTHENTICATED;
+    case CONFAB_FORBIDDEN:
+        metrics_inc(s->metrics, METRIC_AUTH_REVOKED);
+        *ret_why = "the device was signed out";
+        return CONFAB_UNAUTHENTICATED;
+    default:
+        metrics_inc(s->metrics, METRIC_AUTH_FAILED);
+        return CONFAB_UNAUTHENTICATED;
+    }
 }
 
-void tokens_deinit(struct shard *s)
-{
-    u64map_deinit(&s->tokens.by_hash);
-    free(s->tokens.ring);
-    s->tokens.ring = NULL;
-}
-
-static uint64_t token_key(const uint8_t hash[DIR_TOKEN_HASH])
-{
-    uint64_t k;
-    memcpy(&k, hash, sizeof(k));
-    return k;
-}
-
-static const struct token_entry *tokens_find(struct shard *s, const uint8_t hash[DIR_TOKEN_HASH])
-{
-    uint64_t at;
-    if (!u64map_get(&s->tokens.by_hash, token_key(hash), &at)) {
-        return NULL;
-    }
-    const struct token_entry *e = &s->tokens.ring[at];
-    return memcmp(e->hash, hash, DIR_TOKEN_HASH) == 0 ? e : NULL;
-}
-
-/* Oldest out. A cache: when there is no memory it stays as it is. */
-static void tokens_remember(struct shard *s, const struct dir_device *d)
-{
-    struct tokens *t = &s->tokens;
-    if (s->cfg.tokens_cache == 0 || u64map_has(&t->by_hash, token_key(d->token_hash))) {
-        return;
-    }
-    if (t->next == t->len && t->len < s->cfg.tokens_cache) {
-        uint32_t len = MIN(MAX(t->len * 2, 64U), s->cfg.tokens_cache);
-        struct token_entry *p = realloc(t->ring, len * sizeof(*p));
-        if (!p) {
-            return;
-        }
-        memset(p + t->len, 0, (len - t->len) * sizeof(*p));
-        t->ring = p;
-        t->len = len;
-    }
-    if (t->next == t->len) {
-        t->next = 0;
-    }
-    struct token_entry *e = &t->ring[t->next];
-    if (e->user != 0) {
-        u64map_del(&t->by_hash, token_key(e->hash), NULL);
-        e->user = 0;
-    }
-    if (u64map_put(&t->by_hash, token_key(d->token_hash), t->next)) {
-        return;
-    }
-    memcpy(e->hash, d->token_hash, DIR_TOKEN_HASH);
-    e->user = d->user_id;
-    e->device = d->device_id;
-    t->next++;
-}
-
-void token_make(struct shard *s, char ret_text[TOKEN_TEXT_LEN + 1],
-                uint8_t ret_hash[DIR_TOKEN_HASH])
-{
-    uint8_t raw[TOKEN_BYTES];
-    random_fill(s->deps.random, raw, sizeof(raw));
-    memcpy(ret_text, TOKEN_PREFIX, TOKEN_PREFIX_LEN);
-    sodium_bin2base64(ret_text + TOKEN_PREFIX_LEN, TOKEN_TEXT_LEN + 1 - TOKEN_PREFIX_LEN, raw,
-                      sizeof(raw), sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    crypto_hash_sha256(ret_hash, (const uint8_t *)ret_text, TOKEN_TEXT_LEN);
-    sodium_memzero(raw, sizeof(raw));
-}
-
-static bool token_form(struct span token)
-{
-    if (token.n != TOKEN_TEXT_LEN || memcmp(token.p, TOKEN_PREFIX, TOKEN_PREFIX_LEN) != 0) {
-        return false;
-    }
-    for (size_t i = TOKEN_PREFIX_LEN; i < token.n; i++) {
-        uint8_t ch = token.p[i];
-        if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
-              ch == '-' || ch == '_')) {
-            return false;
-        }
-    }
-    return true;
-}
-
-struct auth_call {
+struct admin_call {
     struct dir_call dir;
     uint64_t conn;
     auth_done done;
 };
 
-static void auth_on_device(struct shard *s, struct dir_call *dir)
+static void admin_on_account(struct shard *s, struct dir_call *dir)
 {
-    struct auth_call *call = CONTAINER_OF(dir, struct auth_call, dir);
+    struct admin_call *call = CONTAINER_OF(dir, struct admin_call, dir);
+    const struct dir_account *a = &dir->req.account;
     enum confab_err err = dir->req.ret_err;
-    uint64_t user = 0;
-    uint64_t device = 0;
-    if (err == CONFAB_NOT_FOUND) {
-        err = CONFAB_UNAUTHENTICATED;
+    if (err == CONFAB_NOT_FOUND ||
+        (!err && (a->role != DIR_ROLE_ADMIN || a->status != DIR_STATUS_ACTIVE))) {
+        err = CONFAB_FORBIDDEN;
     }
-    if (!err) {
-        user = dir->req.device.user_id;
-        device = dir->req.device.device_id;
-        memcpy(dir->req.device.token_hash, dir->req.token_hash, DIR_TOKEN_HASH);
-        tokens_remember(s, &dir->req.device);
-    }
-    metrics_inc(s->metrics, err == CONFAB_OK                ? METRIC_AUTH_OK
-                            : err == CONFAB_UNAUTHENTICATED ? METRIC_AUTH_FAILED
-                                                            : METRIC_AUTH_REFUSED);
-    call->done(s, call->conn, err, user, device);
+    call->done(s, call->conn, err);
 }
 
-enum confab_err auth_token(struct shard *s, struct span token, uint64_t conn, auth_done done,
-                           uint64_t *ret_user, uint64_t *ret_device)
+enum confab_err auth_admin(struct shard *s, uint64_t user, uint64_t conn, auth_done done)
 {
-    uint8_t hash[DIR_TOKEN_HASH];
-    if (!token_form(token)) {
-        metrics_inc(s->metrics, METRIC_AUTH_FAILED);
-        return CONFAB_UNAUTHENTICATED;
-    }
-    crypto_hash_sha256(hash, token.p, token.n);
-    const struct token_entry *e = tokens_find(s, hash);
-    if (e) {
-        metrics_inc(s->metrics, METRIC_AUTH_OK);
-        *ret_user = e->user;
-        *ret_device = e->device;
-        return CONFAB_OK;
-    }
-    struct dir_call *dir = dir_call_new(sizeof(struct auth_call), DIR_DEVICE_BY_TOKEN);
+    struct dir_call *dir = dir_call_new(sizeof(struct admin_call), DIR_ACCOUNT_BY_ID);
     if (!dir) {
         return CONFAB_NOMEM;
     }
-    struct auth_call *call = CONTAINER_OF(dir, struct auth_call, dir);
+    struct admin_call *call = CONTAINER_OF(dir, struct admin_call, dir);
     call->conn = conn;
     call->done = done;
-    dir->on_done = auth_on_device;
-    memcpy(dir->req.token_hash, hash, sizeof(hash));
-    enum confab_err err = dir_call_submit(s, dir);
-    if (err) {
-        metrics_inc(s->metrics, METRIC_AUTH_REFUSED);
-        return err == CONFAB_CLOSED ? CONFAB_CLOSED : CONFAB_BUSY;
-    }
-    return CONFAB_AGAIN;
+    dir->req.user_id = user;
+    dir->on_done = admin_on_account;
+    return dir_call_submit(s, dir);
 }
 
-/* ---- Passwords ---- */
+/* ---- Revocation ---- */
 
-struct password_job {
-    struct job job;
-    struct async async;
-    const struct password_ops *ops;
-    bool verify;
-    char hash[DIR_HASH_BYTES];
-    struct password_result result;
-    void *arg;
-    void (*done)(struct shard *s, void *arg, const struct password_result *result);
-    void (*drop)(struct shard *s, void *arg);
-    size_t len;
-    uint8_t password[];
-};
-
-/* On a thread of the executor. */
-static void password_job_run(struct job *job)
+void auth_init(struct shard *s)
 {
-    struct password_job *j = CONTAINER_OF(job, struct password_job, job);
-    struct span password = span_of(j->password, j->len);
-    j->result.err =
-        j->verify ? j->ops->verify(j->hash, password) : j->ops->hash(password, j->result.hash);
-    sodium_memzero(j->password, j->len);
-    async_post(&j->async);
+    list_init(&s->auth.waiting);
 }
 
-static void password_job_free(struct password_job *j)
+void auth_revoke(struct shard *s, uint64_t user, const uint64_t *devices, uint32_t n,
+                 struct auth_wait *w, void (*then)(struct shard *s, struct auth_wait *w))
 {
-    sodium_memzero(j->password, j->len);
-    free(j);
+    uint64_t number =
+        auth_state_revoke(s->deps.auth, user, devices, n, s->wall_ms / 1000, s->metrics);
+    if (w) {
+        w->number = number;
+        w->then = then;
+        list_init(&w->node);
+        list_push_back(&s->auth.waiting, &w->node);
+    }
+    metrics_add(s->metrics, METRIC_DEVICES_REVOKED, n);
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        shard_wake(s->out[i].peer);
+    }
+    s->busy = true;
 }
 
-static void password_async_run(struct shard *s, struct async *a)
+static void close_revoked(struct shard *s, struct conn *c)
 {
-    struct password_job *j = CONTAINER_OF(a, struct password_job, async);
-    s->password_jobs--;
-    j->done(s, j->arg, &j->result);
-    password_job_free(j);
+    session_close(s, c, WS_CLOSE_TOKEN, "signed out");
 }
 
-static void password_async_drop(struct shard *s, struct async *a)
+static void close_sessions_of(struct shard *s, const struct revocation *r)
 {
-    struct password_job *j = CONTAINER_OF(a, struct password_job, async);
-    s->password_jobs--;
-    if (j->drop) {
-        j->drop(s, j->arg);
+    struct conn *c = session_of_user(s, r->user);
+    while (c) {
+        struct conn *next = session_next(s, c);
+        if (c->device == r->device) {
+            close_revoked(s, c);
+        }
+        c = next;
     }
-    password_job_free(j);
 }
 
-enum confab_err password_submit(struct shard *s, struct span password, const char *hash, void *arg,
-                                void (*done)(struct shard *s, void *arg,
-                                             const struct password_result *result),
-                                void (*drop)(struct shard *s, void *arg))
+static void close_all_revoked(struct shard *s)
 {
-    if (s->password_jobs >= s->cfg.password_jobs_max) {
-        metrics_inc(s->metrics, METRIC_BOUND_EXECUTOR);
-        return CONFAB_BUSY;
+    uint64_t life_s = s->cfg.access_ms / 1000;
+    for (uint32_t i = 0; i < s->conns_high; i++) {
+        struct conn *c = conn_at(s, i);
+        if (c && c->state == CONN_WS && c->user != 0 &&
+            auth_state_is_revoked(s->deps.auth, c->device, c->expires_s - life_s)) {
+            close_revoked(s, c);
+        }
     }
-    struct password_job *j = calloc(1, sizeof(*j) + password.n);
-    if (!j) {
-        return CONFAB_NOMEM;
+}
+
+static void see_revocations(struct shard *s)
+{
+    struct revocation batch[REVOCATIONS_BATCH];
+    uint32_t n = 0;
+    while (s->auth.seen != auth_state_last(s->deps.auth)) {
+        if (!auth_state_revocations(s->deps.auth, s->auth.seen, batch, REVOCATIONS_BATCH, &n,
+                                    &s->auth.seen)) {
+            close_all_revoked(s);
+        }
+        for (uint32_t i = 0; i < n; i++) {
+            close_sessions_of(s, &batch[i]);
+        }
     }
-    j->job.run = password_job_run;
-    list_init(&j->async.away);
-    j->async.run = password_async_run;
-    j->async.drop = password_async_drop;
-    j->ops = s->deps.password;
-    j->verify = hash != NULL;
-    if (hash) {
-        memcpy(j->hash, hash, sizeof(j->hash));
-        j->hash[sizeof(j->hash) - 1] = 0;
+    auth_state_seen(s->deps.auth, s->cfg.shard, s->auth.seen);
+    /* Somebody waits for this, and rarely: all are woken rather than the one looked for. */
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        shard_wake(s->out[i].peer);
     }
-    j->arg = arg;
-    j->done = done;
-    j->drop = drop;
-    j->len = password.n;
-    memcpy(j->password, password.p, password.n);
-    s->password_jobs++;
-    async_begin(s, &j->async);
-    enum confab_err err = executor_submit(s->deps.password_executor, &j->job);
-    if (err) {
-        metrics_inc(s->metrics, METRIC_BOUND_EXECUTOR);
-        s->password_jobs--;
-        async_cancel(&j->async);
-        password_job_free(j);
-        return err == CONFAB_CLOSED ? CONFAB_CLOSED : CONFAB_BUSY;
+}
+
+static void answer_waiting(struct shard *s)
+{
+    while (!list_is_empty(&s->auth.waiting)) {
+        struct auth_wait *w = LIST_ENTRY(s->auth.waiting.next, struct auth_wait, node);
+        if (!auth_state_all_seen(s->deps.auth, w->number)) {
+            return; /* those behind it have higher numbers */
+        }
+        list_remove(&w->node);
+        w->then(s, w);
     }
-    return CONFAB_OK;
+}
+
+void auth_turn(struct shard *s)
+{
+    if (UNLIKELY(s->auth.seen != auth_state_last(s->deps.auth))) {
+        see_revocations(s);
+    }
+    answer_waiting(s);
+    if (s->cfg.shard == 0) {
+        auth_boot_turn(s);
+    }
+}
+
+/* ---- Refresh tokens ---- */
+
+static bool decode(struct span text, uint8_t *out, size_t n)
+{
+    size_t got = 0;
+    const char *end = NULL;
+    return sodium_base642bin(out, n, (const char *)text.p, text.n, NULL, &got, &end,
+                             sodium_base64_VARIANT_URLSAFE_NO_PADDING) == 0 &&
+           got == n && end == (const char *)text.p + text.n;
+}
+
+bool refresh_parse(struct span text, uint8_t ret[REFRESH_RAW])
+{
+    return text.n == REFRESH_TEXT_LEN && memcmp(text.p, REFRESH_PREFIX, PREFIX_LEN) == 0 &&
+           decode(span_of(text.p + PREFIX_LEN, text.n - PREFIX_LEN), ret, REFRESH_RAW);
+}
+
+void refresh_text(const uint8_t raw[REFRESH_RAW], char ret[REFRESH_TEXT_LEN + 1])
+{
+    memcpy(ret, REFRESH_PREFIX, PREFIX_LEN);
+    (void)sodium_bin2base64(ret + PREFIX_LEN, REFRESH_TEXT_LEN + 1 - PREFIX_LEN, raw, REFRESH_RAW,
+                            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+void refresh_hashes(const uint8_t raw[REFRESH_RAW], uint8_t ret_chain[DIR_TOKEN_HASH],
+                    uint8_t ret_token[DIR_TOKEN_HASH])
+{
+    crypto_hash_sha256(ret_chain, raw, REFRESH_CHAIN);
+    crypto_hash_sha256(ret_token, raw, REFRESH_RAW);
+}
+
+void refresh_next(const uint8_t raw[REFRESH_RAW], const uint8_t salt[DIR_SALT_BYTES],
+                  uint8_t ret[REFRESH_RAW])
+{
+    _Static_assert(REFRESH_RAW - REFRESH_CHAIN == crypto_auth_hmacsha256_KEYBYTES &&
+                       crypto_auth_hmacsha256_BYTES == crypto_auth_hmacsha256_KEYBYTES,
+                   "a token is the key of its successor");
+    uint8_t mac[crypto_auth_hmacsha256_BYTES];
+    (void)crypto_auth_hmacsha256(mac, salt, DIR_SALT_BYTES, raw + REFRESH_CHAIN);
+    memmove(ret, raw, REFRESH_CHAIN);
+    memcpy(ret + REFRESH_CHAIN, mac, sizeof(mac));
+    sodium_memzero(mac, sizeof(mac));
+}
+
+void invite_code_make(struct shard *s, char ret[INVITE_CODE_LEN + 1])
+{
+    uint8_t raw[INVITE_RAW];
+    random_fill(s->deps.random, raw, sizeof(raw));
+    (void)sodium_bin2base64(ret, INVITE_CODE_LEN + 1, raw, sizeof(raw),
+                            sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+}
+
+bool invite_code_hash(struct span code, uint8_t ret[DIR_TOKEN_HASH])
+{
+    uint8_t raw[INVITE_RAW];
+    if (code.n != INVITE_CODE_LEN || !decode(code, raw, sizeof(raw))) {
+        return false;
+    }
+    crypto_hash_sha256(ret, raw, sizeof(raw));
+    return true;
 }

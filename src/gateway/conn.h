@@ -47,11 +47,12 @@ enum conn_flags {
     CONN_RESUMING = 1024,  /* session: a resume is running or waiting */
     CONN_PEER_DONE = 2048, /* the peer will send nothing more */
     CONN_WORKING = 4096,   /* its input is being processed, further up the stack */
+    CONN_EXPIRING = 8192,  /* session: was told that its token runs out */
 };
 
 enum conn_holds {
     HOLD_CALL = 1,     /* HTTP: a request is being answered */
-    HOLD_AUTH = 2,     /* a token is being looked up */
+    HOLD_AUTH = 2,     /* HTTP: it is being looked up whether it may */
     HOLD_LOOKUP = 4,   /* session: a name is being looked up */
     HOLD_INFLIGHT = 8, /* session: too many unanswered sends */
     HOLD_OUTPUT = 16,  /* its output queue is full */
@@ -70,10 +71,9 @@ struct http_state {
     bool complete;  /* all of it is there */
     bool head_only; /* the request was HEAD */
     bool keep_alive;
-    uint64_t user; /* signed in, for the request at the start of io->in */
-    uint64_t device;
     struct api_claim *claim; /* of its Idempotency-Key, when that is known */
-    bool auth_done;
+    bool auth_done;          /* auth_err is known, for the request at the start of io->in */
+    uint8_t cors;            /* its page, see origin_cors */
     enum confab_err auth_err;
     uint64_t begun_ns;    /* when it was complete */
     uint64_t expect_user; /* ?userId= of a socket without token */
@@ -99,6 +99,7 @@ struct conn {
     uint32_t next_dirty;
     uint32_t next_ready;
     uint32_t seen_s;    /* last sign of life, seconds of the shard's clock */
+    uint32_t expires_s; /* session: when its token runs out, seconds since 1970 */
     uint32_t out_bytes; /* queued */
     uint32_t out_head;  /* chunk */
     uint32_t out_tail;

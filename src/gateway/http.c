@@ -39,11 +39,22 @@ static void http_answered(struct shard *s, struct conn *c, int status)
     conn_arm(s, c, s->cfg.idle_timeout_ms);
 }
 
-static void answer_head(struct conn *c, struct buf *out, int status, const char *type, size_t len,
-                        struct span extra)
+static void answer_head(const struct shard *s, struct conn *c, struct buf *out, int status,
+                        const char *type, size_t len, struct span extra)
 {
     const struct http_state *h = &c->io->http;
-    http_put_head(out, status, type, len, h->keep_alive, h->minor, extra);
+    if (h->cors == 0) {
+        http_put_head(out, status, type, len, h->keep_alive, h->minor, extra);
+        return;
+    }
+    struct buf all = {0};
+    buf_put(&all, extra.p, extra.n);
+    http_put_header_str(&all, "Access-Control-Allow-Origin", s->deps.origins->origins[h->cors - 1]);
+    http_put_header_str(&all, "Access-Control-Expose-Headers", "Retry-After");
+    http_put_header_str(&all, "Vary", "Origin");
+    http_put_head(out, status, type, len, h->keep_alive, h->minor, span_of(all.data, all.len));
+    out->failed = out->failed || !buf_ok(&all);
+    buf_deinit(&all);
 }
 
 void http_answer(struct shard *s, struct conn *c, int status, const char *type, struct span body,
@@ -53,7 +64,7 @@ void http_answer(struct shard *s, struct conn *c, int status, const char *type, 
         return;
     }
     struct buf out = {0};
-    answer_head(c, &out, status, type, body.n, extra);
+    answer_head(s, c, &out, status, type, body.n, extra);
     if (!c->io->http.head_only) {
         buf_put(&out, body.p, body.n);
     }
@@ -78,7 +89,7 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         http_answer_error(s, c, CONFAB_NOMEM, NULL, NULL);
     } else if (c->state == CONN_HTTP && (c->io && c->io->http.head_only)) {
         struct buf out = {0};
-        answer_head(c, &out, status, type, body->len, span_of(NULL, 0));
+        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0));
         bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
         buf_deinit(&out);
         if (ok) {
@@ -88,7 +99,7 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         http_answer(s, c, status, type, span_of(body->data, body->len), span_of(NULL, 0));
     } else if (c->state == CONN_HTTP && conn_io(s, c)) {
         struct buf out = {0};
-        answer_head(c, &out, status, type, body->len, span_of(NULL, 0));
+        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0));
         bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
         buf_deinit(&out);
         struct frame *f = ok ? frame_of_buf(body) : NULL;
@@ -109,7 +120,7 @@ void http_answer_static(struct shard *s, struct conn *c, int status, const char 
         return;
     }
     struct buf out = {0};
-    answer_head(c, &out, status, type, body.n, span_of(extra->data, extra->len));
+    answer_head(s, c, &out, status, type, body.n, span_of(extra->data, extra->len));
     bool ok = buf_ok(extra) && buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
     buf_deinit(&out);
     if (ok && body.n > 0 && !c->io->http.head_only) {
@@ -125,8 +136,9 @@ void http_answer_static(struct shard *s, struct conn *c, int status, const char 
     }
 }
 
-void http_answer_error_status(struct shard *s, struct conn *c, int status, enum confab_err code,
-                              const char *message, const char *field, struct span extra)
+static void answer_error(struct shard *s, struct conn *c, int status, enum confab_err code,
+                         const char *message, const char *field, struct span extra,
+                         uint32_t wait_ms)
 {
     struct buf b = {0};
     struct buf head = {0};
@@ -144,7 +156,7 @@ void http_answer_error_status(struct shard *s, struct conn *c, int status, enum 
     json_w_object_end(&w);
     buf_put(&head, extra.p, extra.n);
     if (status == 429 || status == 503) {
-        http_put_header_u64(&head, "Retry-After", 1);
+        http_put_header_u64(&head, "Retry-After", MAX((wait_ms + 999) / 1000, 1));
     } else if (status == 401) {
         http_put_header_str(&head, "WWW-Authenticate", "Bearer");
     }
@@ -153,6 +165,18 @@ void http_answer_error_status(struct shard *s, struct conn *c, int status, enum 
                 span_of(head.data, head.len));
     buf_deinit(&b);
     buf_deinit(&head);
+}
+
+void http_answer_error_status(struct shard *s, struct conn *c, int status, enum confab_err code,
+                              const char *message, const char *field, struct span extra)
+{
+    answer_error(s, c, status, code, message, field, extra, 0);
+}
+
+void http_answer_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                      uint32_t wait_ms)
+{
+    answer_error(s, c, err_status(code), code, message, NULL, span_of(NULL, 0), wait_ms);
 }
 
 void http_answer_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
@@ -187,7 +211,6 @@ static void http_reset(struct http_state *h)
     h->begun = false;
     h->complete = false;
     h->auth_done = false;
-    h->user = h->device = 0;
     buf_deinit(&h->body_buf);
 }
 
@@ -264,6 +287,42 @@ static bool is_socket_path(const struct http_request *req)
     return span_is(req->path, "/ws");
 }
 
+/* What a page of another place may have made a browser send. False: answered. */
+static bool place_ok(struct shard *s, struct conn *c, const struct http_request *req)
+{
+    const struct origin_rules *rules = s->deps.origins;
+    if (!origin_host_ok(rules, req->host)) {
+        metrics_inc(s->metrics, METRIC_ORIGIN_REFUSED_HOST);
+        http_answer_error(s, c, CONFAB_FORBIDDEN_HOST, NULL, NULL);
+        return false;
+    }
+    if (is_socket_path(req) && !origin_ok(rules, req)) {
+        metrics_inc(s->metrics, METRIC_ORIGIN_REFUSED);
+        http_answer_error(s, c, CONFAB_FORBIDDEN_ORIGIN, NULL, NULL);
+        return false;
+    }
+    c->io->http.cors = (uint8_t)origin_cors(rules, req);
+    return true;
+}
+
+/* Asked by a browser before it lets a page of another place send more than a form could. */
+static bool is_preflight(const struct conn *c, const struct http_request *req)
+{
+    return req->method == HTTP_OPTIONS && c->io->http.cors != 0 &&
+           http_header_get(&req->headers, "access-control-request-method").p;
+}
+
+static void answer_preflight(struct shard *s, struct conn *c)
+{
+    struct buf extra = {0};
+    http_put_header_str(&extra, "Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE");
+    http_put_header_str(&extra, "Access-Control-Allow-Headers",
+                        "Authorization, Content-Type, Idempotency-Key");
+    http_put_header_str(&extra, "Access-Control-Max-Age", "600");
+    http_answer(s, c, 204, NULL, span_of(NULL, 0), span_of(extra.data, extra.len));
+    buf_deinit(&extra);
+}
+
 /* One request from the start of the bytes. 0: more is needed, or it waits. */
 static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
 {
@@ -277,6 +336,7 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     bool parsed = false;
     if (!h->begun) {
         h->begun = true;
+        h->cors = 0;
         conn_arm(s, c, s->cfg.header_timeout_ms);
     }
     if (h->head_len == 0) {
@@ -309,7 +369,11 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     h->begun_ns = s->now_ns;
     wheel_cancel(&s->wheel, &c->timer);
     scratch_reset(&s->scratch);
-    if (is_socket_path(req)) {
+    if (!place_ok(s, c, req)) {
+        ; /* answered */
+    } else if (is_preflight(c, req)) {
+        answer_preflight(s, c);
+    } else if (is_socket_path(req)) {
         session_upgrade(s, c, req);
     } else if (!static_serve(s, c, req)) {
         api_dispatch(s, c, req, body);

@@ -24,6 +24,9 @@ void http_answer_static(struct shard *s, struct conn *c, int status, const char 
 /* An error in its one shape. `field` may be NULL. */
 void http_answer_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                        const char *field);
+/* 429 or 503 with the time to wait. */
+void http_answer_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                      uint32_t wait_ms);
 /* With another status or headers than the code has by itself. */
 void http_answer_error_status(struct shard *s, struct conn *c, int status, enum confab_err code,
                               const char *message, const char *field, struct span extra);

@@ -13,6 +13,8 @@
 #include "gateway/conn.h"
 #include "gateway/fanout.h"
 #include "gateway/link.h"
+#include "gateway/origin.h"
+#include "gateway/password.h"
 #include "gateway/render.h"
 #include "gateway/resume.h"
 #include "gateway/shard.h"
@@ -63,7 +65,7 @@ struct shard {
     /* What requests wait for. */
     struct list calls;
     struct users users;
-    struct tokens tokens;
+    struct auth auth;
     struct resumes resumes;
     struct fanouts fanouts;
 

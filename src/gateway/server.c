@@ -35,6 +35,7 @@ struct server {
     struct server_deps deps;
     struct server_loop *loops;
     struct engine_shared engine_shared;
+    struct auth_state *auth;
     struct checkpointer *checkpointer;
     struct engine *engines[SHARDS_MAX]; /* the checkpointer's view of them */
     struct metrics checkpoint_metrics;  /* its own: checkpoints end on the disk executor's thread */
@@ -53,6 +54,11 @@ void server_config_defaults(struct server_config *cfg)
     cfg->shards = 1;
     cfg->checkpoint_ms = 60000;
     cfg->flush_max_ms = 10000;
+    cfg->registration = REGISTRATION_INVITE;
+    cfg->server_name = "Confab";
+    cfg->revoked_max = 65536;
+    cfg->tickets_max = 4096;
+    cfg->throttle_max = 16384;
     shard_config_defaults(&cfg->shard);
 }
 
@@ -83,6 +89,10 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .store = s->deps.store,
         .files = s->deps.files,
         .engine_shared = &s->engine_shared,
+        .auth = s->auth,
+        .origins = s->deps.origins,
+        .url = s->deps.url,
+        .version = s->deps.version,
         .metrics = &slot->metrics,
     };
     enum confab_err err = shard_new(&cfg, &deps, &slot->shard);
@@ -90,6 +100,21 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         log_store_set_wake(s->deps.log, index, on_durable, slot->shard);
     }
     return err;
+}
+
+static enum confab_err server_auth_new(struct server *s, const struct auth_secrets *secrets)
+{
+    const struct auth_state_config cfg = {
+        .secrets = *secrets,
+        .shards = s->cfg.shards,
+        .access_s = s->cfg.shard.access_ms / 1000,
+        .revoked_max = s->cfg.revoked_max,
+        .tickets_max = s->cfg.tickets_max,
+        .throttle_max = s->cfg.throttle_max,
+        .registration = s->cfg.registration,
+        .server_name = s->cfg.server_name,
+    };
+    return auth_state_new(&cfg, s->loops[0].random, &s->auth);
 }
 
 enum confab_err server_new(const struct server_config *cfg, const struct server_deps *deps,
@@ -114,6 +139,7 @@ enum confab_err server_new(const struct server_config *cfg, const struct server_
         goto out;
     }
     memcpy(s->loops, deps->loops, cfg->shards * sizeof(*s->loops));
+    err = server_auth_new(s, deps->secrets);
     for (uint16_t i = 0; i < cfg->shards && err == CONFAB_OK; i++) {
         err = slot_init(s, i);
         if (err == CONFAB_OK) {
@@ -155,6 +181,7 @@ void server_free(struct server *s)
         metrics_unregister(&s->slots[i].metrics);
     }
     metrics_unregister(&s->checkpoint_metrics);
+    auth_state_free(s->auth);
     free(s->loops);
     free(s);
 }
@@ -398,6 +425,11 @@ void server_stop(struct server *s, uint32_t grace_ms)
 {
     server_drain(s, grace_ms);
     threads_join(s);
+}
+
+struct auth_state *server_auth(struct server *s)
+{
+    return s->auth;
 }
 
 uint16_t server_shards(const struct server *s)

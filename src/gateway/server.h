@@ -19,6 +19,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "gateway/auth_state.h"
+#include "gateway/origin.h"
 #include "gateway/shard.h"
 #include "ports/disk.h"
 
@@ -27,6 +29,11 @@ struct server_config {
     struct shard_config shard; /* for each of them; its numbers are set by server_new */
     uint32_t checkpoint_ms;    /* between checkpoints, at most; see checkpointer_start_gaining */
     uint32_t flush_max_ms;     /* how long flushing may take at the end */
+    enum registration registration; /* until an administrator sets another */
+    const char *server_name;        /* the same */
+    uint32_t revoked_max;           /* see auth_state_config */
+    uint32_t tickets_max;
+    uint32_t throttle_max;
 };
 void server_config_defaults(struct server_config *cfg);
 
@@ -45,10 +52,14 @@ struct server_deps {
     struct directory *directory;
     struct executor *password_executor;
     const struct password_ops *password;
-    struct disk *disk;               /* holds the CHECKPOINT file */
-    struct executor *disk_executor;  /* for writing it and trimming the log: both block */
-    const struct static_set *files;  /* NULL: none */
-    const struct server_loop *loops; /* cfg.shards of them; the array is copied */
+    const struct auth_secrets *secrets; /* copied */
+    const struct origin_rules *origins; /* may be NULL: see shard_deps */
+    const char *url;                    /* the same; may change until the first turn */
+    const char *version;                /* the same */
+    struct disk *disk;                  /* holds the CHECKPOINT file */
+    struct executor *disk_executor;     /* for writing it and trimming the log: both block */
+    const struct static_set *files;     /* NULL: none */
+    const struct server_loop *loops;    /* cfg.shards of them; the array is copied */
 };
 
 struct server;
@@ -85,6 +96,8 @@ bool server_is_stopped(const struct server *s); /* any thread */
  */
 void server_free(struct server *s);
 
+/* What its shards share about identity. */
+struct auth_state *server_auth(struct server *s);
 uint16_t server_shards(const struct server *s);
 struct shard *server_shard(struct server *s, uint16_t shard);
 /* The owner of its numbers in the metric registry. */

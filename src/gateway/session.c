@@ -13,6 +13,7 @@
 #define PROTOCOL_NUMBER 1U
 #define PROTOCOL_TOKEN  "token."
 #define RESUME_FACTOR   4U
+#define EXPIRING_MS     60000U
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
 static const char *const features[] = {"resume", "receipts", "replies", "mentions",
@@ -196,22 +197,63 @@ static void session_on_close(struct shard *s, struct conn *c, uint16_t code)
 
 /* ---- Opening ---- */
 
+/* A minute, or half of a short life. */
+static uint64_t expiring_ms(const struct shard *s)
+{
+    return MIN(EXPIRING_MS, s->cfg.access_ms / 2);
+}
+
+/* Milliseconds until the session is told that its token runs out, or it has. */
+static uint32_t token_left(const struct shard *s, const struct conn *c)
+{
+    uint64_t expires = (uint64_t)c->expires_s * 1000;
+    uint64_t at = c->flags & CONN_EXPIRING ? expires : expires - MIN(expires, expiring_ms(s));
+    return at > s->wall_ms ? (uint32_t)MIN(at - s->wall_ms, INT32_MAX) : 0;
+}
+
+/* False: its token has run out, it is closed. */
+static bool token_lives(struct shard *s, struct conn *c)
+{
+    if (token_left(s, c) > 0) {
+        return true;
+    }
+    if (c->flags & CONN_EXPIRING) {
+        session_close(s, c, WS_CLOSE_TOKEN, "the token has expired");
+        return false;
+    }
+    c->flags |= CONN_EXPIRING;
+    wire_put_token_expiring(session_frame_begin(s), (uint64_t)c->expires_s * 1000);
+    return session_frame_end(s, c);
+}
+
 void session_alive(struct shard *s, struct conn *c)
 {
     uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
     uint64_t limit = c->flags & CONN_PINGED ? s->cfg.dead_after_ms : s->cfg.ping_after_ms;
     uint32_t after = silent < limit ? (uint32_t)(limit - silent) : 0;
+    after = MIN(after, token_left(s, c));
     if (c->io && c->io->partial_s != 0) {
         after = MIN(after, s->cfg.body_timeout_ms);
     }
     conn_arm(s, c, after);
 }
 
-void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device)
+void session_renew(struct shard *s, struct conn *c, const struct jwt_claims *who)
+{
+    c->expires_s = (uint32_t)who->expires_s;
+    c->flags &= (uint16_t)~CONN_EXPIRING;
+    wire_put_authenticated(session_frame_begin(s), who->expires_s * 1000);
+    if (session_frame_end(s, c) && !(c->flags & CONN_SLOW)) {
+        session_alive(s, c);
+    }
+}
+
+void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
 {
     char id[SESSION_ID_TEXT];
-    c->user = user;
-    c->device = device;
+    c->user = who->user;
+    c->device = who->device;
+    c->expires_s = (uint32_t)who->expires_s;
     if (!session_index(s, c)) {
         c->user = 0;
         conn_kill(s, c);
@@ -224,8 +266,8 @@ void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t devic
         .protocol = PROTOCOL_NUMBER,
         .server_time_ms = s->wall_ms,
         .session_id = span_of(id, session_id_text(conn_id(s, c), id)),
-        .user_id = user,
-        .device_id = device,
+        .user_id = who->user,
+        .device_id = who->device,
         .text_bytes = s->cfg.text_bytes_max,
         .frame_bytes = s->cfg.frame_bytes_max,
         .inflight = s->cfg.inflight_max,
@@ -243,6 +285,7 @@ void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t devic
 struct upgrade {
     struct ws_upgrade ws;
     struct span token;    /* p NULL: none */
+    struct span ticket;   /* the same */
     struct span protocol; /* selected, may be empty */
     uint64_t user;        /* ?userId=, 0: none */
 };
@@ -259,12 +302,17 @@ static bool upgrade_read(struct shard *s, struct conn *c, const struct http_requ
         http_answer_error(s, c, CONFAB_INVALID, NULL, "token");
         return false;
     }
+    err = http_query_get(req->query, "ticket", &s->scratch, &u->ticket);
+    if ((err && err != CONFAB_NOT_FOUND) || (!err && u->token.p)) {
+        http_answer_error(s, c, CONFAB_INVALID, NULL, "ticket");
+        return false;
+    }
     while (ws_protocol_next(&offered, &protocol)) {
         size_t n = sizeof(PROTOCOL_TOKEN) - 1;
         if (span_is(protocol, PROTOCOL_NAME)) {
             u->protocol = protocol;
         } else if (protocol.n > n && memcmp(protocol.p, PROTOCOL_TOKEN, n) == 0) {
-            if (u->token.p) {
+            if (u->token.p || u->ticket.p) {
                 http_answer_error(s, c, CONFAB_INVALID, "more than one token", "token");
                 return false;
             }
@@ -308,33 +356,37 @@ static bool upgrade_check(struct shard *s, struct conn *c, const struct http_req
     return !err;
 }
 
+/* Whoever the token or the ticket names; user 0: neither was given. False: answered. */
+static bool upgrade_sign_in(struct shard *s, struct conn *c, const struct upgrade *u,
+                            struct jwt_claims *ret)
+{
+    const char *why = NULL;
+    enum confab_err err = CONFAB_OK;
+    if (u->token.p) {
+        err = auth_token(s, u->token, ret, &why);
+    } else if (u->ticket.p) {
+        struct ticket t = {0};
+        err = auth_state_redeem(s->deps.auth, u->ticket, s->now_ms, &t);
+        *ret = (struct jwt_claims){t.user, t.device, t.issued_s, t.expires_s};
+        metrics_inc(s->metrics, err ? METRIC_TICKETS_REFUSED : METRIC_TICKETS_USED);
+    }
+    if (!err && ret->user != 0 && u->user != 0 && u->user != ret->user) {
+        err = CONFAB_UNAUTHENTICATED;
+    }
+    if (err) {
+        http_answer_error(s, c, err, why, NULL);
+    }
+    return !err;
+}
+
 void session_upgrade(struct shard *s, struct conn *c, const struct http_request *req)
 {
     struct upgrade u = {0};
     struct http_state *h = &c->io->http;
-    uint64_t user = 0;
-    uint64_t device = 0;
-    if (!upgrade_check(s, c, req, &u.ws) || !upgrade_read(s, c, req, &u)) {
+    struct jwt_claims who = {0};
+    if (!upgrade_check(s, c, req, &u.ws) || !upgrade_read(s, c, req, &u) ||
+        !upgrade_sign_in(s, c, &u, &who)) {
         return;
-    }
-    if (u.token.p) {
-        enum confab_err err = h->auth_err;
-        user = h->user;
-        device = h->device;
-        if (!h->auth_done) {
-            err = auth_token(s, u.token, conn_id(s, c), api_on_auth, &user, &device);
-        }
-        if (err == CONFAB_AGAIN) {
-            conn_hold(s, c, HOLD_AUTH);
-            return;
-        }
-        if (!err && u.user != 0 && u.user != user) {
-            err = CONFAB_UNAUTHENTICATED;
-        }
-        if (err) {
-            http_answer_error(s, c, err, NULL, NULL);
-            return;
-        }
     }
     buf_clear(&s->text);
     ws_put_upgrade_reply(&s->text, u.ws.key, u.protocol);
@@ -352,8 +404,8 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
     if (u.user != 0) {
         c->flags |= CONN_SHORT;
     }
-    if (user != 0) {
-        session_open(s, c, user, device);
+    if (who.user != 0) {
+        session_open(s, c, &who);
     } else {
         h->expect_user = u.user;
         conn_arm(s, c, s->cfg.auth_timeout_ms);
@@ -454,7 +506,8 @@ void session_partial(struct shard *s, struct conn *c)
     } else if (io->partial_s == 0) {
         io->partial_s = MAX((uint32_t)(s->now_ms / 1000), 1);
         if (c->user != 0 && !(c->flags & CONN_SLOW)) {
-            conn_arm(s, c, s->cfg.body_timeout_ms + 1000); /* seconds are compared */
+            /* Seconds are compared. */
+            conn_arm(s, c, MIN(s->cfg.body_timeout_ms + 1000, token_left(s, c)));
         }
     }
 }
@@ -473,10 +526,6 @@ void session_timer(struct shard *s, struct conn *c)
         return;
     }
     if (c->user == 0) {
-        if (c->holds & HOLD_AUTH) {
-            conn_arm(s, c, s->cfg.auth_timeout_ms);
-            return;
-        }
         metrics_inc(s->metrics, METRIC_CONNECTIONS_TIMEOUT);
         session_close(s, c, WS_CLOSE_AUTH_TIMEOUT, "not signed in in time");
         return;
@@ -486,7 +535,10 @@ void session_timer(struct shard *s, struct conn *c)
         session_close(s, c, WS_CLOSE_TRY_LATER, "too slow");
         return;
     }
-    if (c->holds & (HOLD_AUTH | HOLD_LOOKUP | HOLD_INFLIGHT)) {
+    if (!token_lives(s, c)) {
+        return;
+    }
+    if (c->holds & (HOLD_LOOKUP | HOLD_INFLIGHT)) {
         c->seen_s = (uint32_t)(s->now_ms / 1000); /* it is we who do not listen */
     }
     if (partial_too_long(s, c)) {

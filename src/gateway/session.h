@@ -2,9 +2,10 @@
  * WebSocket sessions: handshake, signing in, frames in, and the live frames out. The events that a
  * client sends are handled in session_events.c.
  *
- * Signing in: with the upgrade (query or subprotocol) or by the first frame, in time. Sends of a
- * session keep their order: a frame that has to wait (an unknown name, a look-up of a token) holds
- * everything behind it, and so does a session with too many unanswered sends.
+ * Signing in: with the upgrade (query, ticket or subprotocol) or by the first frame, in time. A
+ * session lives as long as its token: it is told a minute before, and goes on with another one that
+ * the client sends. Sends of a session keep their order: a frame that has to wait (an unknown name)
+ * holds everything behind it, and so does a session with too many unanswered sends.
  */
 #ifndef CONFAB_GATEWAY_SESSION_H
 #define CONFAB_GATEWAY_SESSION_H
@@ -13,11 +14,11 @@
 
 #include "gateway/conn.h"
 #include "gateway/link.h"
+#include "proto/jwt.h"
 #include "proto/wire.h"
 
 /*
- * The connection's request asks for /ws. Answers with 101 or an error, or starts the look-up of its
- * token, after which the request comes again with the result in http_state.
+ * The connection's request asks for /ws. Answers with 101 or an error.
  */
 void session_upgrade(struct shard *s, struct conn *c, const struct http_request *req);
 
@@ -28,7 +29,9 @@ void session_timer(struct shard *s, struct conn *c);
 void session_partial(struct shard *s, struct conn *c);
 
 /* Signs the session in: index, hello. */
-void session_open(struct shard *s, struct conn *c, uint64_t user, uint64_t device);
+void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who);
+/* It goes on with another token of the same device. */
+void session_renew(struct shard *s, struct conn *c, const struct jwt_claims *who);
 /* Takes it out of the index, when it dies. */
 void session_closed(struct shard *s, struct conn *c);
 /* Sends a close frame; no further input is processed. */

@@ -11,6 +11,7 @@
 #define EVENT_SEND_GROUP "send_group_message"
 #define EVENT_ACK        "ack"
 #define EVENT_RESUME     "resume"
+#define EVENT_AUTH       "auth"
 
 static void on_send_done(struct shard *s, struct command_sink *sink, struct command *cmd);
 static void on_ack_done(struct shard *s, struct command_sink *sink, struct command *cmd);
@@ -226,45 +227,41 @@ static void session_ack(struct shard *s, struct conn *c, const struct wire_ack *
 
 /* ---- Signing in by frame ---- */
 
-static void session_auth_result(struct shard *s, struct conn *c, enum confab_err err, uint64_t user,
-                                uint64_t device)
+static void session_auth(struct shard *s, struct conn *c, struct span token)
 {
+    struct jwt_claims who = {0};
+    const char *why;
+    enum confab_err err = auth_token(s, token, &who, &why);
     uint64_t expect = c->io ? c->io->http.expect_user : 0;
-    if (!err && expect != 0 && expect != user) {
+    if (!err && expect != 0 && expect != who.user) {
         err = CONFAB_UNAUTHENTICATED;
     }
     if (err == CONFAB_UNAUTHENTICATED) {
-        session_close(s, c, WS_CLOSE_TOKEN, "the token was refused");
+        session_close(s, c, WS_CLOSE_TOKEN, why ? why : "the token was refused");
     } else if (err) {
-        session_send_error(s, c, err, NULL, NULL, span_str("auth"), span_of(NULL, 0));
+        session_send_error(s, c, err, NULL, NULL, span_str(EVENT_AUTH), span_of(NULL, 0));
         session_close(s, c, WS_CLOSE_TRY_LATER, "try again later");
     } else {
-        session_open(s, c, user, device);
+        session_open(s, c, &who);
     }
 }
 
-static void session_on_auth(struct shard *s, uint64_t id, enum confab_err err, uint64_t user,
-                            uint64_t device)
+/* A bad one changes nothing: the session has its old token until that runs out. */
+static void session_auth_again(struct shard *s, struct conn *c, struct span token)
 {
-    struct conn *c = conn_of_id(s, id);
-    if (c && c->state == CONN_WS && c->user == 0) {
-        session_auth_result(s, c, err, user, device);
-        if (c->state != CONN_DEAD) {
-            conn_release(s, c, HOLD_AUTH);
-        }
+    struct jwt_claims who = {0};
+    const char *why;
+    enum confab_err err = auth_token(s, token, &who, &why);
+    if (!err && (who.user != c->user || who.device != c->device)) {
+        err = CONFAB_CONFLICT;
+        why = "signed in as another device";
     }
-}
-
-static void session_auth(struct shard *s, struct conn *c, struct span token)
-{
-    uint64_t user = 0;
-    uint64_t device = 0;
-    enum confab_err err = auth_token(s, token, conn_id(s, c), session_on_auth, &user, &device);
-    if (err == CONFAB_AGAIN) {
-        conn_hold(s, c, HOLD_AUTH);
-    } else {
-        session_auth_result(s, c, err, user, device);
+    if (err) {
+        session_send_error(s, c, err, why, NULL, span_str(EVENT_AUTH), span_of(NULL, 0));
+        return;
     }
+    metrics_inc(s->metrics, METRIC_TOKENS_RENEWED);
+    session_renew(s, c, &who);
 }
 
 /* ---- Messages ---- */
@@ -291,6 +288,10 @@ void session_message(struct shard *s, struct conn *c, struct span text)
 {
     struct wire_client_msg msg;
     struct wire_error e;
+    if (c->user != 0 && s->wall_ms >= (uint64_t)c->expires_s * 1000) {
+        session_close(s, c, WS_CLOSE_TOKEN, "the token has expired");
+        return;
+    }
     scratch_reset(&s->scratch);
     if (wire_parse_client(text, &s->scratch, &msg, &e)) {
         metrics_inc(s->metrics, metrics_of_error(e.code));
@@ -310,8 +311,7 @@ void session_message(struct shard *s, struct conn *c, struct span text)
     enum confab_err err;
     switch (msg.event) {
     case WIRE_C_AUTH:
-        session_send_error(s, c, CONFAB_CONFLICT, "signed in already", NULL, span_str("auth"),
-                           span_of(NULL, 0));
+        session_auth_again(s, c, msg.u.token);
         break;
     case WIRE_C_SEND:
         session_send(s, c, &msg);

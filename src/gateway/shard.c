@@ -36,8 +36,12 @@ void shard_config_defaults(struct shard_config *cfg)
         .ping_after_ms = 45000,
         .dead_after_ms = 90000,
         .users_cache = 65536,
-        .tokens_cache = 65536,
         .devices_max = 100,
+        .invites_max = 20,
+        .registrations_max = 20,
+        .access_ms = 15 * 60 * 1000,
+        .refresh_grace_ms = 60 * 1000,
+        .refresh_ms = 90ULL * 24 * 60 * 60 * 1000,
         .password_jobs_max = 256,
         .directory_calls_max = 4096,
         .resumes_max = 16,
@@ -68,7 +72,8 @@ static bool config_ok(const struct shard_config *c)
            c->link_credits > 0 && c->link_deliveries > 0 && c->fanout_chunk > 0 &&
            c->fanout_turn > 0 && c->fanouts_max > 0 && c->ping_after_ms < c->dead_after_ms &&
            c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
-           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26);
+           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26) &&
+           c->access_ms >= 1000 && c->access_ms / 1000 <= JWT_LIFE_MAX_S;
 }
 
 static void shard_read_time(struct shard *s)
@@ -81,7 +86,8 @@ static void shard_read_time(struct shard *s)
 enum confab_err shard_new(const struct shard_config *cfg, const struct shard_deps *deps,
                           struct shard **ret)
 {
-    if (!config_ok(cfg)) {
+    static const struct origin_rules no_origins;
+    if (!config_ok(cfg) || !deps->auth) {
         return CONFAB_INVALID;
     }
     struct shard *s = calloc(1, sizeof(*s));
@@ -90,6 +96,9 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     }
     s->cfg = *cfg;
     s->deps = *deps;
+    s->deps.origins = deps->origins ? deps->origins : &no_origins;
+    s->deps.url = deps->url ? deps->url : "/";
+    s->deps.version = deps->version ? deps->version : "0";
     s->cfg.engine.shard = cfg->shard;
     s->cfg.engine.shards = cfg->shards;
     s->metrics = deps->metrics;
@@ -101,7 +110,7 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     shard_read_time(s);
     u64map_init(&s->sessions, random_u64(deps->random));
     users_init(s);
-    tokens_init(s);
+    auth_init(s);
     enum confab_err err = conns_init(s);
     if (!err) {
         err = fanouts_init(s);
@@ -143,7 +152,6 @@ void shard_free(struct shard *s)
     resumes_deinit(s);
     api_calls_drop(s);
     users_deinit(s);
-    tokens_deinit(s);
     u64map_deinit(&s->sessions);
     buf_deinit(&s->text);
     free(s->scratch.p);
@@ -279,6 +287,10 @@ static int poll_timeout(struct shard *s, int timeout_ms)
         limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
     }
     limit = MIN(limit, s->engine_next_ms);
+    next = auth_next_ms(s);
+    if (next != UINT64_MAX) {
+        limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
+    }
     if (s->draining || s->accept_more) {
         limit = MIN(limit, DRAIN_STEP_MS);
     }
@@ -295,6 +307,7 @@ static void turn_read(struct shard *s, int timeout_ms)
     shard_read_time(s);
     s->busy = n == EVENTS_PER_TURN;
     drain_turn(s);
+    auth_turn(s);
     if (s->accept_more) {
         conn_accept_all(s);
     }

@@ -28,6 +28,9 @@
 #include "ports/message_store.h"
 #include "ports/net.h"
 
+struct auth_state;
+struct origin_rules;
+
 #define SHARDS_MAX 256U
 
 struct static_set; /* of gateway/static.h */
@@ -58,10 +61,16 @@ struct shard_config {
     uint32_t dead_after_ms;     /* silence after which a session is closed */
 
     uint32_t users_cache;         /* accounts remembered, for names and existence */
-    uint32_t tokens_cache;        /* tokens remembered */
     uint32_t devices_max;         /* of one user */
+    uint32_t invites_max;         /* of one user that can still be used; administrators: any */
+    uint32_t registrations_max;   /* without invite, of one address in an hour */
     uint32_t password_jobs_max;   /* hashing under way for this shard */
     uint32_t directory_calls_max; /* directory requests under way for this shard */
+
+    uint32_t access_ms;        /* life of an access token; the same as in auth_state_config */
+    uint32_t refresh_grace_ms; /* a refresh token may be used again that long */
+    uint64_t refresh_ms;       /* a device that was not used for so long is signed out */
+    bool setup_link;           /* make the code of the first administrator's link at the start */
 
     uint32_t resumes_max; /* running at once; others wait */
     uint32_t resumes_waiting_max;
@@ -93,6 +102,11 @@ struct password_ops {
     enum confab_err (*hash)(struct span password, char ret_hash[DIR_HASH_BYTES]);
     /* CONFAB_OK, CONFAB_UNAUTHENTICATED when it does not match, CONFAB_NOMEM. */
     enum confab_err (*verify)(const char *hash, struct span password);
+    /*
+     * Is it one of those that are guessed first? `names`: what a guesser knows of the person, ended
+     * by NULL. NULL: no password is.
+     */
+    bool (*is_weak)(struct span password, const char *const *names);
 };
 
 /* All of it is the caller's, lives until after shard_free, and may be shared between shards where
@@ -108,8 +122,12 @@ struct shard_deps {
     struct log_store *log;
     struct message_store *store;
     struct engine_shared *engine_shared;
-    const struct static_set *files; /* NULL: none */
-    struct metrics *metrics;        /* registered by the caller with the server as owner */
+    const struct static_set *files;     /* NULL: none */
+    struct metrics *metrics;            /* registered by the caller with the server as owner */
+    struct auth_state *auth;            /* shared by all shards of the server */
+    const struct origin_rules *origins; /* NULL: no names but addresses, no other pages */
+    const char *url;                    /* of the page, for links; ends with a slash */
+    const char *version;                /* of the program */
 };
 
 struct shard;

@@ -21,9 +21,9 @@
 
 #define JWT_KEY_BYTES  32U
 #define JWT_KEYS_MAX   2U
-#define JWT_TEXT_MAX   512U   /* longer texts are no tokens */
-#define JWT_LIFE_MAX_S 86400U /* exp - iat */
-#define JWT_SKEW_S     60U    /* how far in the future iat may lie: another machine's clock */
+#define JWT_TEXT_MAX   512U     /* longer texts are no tokens */
+#define JWT_LIFE_MAX_S 2678400U /* exp - iat */
+#define JWT_SKEW_S     60U      /* how far in the future iat may lie: another machine's clock */
 
 struct jwt_keys {
     uint32_t n; /* key[0] signs, all verify */

@@ -353,6 +353,8 @@ void wire_put_receipt(struct buf *b, const struct wire_receipt *m);
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms);
 void wire_put_resync(struct buf *b);
 void wire_put_reconnect(struct buf *b, uint32_t delay_ms);
+void wire_put_token_expiring(struct buf *b, uint64_t expires_ms);
+void wire_put_authenticated(struct buf *b, uint64_t expires_ms); /* a token was renewed */
 
 /*
  * A page:  wire_page_begin  { wire_page_conv  { wire_page_event  wire_put_…(b, …) }

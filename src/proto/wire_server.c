@@ -320,6 +320,22 @@ void wire_put_reconnect(struct buf *b, uint32_t delay_ms)
     json_w_object_end(&w);
 }
 
+void wire_put_token_expiring(struct buf *b, uint64_t expires_ms)
+{
+    struct json_writer w;
+    begin(&w, b, "token_expiring");
+    json_w_ktime(&w, "expires_at", expires_ms);
+    json_w_object_end(&w);
+}
+
+void wire_put_authenticated(struct buf *b, uint64_t expires_ms)
+{
+    struct json_writer w;
+    begin(&w, b, "authenticated");
+    json_w_ktime(&w, "expires_at", expires_ms);
+    json_w_object_end(&w);
+}
+
 /* ---- Pages ---- */
 
 void wire_page_begin(struct json_writer *w, struct buf *b)

@@ -112,6 +112,9 @@ static const struct {
     {"error", WIRE_S_ERROR},
     {"resync", WIRE_S_RESYNC},
     {"reconnect", WIRE_S_RECONNECT},
+    /* Of use to who holds a refresh token: passed over by the client library. */
+    {"token_expiring", WIRE_S_UNKNOWN},
+    {"authenticated", WIRE_S_UNKNOWN},
 };
 
 const char *wire_server_event_at(size_t i)

@@ -197,18 +197,20 @@ def test_every_frame_of_a_conversation_is_as_documented(server_factory):
                        ('{"event":"send_message","to":"nobody","content":"x",'
                         '"client_msg_id":"b"}', "not_found"),
                        ('{"event":"ack","message_id":"7","status":"read"}', "not_found"),
-                       ('{"event":"auth","token":"x"}', "conflict")):
+                       ('{"event":"auth","token":"x"}', "unauthenticated")):
         one.socket.send_text(text)
         assert one.until("error")["code"] == code
     again = Watched(server.socket(token=bob.token, hello=False))
+    again.socket.send("auth", token=bob.token)
+    again.until("authenticated")
     again.socket.send("resume")
     again.until("caught_up")
     server.process.terminate()
     assert one.until("reconnect")["delay_ms"] >= 0
     server.process.wait(harness.DEADLINE_S)
     seen = one.names | two.names | again.names
-    # A reader must be very slow for the one that is missing; tests/unit/gateway has it.
-    assert set(SERVER) - seen == {"resync"}
+    # A reader must be very slow for the one, and wait long for the other: see tests/unit/gateway.
+    assert set(SERVER) - seen == {"resync", "token_expiring"}
 
 
 def test_the_short_form_both_ways(server):

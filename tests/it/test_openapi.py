@@ -96,6 +96,13 @@ class World:
         self.connection = None
         self.alice, self.bob, self.carol = (server.register(n) for n in ("alice", "bob", "carol"))
         people = [self.alice, self.bob, self.carol]
+        self.operator = (server.data / "operator.key").read_text()
+        self.victims = [server.register(f"victim{i}").user_id for i in range(8)]
+        for _ in range(4):
+            server.login("alice")
+        self.devices = [d["device_id"] for d in
+                        self.alice.http("GET", "/api/v1/devices").json["devices"]
+                        if not d["current"]]
         self.people = [p.user_id for p in people] + [p.username for p in people] + ["Bob"]
         self.groups = [self.group(self.alice, self.bob) for _ in range(6)]
         self.groups += [self.group(self.bob, self.alice) for _ in range(3)]
@@ -173,6 +180,10 @@ def named(world, name, schema):
     """What exists, what does not, and what one may not see, for fields that name something."""
     if name in IDS_OF_CONVERSATIONS:
         return st.sampled_from(world.conversations * 3 + world.hidden_conversations)
+    if name == "member_id":
+        return st.sampled_from(world.victims + [NO_ID])
+    if name == "device_id":
+        return st.sampled_from(world.devices + [NO_ID])
     if name in IDS_OF_PEOPLE:
         return st.sampled_from([p for p in world.people if p.isdigit()] + [NO_ID])
     if name in PEOPLE:
@@ -367,6 +378,14 @@ RAW_BODIES = [b"", b"{", b"[]", b"null", b"{\"a\":1,}", b"{\"a\":\"\xff\"}", b"{
 # -- sending and checking -----------------------------------------------------------------------
 
 
+def token_for(world, op):
+    if op["tags"] == ["administration"]:
+        return world.operator
+    if op["operationId"] == "deleteCurrentToken":
+        return world.server.login("carol").token
+    return world.alice.token
+
+
 def send(world, method, path, op, request, token=True):
     url = path
     for name, value in request["path"].items():
@@ -376,7 +395,7 @@ def send(world, method, path, op, request, token=True):
         url += "?" + urlencode(request["query"])
     headers = {k: v for k, v in request["headers"].items()}
     if token and op.get("security") != []:
-        headers["Authorization"] = f"Bearer {world.alice.token}"
+        headers["Authorization"] = f"Bearer {token_for(world, op)}"
     answer = world.request(method, url, headers, request["body"])
     STATS["requests"] += 1
     STATS["operations"].add(op["operationId"])

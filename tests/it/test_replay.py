@@ -31,6 +31,7 @@ def run(tmp_path, *options, source=SAMPLE, flags=""):
     """Runs the tool with a server of its own; returns (exit code, report, what it said)."""
     port = free_port()
     server = (f"{harness.BUILD}/confabd --data {tmp_path}/data --port {port} --password-cost low "
+              "--registration open "
               f"{flags} >>{tmp_path}/confabd.log 2>&1")
     done = subprocess.run(
         [str(harness.BUILD / "confab-replay"), "--json", "--port", str(port), "--server-cmd",

@@ -36,14 +36,11 @@ static void dir_do(struct gate *g, struct dir_request *req)
     dir_request_deinit(req);
 }
 
+static const struct origin_rules ORIGINS = {.hosts = {"sim"}, .nhosts = 1};
+static const struct auth_secrets SECRETS = {.keys = {.n = 1, .key = {{'s', 'i', 'm'}}}};
+
 void gate_device_new(struct gate *g, uint32_t person, char ret_token[GATE_TOKEN_LEN + 1])
 {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    memcpy(ret_token, "cfb_", 4);
-    for (uint32_t i = 4; i < GATE_TOKEN_LEN; i++) {
-        ret_token[i] = digits[sim_below(g->sim, 64)];
-    }
-    ret_token[GATE_TOKEN_LEN] = '\0';
     struct dir_request *req = calloc(1, sizeof(*req));
     CHECK(req);
     req->op = DIR_DEVICE_CREATE;
@@ -51,8 +48,13 @@ void gate_device_new(struct gate *g, uint32_t person, char ret_token[GATE_TOKEN_
     req->device.user_id = g->people[person].id;
     req->device.device_id = (random_u64(&g->sim->random.base) >> 1) | 1;
     req->device.created_ms = clock_wall_ms(&g->sim->clock.base);
-    (void)crypto_hash_sha256(req->device.token_hash, (const uint8_t *)ret_token, GATE_TOKEN_LEN);
+    random_fill(&g->sim->random.base, req->device.token_hash, sizeof(req->device.token_hash));
     dir_do(g, req);
+    /* For longer than any run, wherever the clock jumps: phones do not refresh their tokens. */
+    uint64_t issued_s = clock_wall_ms(&g->sim->clock.base) / 1000 - JWT_LIFE_MAX_S / 2;
+    const struct jwt_claims claims = {req->device.user_id, req->device.device_id, issued_s,
+                                      issued_s + JWT_LIFE_MAX_S};
+    (void)jwt_make(&SECRETS.keys, &claims, ret_token);
     free(req);
 }
 
@@ -142,7 +144,7 @@ static enum confab_err verify_password(const char *hash, struct span password)
 {
     return span_is(password, hash) ? CONFAB_OK : CONFAB_UNAUTHENTICATED;
 }
-static const struct password_ops PASSWORDS = {"sim", hash_password, verify_password};
+static const struct password_ops PASSWORDS = {"sim", hash_password, verify_password, NULL};
 
 static void learn(void *arg, const struct journal_record *rec)
 {
@@ -166,6 +168,8 @@ static void make_server(struct gate *g)
                                .directory = &s->ports->dir.base,
                                .password_executor = g->password_ex,
                                .password = &PASSWORDS,
+                               .secrets = &SECRETS,
+                               .origins = &ORIGINS,
                                .disk = ports_disk(s->ports),
                                .disk_executor = s->ports->file_ex,
                                .loops = loops};

@@ -18,7 +18,7 @@ struct gate_wire;
 
 #define GATE_PEOPLE_MAX 40U
 #define GATE_RESTS_MAX  6U
-#define GATE_TOKEN_LEN  47U
+#define GATE_TOKEN_LEN  JWT_TEXT_MAX
 
 /* One request over a connection of its own. */
 struct http_call {

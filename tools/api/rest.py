@@ -19,6 +19,9 @@ PATH = {
     "chat_or_message": ({"type": "string", "example": "bob"},
                         "a message's id, or as for `/conversations/{chat}/messages`"),
     "user": ({"type": "string", "example": "bob"}, "a person's id or username"),
+    "member_id": (ref("Id"), "the person's id"),
+    "device_id": (ref("Id"), "the device"),
+    "invite_id": (ref("Id"), "the invite"),
 }
 NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS,
         "example": "Garden club"}
@@ -77,8 +80,29 @@ SEND = {
 SETTINGS_SOME = {"type": "object", "properties": {
     key: {"type": "string", "enum": values} for key, values in SETTING_VALUES.items()}}
 
+PASSWORD = {"type": "string", "minLength": 8, "maxLength": 256, "pattern": NO_ZERO,
+            "description": "8 to 256 bytes, and not one that is guessed easily"}
+DISPLAY = nullable({"type": "string", "maxLength": 100, "pattern": NO_CONTROLS})
+EMAIL = nullable({"type": "string", "maxLength": 254,
+                  "pattern": "^$|^[!#-+\\--:=?A-~]+@[!#-+\\--:=?A-~]+$",
+                  "example": "bob@example.org"})
+TOKEN_TEXT = {"type": "string", "maxLength": 512}
+NEW_USER = {
+    "username": {"type": "string", "pattern": USERNAME}, "password": PASSWORD,
+    "display_name": DISPLAY, "email": EMAIL}
+INVITE = obj({
+    "uses_max": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1},
+    "expires_in": nullable({"type": "integer", "minimum": 60, "maximum": 31536000,
+                            "default": 604800, "description": "seconds; null: for ever"}),
+    "note": nullable({"type": "string", "maxLength": 100, "pattern": NO_CONTROLS}),
+}, optional=("uses_max", "expires_in", "note"))
+PEOPLE_QUERY = ("query", {"type": "string", "maxLength": 200},
+                "words, each the beginning of one of the username or the display name; without "
+                "it, all by name")
+REGISTRATION = {"type": "string", "enum": ["open", "invite", "closed"]}
+
 # Errors that any call may answer, by what it does.
-ANY = ["invalid", "busy", "closed", "out_of_memory", "storage_failed", "corrupt"]
+ANY = ["invalid", "busy", "closed", "out_of_memory", "storage_failed", "corrupt", "forbidden_host"]
 SIGNED_IN = ["unauthenticated"]
 WITH_BODY = ["too_large"]
 WRITES = ["storage_full", "limit_reached", "again"]
@@ -111,23 +135,126 @@ class Call:
 
 
 V1 = "/api/v1"
+ADMIN = "administration"
 CALLS = [
     Call("POST", f"{V1}/accounts", "createAccount", "accounts", "Register", "User", status=201,
-         open_to_all=True, errors=["exists"], body=obj({
-             "username": {"type": "string", "pattern": USERNAME},
-             "password": {"type": "string", "minLength": 8, "maxLength": 256, "pattern": NO_ZERO},
-             "display_name": nullable({"type": "string", "maxLength": 100,
-                                       "pattern": NO_CONTROLS}),
-         }, optional=("display_name",))),
+         open_to_all=True, errors=["exists", "invite_invalid", "registration_closed",
+                                   "too_many_attempts", "weak_password"],
+         body=obj({**NEW_USER, "invite": nullable({
+             "type": "string", "description": "the code of an invite, needed unless registration "
+                                              "is open"})},
+                  optional=("display_name", "email", "invite"))),
     Call("POST", f"{V1}/tokens", "createToken", "accounts", "Sign in", "Token", status=201,
-         open_to_all=True, errors=["unauthenticated"], body=obj({
-             "username": {"type": "string", "pattern": USERNAME},
-             "password": {"type": "string", "minLength": 8, "maxLength": 256, "pattern": NO_ZERO},
+         open_to_all=True, errors=["unauthenticated", "forbidden", "forbidden_origin",
+                                   "too_many_attempts"],
+         about="403 `forbidden`: the account is suspended.",
+         body=obj({
+             "username": {"type": "string", "pattern": USERNAME}, "password": PASSWORD,
              "device_name": nullable({"type": "string", "maxLength": 50, "pattern": NO_CONTROLS}),
-         }, optional=("device_name",))),
+             "cookie": {"type": "boolean",
+                        "description": "for pages: the refresh token comes as a cookie; needs the "
+                                       "header `X-Confab-Client: web`"},
+         }, optional=("device_name", "cookie"))),
+    Call("POST", f"{V1}/tokens/refresh", "refreshToken", "accounts",
+         "Exchange the refresh token for new tokens", "Token", open_to_all=True,
+         errors=["unauthenticated", "forbidden_origin"],
+         about="Each refresh token is used once. Sent again within `refresh-grace` (the answer was "
+               "lost) it gets the same successor; later, or when it is older, somebody else has "
+               "a copy: the device is signed out. A page sends no body: its token is in the "
+               "cookie.",
+         body=obj({"refresh_token": TOKEN_TEXT})),
+    Call("DELETE", f"{V1}/tokens/current", "deleteCurrentToken", "accounts",
+         "Sign this device out", None, status=204),
+    Call("POST", f"{V1}/tickets", "createTicket", "accounts",
+         "A ticket for `/ws?ticket=`, once, within 30 s",
+         obj({"ticket": {"type": "string"}, "expires_in": COUNT}), status=201),
+    Call("GET", f"{V1}/devices", "listDevices", "accounts", "One's devices",
+         obj({"devices": array(ref("Device"))})),
+    Call("PATCH", f"{V1}/devices/{{device_id}}", "renameDevice", "accounts", "Name a device",
+         "Device", errors=["not_found"],
+         body=obj({"name": nullable({"type": "string", "maxLength": 50,
+                                     "pattern": NO_CONTROLS})})),
+    Call("DELETE", f"{V1}/devices/{{device_id}}", "revokeDevice", "accounts",
+         "Sign a device out", None, status=204, errors=["not_found"]),
+    Call("GET", f"{V1}/users", "searchUsers", "people", "People by name", "UserPage",
+         query=[PEOPLE_QUERY, limit(100, 20), CURSOR]),
     Call("GET", f"{V1}/users/me", "getMe", "accounts", "Oneself", "User"),
+    Call("PATCH", f"{V1}/users/me", "changeMe", "accounts", "Change one's profile", "User",
+         body=obj({"display_name": DISPLAY, "about": nullable({
+             "type": "string", "maxLength": 250, "pattern": NO_CONTROLS}), "email": EMAIL},
+             optional=("display_name", "about", "email"))),
+    Call("PUT", f"{V1}/users/me/password", "changePassword", "accounts",
+         "Change one's password", None, status=204,
+         errors=["forbidden", "too_many_attempts", "weak_password", "not_found"],
+         about="All other devices are signed out.",
+         body=obj({"password": PASSWORD, "new_password": PASSWORD})),
     Call("GET", f"{V1}/users/{{user}}", "getUser", "accounts", "A person", "User",
          errors=["not_found"]),
+    Call("POST", f"{V1}/invites", "createInvite", "invites", "Invite people", "InviteMade",
+         status=201, body=INVITE, errors=["not_found"]),
+    Call("GET", f"{V1}/invites", "listInvites", "invites", "One's invites, newest first",
+         "InvitePage", query=[limit(100, 50), CURSOR]),
+    Call("DELETE", f"{V1}/invites/{{invite_id}}", "revokeInvite", "invites", "End an invite",
+         None, status=204, errors=["not_found"]),
+    Call("POST", f"{V1}/invites/check", "checkInvite", "invites", "Can this code be used?",
+         obj({"valid": {"type": "boolean"}, "administrator": {"type": "boolean"},
+              "server_name": {"type": "string"}}), writes=False, open_to_all=True,
+         body=obj({"code": {"type": "string"}})),
+    Call("GET", f"{V1}/server", "getServer", "operation", "What this server is", "Server",
+         open_to_all=True),
+
+    Call("GET", f"{V1}/admin/users", "adminListUsers", ADMIN, "People", "AdminUserPage",
+         errors=["forbidden"], query=[PEOPLE_QUERY, (
+             "status", {"type": "string", "enum": ["active", "suspended", "deleted"]},
+             "only these"), limit(100, 50), CURSOR]),
+    Call("POST", f"{V1}/admin/users", "adminCreateUsers", ADMIN, "Make accounts, up to 1,000",
+         obj({"results": array(obj({
+             "username": {"type": "string"}, "user_id": ref("Id"),
+             "error": obj({"code": {"type": "string"}, "message": {"type": "string"},
+                           "field": {"type": "string"}}, optional=("field",))},
+             optional=("user_id", "error")))}),
+         errors=["forbidden"], about="Each has its own result, in the order of the request.",
+         body=obj({"users": array({"type": "object", "properties": {
+             **NEW_USER, "password_hash": {
+                 "type": "string", "maxLength": 127,
+                 "description": "instead of a password: argon2id, encoded"},
+             "role": {"type": "string", "enum": ["admin", "member"]}},
+             "required": ["username"]}, minItems=1, maxItems=1000)})),
+    Call("PATCH", f"{V1}/admin/users/{{member_id}}", "adminChangeUser", ADMIN,
+         "Suspend, let in again, change the role", "User",
+         errors=["forbidden", "not_found", "last_admin"],
+         body={"type": "object", "anyOf": [{"required": ["status"]}, {"required": ["role"]}],
+               "properties": {"status": {"type": "string", "enum": ["active", "suspended"]},
+                              "role": {"type": "string", "enum": ["admin", "member"]}}}),
+    Call("PUT", f"{V1}/admin/users/{{member_id}}/password", "adminResetPassword", ADMIN,
+         "Set a new password", obj({"password": {"type": "string"}}, optional=("password",)),
+         errors=["forbidden", "not_found", "weak_password"],
+         about="Without one in the body it is made, and in the answer. The person is signed out "
+               "everywhere.",
+         body=obj({"password": nullable(PASSWORD)}, optional=("password",))),
+    Call("DELETE", f"{V1}/admin/users/{{member_id}}", "adminDeleteUser", ADMIN,
+         "Delete an account", None, status=204,
+         errors=["forbidden", "not_found", "last_admin"],
+         about="The name stays taken; credentials and profile go."),
+    Call("GET", f"{V1}/admin/settings", "adminGetSettings", ADMIN, "Settings", "ServerSettings",
+         errors=["forbidden"]),
+    Call("PATCH", f"{V1}/admin/settings", "adminChangeSettings", ADMIN, "Change settings",
+         "ServerSettings", errors=["forbidden"],
+         body=obj({"registration": REGISTRATION, "server_name": nullable(
+             {"type": "string", "maxLength": 50, "pattern": NO_CONTROLS})},
+             optional=("registration", "server_name"))),
+    Call("POST", f"{V1}/admin/link", "adminCreateLink", ADMIN,
+         "A link that makes its account an administrator",
+         obj({"link": {"type": "string"}, "code": {"type": "string"}, "expires_at": ref("Time")}),
+         status=201, errors=["forbidden"], about="Once, within 24 hours; an earlier one ends."),
+    Call("GET", f"{V1}/admin/audit", "adminListAudit", ADMIN, "The audit record, newest first",
+         "AuditPage", errors=["forbidden"], query=[limit(200, 50), CURSOR]),
+    Call("POST", f"{V1}/admin/invites", "adminCreateInvite", ADMIN, "Invite people",
+         "InviteMade", status=201, errors=["forbidden", "not_found"], body=INVITE),
+    Call("GET", f"{V1}/admin/invites", "adminListInvites", ADMIN, "Everybody's invites",
+         "InvitePage", errors=["forbidden"], query=[limit(100, 50), CURSOR]),
+    Call("DELETE", f"{V1}/admin/invites/{{invite_id}}", "adminRevokeInvite", ADMIN,
+         "End anybody's invite", None, status=204, errors=["forbidden", "not_found"]),
 
     Call("GET", f"{V1}/conversations", "listConversations", "conversations",
          "The inbox: one's conversations, the last active first", "ConversationPage",
@@ -236,7 +363,9 @@ CALLS = [
 TAGS = {
     "accounts": "Accounts and signing in", "conversations": "Conversations and the inbox",
     "messages": "Messages and their history", "groups": "Groups and their members",
-    "people": "Other people", "operation": "For those who run the server",
+    "people": "Other people", "invites": "Inviting people",
+    "administration": "For administrators, and on the same machine for who has the operator's key",
+    "operation": "For those who run the server",
 }
 DESCRIPTION = """Confab's REST interface. JSON in and out, UTF-8. Ids are strings, times RFC 3339 \
 in UTC. Every error has one shape and a stable code (docs/api/errors.md). What one may not see does \
@@ -245,7 +374,7 @@ are ignored, on both sides (docs/api/compatibility.md). What happens is told liv
 (docs/api/socket.md, asyncapi.json)."""
 KEY_HEADER = {
     "name": "Idempotency-Key", "in": "header", "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[ -~]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[!-~]([ -~]*[!-~])?$"},
     "description": "one's own key of this request: the same key with the same body gives the first "
                    "answer again and does nothing; with another body 409 `duplicate_key`"}
 

@@ -121,7 +121,20 @@ ERROR = obj({"error": obj({
 
 USER = obj({
     "user_id": ref("Id"), "username": {"type": "string"}, "display_name": {"type": "string"},
-    "created_at": ref("Time")})
+    "about": {"type": "string"},
+    "profile_picture_url": {"type": "null"},
+    "created_at": ref("Time"), "updated_at": ref("Time"),
+    "email": {"type": "string", "description": "for oneself and administrators, as the following"},
+    "role": {"type": "string", "enum": ["admin", "member"]},
+    "status": {"type": "string", "enum": ["active", "suspended", "deleted"]},
+}, optional=("email", "role", "status"))
+INVITE = {
+    "invite_id": ref("Id"), "administrator": {
+        "type": "boolean", "description": "it makes its account an administrator"},
+    "state": {"type": "string", "enum": ["valid", "used", "expired", "revoked"]},
+    "uses": COUNT, "uses_max": COUNT, "created_at": ref("Time"),
+    "created_by": {**nullable(ref("Id")), "description": "null: the operator"},
+    "expires_at": nullable(ref("Time")), "note": {"type": "string"}}
 
 SCHEMAS = {
     "Id": ID, "ConversationId": CONVERSATION_ID, "Time": TIME, "Settings": SETTINGS,
@@ -152,6 +165,37 @@ SCHEMAS = {
         message_id=ref("Id"), conversation_id=ref("ConversationId"), seq={**SEQ, "minimum": 1},
         recipients={**COUNT, "description": "members but the sender who may see it"},
         delivered=COUNT, read=COUNT),
-    "Token": obj({"token": {"type": "string"}, "user_id": ref("Id"), "device_id": ref("Id")}),
+    "Token": obj({
+        "access_token": {"type": "string", "description": "for `Authorization: Bearer`"},
+        "token": {"type": "string", "description": alias("access_token")},
+        "token_type": {"type": "string", "enum": ["Bearer"]},
+        "expires_in": {**COUNT, "description": "seconds"}, "expires_at": ref("Time"),
+        "refresh_token": {"type": "string", "description": "not with `cookie`"},
+        "user_id": ref("Id"), "device_id": ref("Id")}, optional=("refresh_token",)),
+    "Device": obj({
+        "device_id": ref("Id"), "name": {"type": "string"},
+        "current": {"type": "boolean", "description": "the one that asks"},
+        "created_at": ref("Time"), "last_used_at": ref("Time"),
+        "last_address": {"type": "string"}}),
+    "Invite": obj(INVITE),
+    "InviteMade": obj({**INVITE, "code": {"type": "string"}, "link": {"type": "string"}}),
+    "InvitePage": page("invites", ref("Invite")),
+    "UserPage": page("users", ref("User")),
+    "AdminUserPage": page("users", obj({**USER["properties"], "devices": COUNT})),
+    "ServerSettings": obj({
+        "registration": {"type": "string", "enum": ["open", "invite", "closed"]},
+        "server_name": {"type": "string"}}),
+    "AuditPage": page("records", obj({
+        "audit_id": ref("Id"), "at": ref("Time"),
+        "actor": {**nullable(ref("Id")), "description": "null: the operator or the server"},
+        "action": {"type": "string"}, "target": nullable(ref("Id")),
+        "detail": {"type": "string"}, "address": {"type": "string"}})),
+    "Server": obj({
+        "name": {"type": "string"}, "version": {"type": "string"},
+        "registration": {"type": "string", "enum": ["open", "invite", "closed"]},
+        "limits": obj({key: COUNT for key in (
+            "text_bytes", "frame_bytes", "request_bytes", "inflight", "password_bytes_min",
+            "password_bytes_max", "devices", "access_token_seconds")}),
+        "features": array({"type": "string"})}),
     "Ready": obj({"status": {"type": "string", "enum": ["ready"]}}),
 }

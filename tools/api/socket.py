@@ -129,6 +129,9 @@ SERVER = {
     "resync": ("Frames were dropped: resume", obj({})),
     "reconnect": ("The server is going away: come back after the delay", obj({
         "delay_ms": {"type": "integer", "minimum": 0}})),
+    "token_expiring": ("The token runs out: send `auth` with a new one",
+                       obj({"expires_at": ref("Time")})),
+    "authenticated": ("The session goes on with the new token", obj({"expires_at": ref("Time")})),
 }
 SERVER_SHORT = {
     "message": ("A message, in the short form", obj({

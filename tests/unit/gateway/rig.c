@@ -27,7 +27,32 @@ static enum confab_err fake_verify(const char *hash, struct span password)
     return strcmp(hash, want) == 0 ? CONFAB_OK : CONFAB_UNAUTHENTICATED;
 }
 
-static const struct password_ops password_ops = {"fake", fake_hash, fake_verify};
+/* Stands for what everybody uses: the real estimate is tested where it is made. */
+static bool fake_weak(struct span password, const char *const *names)
+{
+    return span_is(password, "12345678") || (names[0] && span_is(password, names[0]));
+}
+
+static const struct password_ops password_ops = {"fake", fake_hash, fake_verify, fake_weak};
+
+static void rig_auth(struct rig *rig, const struct shard_config *cfg)
+{
+    const char *bad;
+    const struct auth_state_config auth = {
+        .secrets = {.keys = {.n = 1, .key = {{7, 7, 7}}}, .operator_key = RIG_OPERATOR},
+        .shards = rig->n,
+        .access_s = cfg->access_ms / 1000,
+        .revoked_max = 64,
+        .tickets_max = 32,
+        .throttle_max = 64,
+        .registration = REGISTRATION_OPEN,
+        .server_name = "Rig",
+    };
+    assert_int_equal(auth_state_new(&auth, &rig->random[0].base, &rig->auth), CONFAB_OK);
+    assert_int_equal(origin_rules_parse(&rig->origins, "https://chat.example.org/", "test, a, x",
+                                        "https://app.example.org", &bad),
+                     CONFAB_OK);
+}
 
 /* What a build would embed: see test_static.c. */
 #define RIG_PAGE   "<!doctype html><title>page</title>"
@@ -73,6 +98,9 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
             tune(&cfg);
         }
         random_seeded_init(&rig->random[i], 7 + i);
+        if (i == 0) {
+            rig_auth(rig, &cfg);
+        }
         metrics_register(&rig->metrics[i], rig);
         struct shard_deps deps = {
             .net = net_sim_shard(rig->net, i),
@@ -86,6 +114,10 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
             .store = rig->store,
             .files = &files,
             .engine_shared = &rig->shared,
+            .auth = rig->auth,
+            .origins = &rig->origins,
+            .url = "https://chat.example.org/",
+            .version = "1",
             .metrics = &rig->metrics[i],
         };
         assert_int_equal(shard_new(&cfg, &deps, &rig->shards[i]), CONFAB_OK);
@@ -106,6 +138,7 @@ void rig_free(struct rig *rig)
         shard_free(rig->shards[i]);
         metrics_unregister(&rig->metrics[i]);
     }
+    auth_state_free(rig->auth);
     net_sim_close(rig->net);
     directory_fault_close(rig->dir);
     directory_mem_close(rig->dir_mem);
@@ -261,7 +294,7 @@ int http(struct client *c, const char *method, const char *path, const char *tok
 
 const char *json_text(const char *json, const char *key)
 {
-    static char out[4][256];
+    static char out[4][JWT_TEXT_MAX + 1];
     static int next;
     char want[80];
     assert_non_null(json);
@@ -298,6 +331,8 @@ void account_make(struct rig *rig, const char *name, struct account *ret)
     snprintf(ret->name, sizeof(ret->name), "%s", name);
     snprintf(ret->token, sizeof(ret->token), "%s", json_text(body, "token"));
     snprintf(ret->user, sizeof(ret->user), "%s", json_text(body, "user_id"));
+    snprintf(ret->refresh, sizeof(ret->refresh), "%s", json_text(body, "refresh_token"));
+    snprintf(ret->device, sizeof(ret->device), "%s", json_text(body, "device_id"));
     free(body);
     client_drop(c);
 }

@@ -32,6 +32,8 @@ struct rig {
     struct directory *dir_mem;
     struct directory *dir; /* over it: arm with directory_fault_plan */
     struct engine_shared shared;
+    struct auth_state *auth;
+    struct origin_rules origins;
     struct random_seeded random[RIG_SHARDS_MAX];
     struct metrics metrics[RIG_SHARDS_MAX];
     struct shard *shards[RIG_SHARDS_MAX];
@@ -47,6 +49,9 @@ struct client {
     struct buf in;
     bool eof;
 };
+
+/* The operator's key of every rig; registration is open. */
+#define RIG_OPERATOR "cfo_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 /* Small passwords hash, tests stay quick: see rig_password_ops. `tune` may be NULL. */
 struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg));
@@ -76,7 +81,9 @@ uint64_t json_number_of(const char *json, const char *key);
 
 struct account {
     char name[64];
-    char token[64];
+    char token[JWT_TEXT_MAX + 1];
+    char refresh[80];
+    char device[24];
     char user[24];
 };
 void account_make(struct rig *rig, const char *name, struct account *ret);

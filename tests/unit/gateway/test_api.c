@@ -421,7 +421,6 @@ static void test_api__mute_pin_block(void **state)
 static void tiny_caches(struct shard_config *cfg)
 {
     cfg->users_cache = 2;
-    cfg->tokens_cache = 2;
 }
 
 static void test_api__tiny_caches(void **state)
@@ -449,7 +448,6 @@ static void test_api__tiny_caches(void **state)
     }
     assert_true(u64map_len(&small->shards[0]->users.by_id) <= 2);
     assert_true(u64map_len(&small->shards[0]->users.by_name) <= 2);
-    assert_true(u64map_len(&small->shards[0]->tokens.by_hash) <= 2);
     client_drop(c);
     rig_free(small);
 }

@@ -67,7 +67,7 @@ static void test_http__register_and_sign_in(void **state)
     snprintf(user, sizeof(user), "%s", json_text(body, "user_id"));
     free(body);
     assert_int_equal(http(client, "POST", "/api/v1/tokens", NULL, ACCOUNT, &body), 201);
-    char token[64];
+    char token[JWT_TEXT_MAX + 1];
     snprintf(token, sizeof(token), "%s", json_text(body, "token"));
     assert_string_equal(json_text(body, "user_id"), user);
     free(body);

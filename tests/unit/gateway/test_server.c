@@ -40,7 +40,7 @@ static enum confab_err plain_verify(const char *hash, struct span password)
     (void)plain_hash(password, want);
     return strcmp(hash, want) == 0 ? CONFAB_OK : CONFAB_UNAUTHENTICATED;
 }
-static const struct password_ops PLAIN = {"plain", plain_hash, plain_verify};
+static const struct password_ops PLAIN = {"plain", plain_hash, plain_verify, NULL};
 
 /* What stays when a server's process ends, and what goes with it. */
 struct site {
@@ -52,11 +52,14 @@ struct site {
     struct local_log *log;
     struct server *server;
     uint16_t port;
+    uint8_t key; /* of its tokens */
 };
 
 static void site_init(struct site *w)
 {
+    static uint8_t key;
     memset(w, 0, sizeof(*w));
+    w->key = ++key;
     const struct disk_sim_config disk = {.capacity_bytes = 0};
     assert_int_equal(disk_sim_new(&disk, &w->disk), CONFAB_OK);
 }
@@ -86,7 +89,12 @@ static void site_start(struct site *w)
     struct server_config cfg;
     server_config_defaults(&cfg);
     cfg.shards = SHARDS;
+    cfg.registration = REGISTRATION_OPEN;
+    static const struct origin_rules origins = {.hosts = {"x"}, .nhosts = 1};
+    const struct auth_secrets secrets = {.keys = {.n = 1, .key = {{w->key}}}};
     const struct server_deps deps = {
+        .secrets = &secrets,
+        .origins = &origins,
         .clock = clock_system(),
         .log = local_log_store(w->log),
         .store = w->store,
@@ -101,6 +109,8 @@ static void site_start(struct site *w)
     assert_int_equal(local_log_start_thread(w->log), CONFAB_OK);
     assert_int_equal(server_recover(w->server), CONFAB_OK);
     assert_int_equal(server_start(w->server), CONFAB_OK);
+    assert_true(auth_state_wait_loaded(server_auth(w->server),
+                                       clock_mono_ns(clock_system()) + 60000000000ULL));
 }
 
 static void site_stop(struct site *w)
@@ -164,14 +174,14 @@ static void text_of(const char *answer, const char *key, char *out, size_t size)
     out[n] = '\0';
 }
 
-static void sign_up(const struct site *w, const char *name, char token[256])
+static void sign_up(const struct site *w, const char *name, char token[JWT_TEXT_MAX + 1])
 {
     char json[256];
     char out[4096];
     (void)snprintf(json, sizeof(json), "{\"username\":\"%s\",\"password\":\"password\"}", name);
     assert_int_equal(call(w, "POST", "/api/v1/accounts", "x", json, out, sizeof(out)), 201);
     assert_int_equal(call(w, "POST", "/api/v1/tokens", "x", json, out, sizeof(out)), 201);
-    text_of(out, "token", token, 256);
+    text_of(out, "token", token, JWT_TEXT_MAX + 1);
 }
 
 static void make_group_and_send(const struct site *w, const char *token, char group[64])
@@ -193,8 +203,8 @@ static void test_server__two_in_one_process_share_nothing(void **state)
     (void)state;
     struct site a;
     struct site b;
-    char token_a[256];
-    char token_b[256];
+    char token_a[JWT_TEXT_MAX + 1];
+    char token_b[JWT_TEXT_MAX + 1];
     char group[64];
     char path[160];
     char out[8192];
@@ -226,7 +236,7 @@ static void test_server__stopped_one_starts_where_it_was(void **state)
 {
     (void)state;
     struct site a;
-    char token[256];
+    char token[JWT_TEXT_MAX + 1];
     char group[64];
     char path[160];
     char out[8192];
