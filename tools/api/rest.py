@@ -59,8 +59,9 @@ SEND = {
             ("toUserId", "to whom: an id or a username; the first message makes the "
                          "conversation"),
             ("to", "the same as `toUserId`"))},
-        "content": nullable(CONTENT),
-        **{key: nullable({**CONTENT, "description": "the same as `content`"})
+        # Empty is the same as not there.
+        "content": nullable({**CONTENT, "minLength": 0}),
+        **{key: nullable({**CONTENT, "minLength": 0, "description": "the same as `content`"})
            for key in ("message", "text")},
         **{key: {"type": ["string", "null"], "enum": ["text", None]}
            for key in ("type", "message_type", "messageType")},
