@@ -106,6 +106,7 @@ void clink_resume(struct csession *s, uint64_t now)
                     have, n);
     free(have);
     s->resumes++;
+    s->asked++;
     if (clink_frame_end(s, mark, now)) {
         csession_set_phase(s, CPHASE_SYNC, now);
     }
@@ -118,6 +119,21 @@ void clink_resume_again(struct csession *s, uint64_t now)
     } else if (s->phase == CPHASE_SYNC) {
         s->again = true;
     }
+}
+
+/*
+ * The server sends nothing live before the first. Each is answered at most once, so that as many
+ * answers as questions say that all were read. One that ends because this client is slow has no
+ * answer: then it stays unsure up to the end of the connection, which costs some resumes more.
+ */
+bool clink_is_heard(const struct csession *s)
+{
+    return s->asked == 1 || s->answered == s->asked;
+}
+
+static void answered(struct csession *s)
+{
+    s->answered = MIN(s->answered + 1, s->asked);
 }
 
 /* ---- Events ---- */
@@ -158,6 +174,7 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t server_
     if (!csession_is_signed_in(s)) {
         return;
     }
+    answered(s);
     /* An unsaved token costs a repetition at the next resume, nothing else. */
     if (since.n <= WIRE_SINCE_MAX && buf_reserve(&s->since, since.n)) {
         buf_clear(&s->since);

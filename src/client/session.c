@@ -381,6 +381,7 @@ void csession_link_down(struct csession *s, uint64_t now)
     }
     s->link = false;
     s->again = false;
+    s->asked = s->answered = 0;
     s->njoined = 0;
     buf_deinit(&s->in);
     buf_deinit(&s->message);

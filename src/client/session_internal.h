@@ -61,7 +61,7 @@ struct ctrack {
     struct list fills; /* node in csession.fills */
     struct list held;  /* cheld by seq */
     uint32_t fill_attempts;
-    uint32_t begun; /* csession.resumes when it began with a live frame */
+    uint32_t begun; /* csession.resumes when it began with a live frame, 0: not sure, see track.c */
     bool listed;    /* the user's list of conversations had it, at a resume or later */
     bool known;     /* seq counts; else this conversation was only mentioned, or left */
     bool ahead;     /* moved since the last caught_up */
@@ -141,6 +141,9 @@ struct csession {
     uint64_t outbox_next_ms; /* earliest retry or ack timeout */
 
     uint32_t resumes; /* sent */
+    uint32_t asked;   /* of them on this connection */
+    uint32_t
+        answered; /* of those: by caught_up or a conflict. Some never are, see clink_is_heard */
     /* While SYNC: what the user's own log says was joined, and was not sure then. */
     struct conv_id joined[CSESSION_JOINED_MAX];
     uint32_t njoined;
@@ -183,6 +186,8 @@ void clink_resume(struct csession *s, uint64_t now);
  * session was attached, and the user's list of conversations learns of it a little later.
  */
 void clink_resume_again(struct csession *s, uint64_t now);
+/* Has the server read every resume of this connection before it sent what is being read now? */
+bool clink_is_heard(const struct csession *s);
 
 /* ---- track.c, page.c: positions ---- */
 /* A frame of a conversation's sequence, live. Errors end the link. */

@@ -193,7 +193,9 @@ void ctrack_leave(struct csession *s, struct ctrack *t)
 
 /*
  * Has nothing of it been missed? One that began with a live frame, and was not in the list at a
- * resume since, was left out of that answer: what went by in between may be missing.
+ * resume since, was left out of that answer: what went by in between may be missing. A frame that
+ * is read after a resume was sent may still be from before the server read it, and what followed
+ * the frame may have been dropped up to then, without a resync: that resume took its place.
  */
 static bool is_sure(const struct csession *s, struct conv_id conv)
 {
@@ -325,7 +327,7 @@ enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
         }
     }
     if (!t->known && list_is_empty(&t->held)) {
-        t->begun = s->resumes;
+        t->begun = clink_is_heard(s) ? s->resumes : 0;
     }
     if (!t->known && s->phase == CPHASE_LIVE && is_own_joining(s, m)) {
         t->known = true;

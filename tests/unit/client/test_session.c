@@ -436,6 +436,27 @@ static void test_session__joined_late_and_not_in_the_last_answer_is_asked_for_ag
     script_expect_none(h);
 }
 
+/*
+ * The frame that it began with was sent before the server read the resume, and what came between
+ * the two was dropped. The resume took the place of a resync, and its answer does not have it yet.
+ */
+static void test_session__began_before_the_resume_was_read_is_asked_for_again(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_message(h, 'b', 3, 5, "three"); /* of which nothing is known: the reason of a resume */
+    script_expect(h, "\"event\":\"resume\"");
+    script_message(h, 'a', 1, 5, "one");
+    script_send(h, "%s", joined_a(2));
+    script_page(h, 'b', 3, 3, 3, "", script_message_text('b', 3, 5, "three"));
+    script_caught_up(h, "t2");
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_caught_up(h, "t3");
+    script_log_is(h, "e d2 5 live\nc b head=3 first\nm b3 three first\nm a1 one live\n"
+                     "c a head=2\nm a2 two missed\ncaught up\n");
+}
+
 static void test_session__begins_nowhere_in_the_middle(void **state)
 {
     struct script *h = *state;
@@ -1080,6 +1101,7 @@ int main(void)
         T(test_session__another_event_at_the_position_resets),
         T(test_session__joined_but_in_no_page_is_asked_for_again),
         T(test_session__joined_late_and_not_in_the_last_answer_is_asked_for_again),
+        T(test_session__began_before_the_resume_was_read_is_asked_for_again),
         T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
