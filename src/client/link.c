@@ -211,6 +211,14 @@ static void on_failure(struct csession *s, const struct wire_failure *f, uint64_
         return;
     }
     enum confab_error error = cerror_of_wire(f->code);
+    if (csession_is_signed_in(s) && span_is(f->ref, "resume") && error == CONFAB_E_CONFLICT &&
+        s->asked - s->answered > 1) {
+        /* A resync crossed a resume. The one under way may be older than the reason for this one,
+         * and an answer does not say which it belongs to: after the next one it is asked again. */
+        answered(s);
+        s->again = true;
+        return;
+    }
     if (s->phase == CPHASE_SYNC && span_is(f->ref, "resume")) {
         s->wait_ms = f->retry_after_ms > 0 ? f->retry_after_ms : UINT64_MAX;
         csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, error, now);

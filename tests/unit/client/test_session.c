@@ -386,6 +386,9 @@ static void test_session__another_event_at_the_position_resets(void **state)
     script_log_is(h, "m a7 x live\nc a head=8\nreset a\nm a7 seven first\nm a8 eight first\n");
 }
 
+#define RESUME_CONFLICT                                                                            \
+    "{\"event\":\"error\",\"code\":\"conflict\",\"message\":\"no\",\"ref\":\"resume\"}"
+
 static const char *joined_a(unsigned seq)
 {
     static char text[400];
@@ -517,6 +520,40 @@ static void test_session__resync_resumes_on_the_same_link(void **state)
     script_caught_up(h, "t2");
     script_log_is(h, "m a1 one live\nc a head=2\nm a2 two missed\ncaught up\n");
     assert_true(csession_wants_link(h->session));
+}
+
+/*
+ * The server sent it before it read this client's own resume, and is busy with that when it reads
+ * the second. What that one was for is asked again, on the same connection.
+ */
+static void test_session__resync_that_crosses_a_resume(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_send(h, "%s", joined_a(2));
+    script_expect(h, "\"event\":\"resume\"");
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_send(h, RESUME_CONFLICT);
+    script_expect_none(h);
+    assert_true(csession_wants_link(h->session));
+    script_caught_up(h, "t2"); /* too early for what joined */
+    script_expect(h, "\"since\":\"t2\"");
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_caught_up(h, "t3");
+    script_expect_none(h);
+    script_log_is(h, "e d2 5 live\nc a head=2 first\nm a2 two first\ncaught up\n");
+}
+
+/* Nothing else can be under way: there is no answer to wait for. */
+static void test_session__conflict_of_the_only_resume_reconnects(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_send(h, RESUME_CONFLICT);
+    assert_false(csession_wants_link(h->session));
 }
 
 /* The answer to an earlier question ends SYNC; what was asked for comes with the next one. */
@@ -1105,6 +1142,8 @@ int main(void)
         T(test_session__begins_nowhere_in_the_middle),
         T(test_session__left_conversation_is_forgotten),
         T(test_session__resync_resumes_on_the_same_link),
+        T(test_session__resync_that_crosses_a_resume),
+        T(test_session__conflict_of_the_only_resume_reconnects),
         T(test_session__every_answer_counts),
         T(test_session__other_events_are_in_the_sequence),
         T(test_session__waits_are_random_and_grow),
