@@ -13,6 +13,9 @@ static void on_read(struct shard *s, struct api_call *call, struct command *cmd)
 {
     cmd->ret_conv = cmd->conv;
     cmd->ret_seq = cmd->to_seq;
+    if (cmd->err == CONFAB_INVALID) {
+        cmd->err_field = "seq"; /* above the head */
+    }
     api_on_event(s, call, cmd);
 }
 

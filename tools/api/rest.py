@@ -8,7 +8,9 @@ USERNAME = "^(?![0-9]+$)[A-Za-z0-9_.\\[\\]\\\\^{|}`-]{1,50}$"
 NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f]*$"
 NO_ZERO = "^[^\\u0000]*$"
 
-# What may be in a path: name → (schema, description).
+# In a path {name} or {name:kind}: one path has one name for a place, whatever a call takes there.
+PLACE = re.compile(r"{(\w+)(?::(\w+))?}")
+# What may be in a path: kind → (schema, description).
 PATH = {
     "conversation_id": (ref("ConversationId"), "the conversation"),
     "group_id": (ref("ConversationId"), "the group, which is a conversation"),
@@ -17,7 +19,7 @@ PATH = {
              "a conversation's id; or a person's id or username, for the direct conversation with "
              "them"),
     "chat_or_message": ({"type": "string", "example": "bob"},
-                        "a message's id, or as for `/conversations/{chat}/messages`"),
+                        "a message's id, or as for `/conversations/{conversation_id}/messages`"),
     "user": ({"type": "string", "example": "bob"}, "a person's id or username"),
     "member_id": (ref("Id"), "the person's id"),
     "device_id": (ref("Id"), "the device"),
@@ -260,9 +262,9 @@ CALLS = [
     Call("GET", f"{V1}/conversations", "listConversations", "conversations",
          "The inbox: one's conversations, the last active first", "ConversationPage",
          query=[limit(200, 50), CURSOR]),
-    Call("GET", f"{V1}/conversations/{{chat}}", "getConversation", "conversations",
+    Call("GET", f"{V1}/conversations/{{conversation_id:chat}}", "getConversation", "conversations",
          "One conversation", "Conversation", errors=["not_found"]),
-    Call("GET", f"{V1}/conversations/{{chat}}/messages", "listMessages", "messages",
+    Call("GET", f"{V1}/conversations/{{conversation_id:chat}}/messages", "listMessages", "messages",
          "History, oldest first", "MessagePage", query=HISTORY_QUERY, errors=["not_found"],
          about="Without `before`, `after` or `around`: the newest. `next_cursor` is for `before`, "
                "or for `after` when that was given."),
@@ -274,13 +276,14 @@ CALLS = [
          about="In conversations of up to 1,000 members; above only the counts."),
     Call("POST", f"{V1}/conversations/{{conversation_id}}/read", "readConversation",
          "conversations", "Have read up to here", "Change", errors=["not_found"],
+         about="Not above the conversation's `head`.",
          body=obj({"seq": {"type": "integer", "minimum": 1, "maximum": 2 ** 63 - 1,
                            "example": 7}})),
     Call("PUT", f"{V1}/conversations/{{conversation_id}}/mute", "muteConversation",
          "conversations", "Mute, or no longer", "Change", errors=["not_found"],
          body=obj({"until": nullable({"type": "string", "format": "date-time",
                                       "example": "2030-01-01T00:00:00Z",
-                                      "description": "null: no longer muted"})})),
+                                      "description": "from 1970 on; null: no longer muted"})})),
     Call("PUT", f"{V1}/conversations/{{conversation_id}}/pin", "pinConversation",
          "conversations", "Pin, or no longer", "Change", errors=["not_found"],
          body=obj({"pinned": {"type": "boolean"}})),
@@ -292,7 +295,7 @@ CALLS = [
     Call("POST", f"{V1}/messages/read", "readMessages", "messages",
          "Have read these, and what came before them", obj({}), errors=["not_found"],
          body=obj({"message_ids": array(ref("Id"), maxItems=256)})),
-    Call("GET", f"{V1}/messages/{{chat_or_message}}", "getMessages", "messages",
+    Call("GET", f"{V1}/messages/{{message_id:chat_or_message}}", "getMessages", "messages",
          "One message, or history", {"oneOf": [ref("Message"), ref("MessagePage")]},
          query=HISTORY_QUERY, errors=["not_found"]),
     Call("PATCH", f"{V1}/messages/{{message_id}}", "editMessage", "messages",
@@ -301,6 +304,7 @@ CALLS = [
          about="Within `edit-window` after sending, 24 hours unless set otherwise.",
          body={"type": "object", "properties": {
              "content": CONTENT, "message": CONTENT, "text": CONTENT},
+             "anyOf": [{"required": [name]} for name in ("content", "message", "text")],
              "description": "the text under one of its names"}),
     Call("DELETE", f"{V1}/messages/{{message_id}}", "deleteMessage", "messages",
          "Delete for everyone or for oneself", "Change", errors=["not_found", "forbidden"],
@@ -318,8 +322,8 @@ CALLS = [
                          "description": "the same as `member_ids`"},
              "settings": SETTINGS_SOME,
          }, optional=("member_ids", "members", "settings"))),
-    Call("GET", f"{V1}/groups/{{chat}}", "getGroup", "groups",
-         "The same as `/conversations/{chat}`", "Conversation", errors=["not_found"]),
+    Call("GET", f"{V1}/groups/{{group_id:chat}}", "getGroup", "groups",
+         "The same as `/conversations/{conversation_id}`", "Conversation", errors=["not_found"]),
     Call("PATCH", f"{V1}/groups/{{group_id}}", "changeGroup", "groups",
          "Rename, change the settings", "Change",
          errors=["not_found", "forbidden", "conflict"],
@@ -406,9 +410,9 @@ def operation(call, table):
     result = {"operationId": call.name, "tags": [call.tag], "summary": call.summary}
     if call.about:
         result["description"] = call.about
-    parameters = [{"name": name, "in": "path", "required": True, "schema": PATH[name][0],
-                   "description": PATH[name][1]}
-                  for name in re.findall(r"{(\w+)}", call.path)]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": PATH[kind or name][0],
+                   "description": PATH[kind or name][1], **({"x-kind": kind} if kind else {})}
+                  for name, kind in PLACE.findall(call.path)]
     parameters += [{"name": name, "in": "query", "required": False, "schema": schema,
                     "description": about} for name, schema, about in call.query]
     parameters += [KEY_HEADER] if call.takes_key() else []
@@ -431,7 +435,8 @@ def operation(call, table):
 def document(table):
     paths = {}
     for call in CALLS:
-        paths.setdefault(call.path, {})[call.method.lower()] = operation(call, table)
+        path = PLACE.sub(r"{\1}", call.path)
+        paths.setdefault(path, {})[call.method.lower()] = operation(call, table)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Confab", "version": "1", "description": DESCRIPTION},
