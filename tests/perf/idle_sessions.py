@@ -137,7 +137,7 @@ def main():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     data = tempfile.mkdtemp(prefix="confab-idle-")
     args = [
-        BUILD / "confabd", "--data", data, "--port", "0", "--password-cost", "low", "--registration", "open",
+        BUILD / "confabd", "--data", data, "--port", "0", "--password-cost", "low", "--access-token", "24h",
         "--log-level", "warn", "--cache-bytes", "1M", "--store-cache-bytes", "1M", "--flush-after", "1s", "--dead-after", "1h",
     ]  # fmt: skip
     server = subprocess.Popen(args, stdout=subprocess.DEVNULL)
