@@ -50,7 +50,7 @@ const sockets: SocketOpener = {
         ws.onopen = () => events.onOpen();
         ws.onmessage = (e: MessageEvent<unknown>) => {
             if (typeof e.data === 'string') {
-                events.onText(e.data);
+                events.onMessage(e.data);
             }
         };
         ws.onclose = (e) => events.onClose(e.code);

@@ -10,12 +10,12 @@ function rig() {
     const sent: SendFrame[] = [];
     const stored = new Map<string, OutboxEntry>();
     const directs = new Map<string, string>();
-    const state = { up: true, savable: true };
+    const state = { up: true, works: true };
     const outbox = new Outbox(clock, new SeededRandom(1), 'tab', {
         send: (f) => state.up && sent.push(f) > 0,
         save: async (e) => {
             await Promise.resolve();
-            if (!state.savable) {
+            if (!state.works) {
                 throw new Error('quota');
             }
             stored.set(e.clientMsgId, e);
@@ -160,7 +160,7 @@ void test('outbox: a conversation that begins takes over the lane of the person'
 
 void test('outbox: goes on without storage, and is bounded', async () => {
     const { sent, state, add } = rig();
-    state.savable = false;
+    state.works = false;
     add('c', '1');
     await settle();
     assert.equal(sent.length, 1);

@@ -39,7 +39,7 @@ export class FakeSocket implements Socket {
 
     deliver(frame: unknown): void {
         if (!this.closed) {
-            this.events.onText(typeof frame === 'string' ? frame : JSON.stringify(frame));
+            this.events.onMessage(typeof frame === 'string' ? frame : JSON.stringify(frame));
         }
     }
 

@@ -149,7 +149,7 @@ export class FakeServer {
         if (out) {
             choices.push(() => {
                 c.toClient.shift();
-                c.events.onText(JSON.stringify(out));
+                c.events.onMessage(JSON.stringify(out));
             });
         }
         this.random.pick(choices)();

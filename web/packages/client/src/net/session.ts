@@ -39,7 +39,7 @@ export class Session {
         this.silence = this.clock.after(HELLO_MS, () => this.end(CLOSE_NORMAL, 'no hello in time'));
         this.socket = sockets.open(path, {
             onOpen: () => this.send({ event: 'auth', token }),
-            onText: (frame) => this.onText(frame),
+            onMessage: (frame) => this.onMessage(frame),
             onClose: (code) => this.end(code, 'closed'),
         });
     }
@@ -91,7 +91,7 @@ export class Session {
         this.events.onEnd(code, why);
     }
 
-    private onText(text: string): void {
+    private onMessage(text: string): void {
         if (this.ended) {
             return;
         }

@@ -15,7 +15,7 @@ export interface Clock {
 
 export interface SocketEvents {
     onOpen(): void;
-    onText(frame: string): void;
+    onMessage(frame: string): void;
     /* Once, last. 1006 when the connection broke or never came to be. */
     onClose(code: number): void;
 }
