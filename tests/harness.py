@@ -382,7 +382,7 @@ class Cli:
         home = self.home / user
         home.mkdir(parents=True, exist_ok=True)
         env = {key: value for key, value in os.environ.items() if not key.startswith("XDG_")}
-        env.update(HOME=str(home), CONFAB_SERVER=self.server.url)
+        env.update(HOME=str(home), CONFAB_SERVER=self.server.url, CONFAB_OUTPUT="text")
         return env
 
     def spawn(self, *arguments, user="nobody"):

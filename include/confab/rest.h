@@ -30,6 +30,11 @@ struct confab_user {
     uint64_t created_at_ms;
     char username[CONFAB_NAME_SIZE];
     char display_name[CONFAB_NAME_SIZE];
+    char about[CONFAB_NAME_SIZE];
+    /* Oneself, and for administrators: */
+    char email[CONFAB_NAME_SIZE];
+    bool administrator;
+    char status[16]; /* "active", "suspended", "deleted"; empty: not told */
 };
 struct confab_device {
     uint64_t user_id;
@@ -37,16 +42,72 @@ struct confab_device {
     struct confab_tokens tokens;
 };
 
-/* display_name may be NULL. CONFAB_E_EXISTS. */
-enum confab_error confab_register(struct confab_client *c, const char *username,
-                                  const char *password, const char *display_name,
+struct confab_registration {
+    const char *username;
+    const char *password;
+    const char *display_name; /* the following may be NULL */
+    const char *email;
+    const char *invite; /* the code of an invite, where the server asks for one */
+};
+/* CONFAB_E_EXISTS; CONFAB_E_FORBIDDEN: no, or no such, invite. */
+enum confab_error confab_register(struct confab_client *c,
+                                  const struct confab_registration *registration,
                                   struct confab_user *ret);
-/* Uses the token from now on (a running connection keeps the old one). device_name may be NULL. */
+/* Uses the tokens from now on (a running connection keeps the old one). device_name may be NULL. */
 enum confab_error confab_login(struct confab_client *c, const char *username, const char *password,
                                const char *device_name, struct confab_device *ret);
+/* Signs this device out; its tokens are of no use from then on. */
+enum confab_error confab_logout(struct confab_client *c);
 /* "me" is oneself. */
 enum confab_error confab_user_get(struct confab_client *c, const char *user,
                                   struct confab_user *ret);
+/* People whose names begin with `query`, up to `max`. */
+enum confab_error confab_people(struct confab_client *c, const char *query, unsigned max,
+                                void (*on_user)(void *arg, const struct confab_user *user),
+                                void *arg);
+/* Of oneself; NULL leaves as it is, "" empties. */
+enum confab_error confab_profile_set(struct confab_client *c, const char *display_name,
+                                     const char *about, const char *email);
+/* Signs out all other devices. CONFAB_E_UNAUTHENTICATED: `old` is wrong. */
+enum confab_error confab_password_set(struct confab_client *c, const char *old, const char *fresh);
+
+/* A device on which the user is signed in. */
+struct confab_signed_in {
+    uint64_t device_id;
+    bool current;
+    uint64_t created_at_ms;
+    uint64_t last_used_at_ms;
+    char name[CONFAB_NAME_SIZE];
+    char last_address[64];
+};
+enum confab_error
+confab_devices(struct confab_client *c,
+               void (*on_device)(void *arg, const struct confab_signed_in *device), void *arg);
+enum confab_error confab_device_rename(struct confab_client *c, uint64_t device_id,
+                                       const char *name);
+enum confab_error confab_device_remove(struct confab_client *c, uint64_t device_id);
+
+/* ---- Invites ---- */
+
+struct confab_invite {
+    uint64_t invite_id;
+    char code[65]; /* only of one just made */
+    char link[1025];
+    char note[CONFAB_NAME_SIZE];
+    uint64_t uses;
+    uint64_t uses_max;      /* 0: any number */
+    uint64_t expires_at_ms; /* 0: never */
+};
+/* 0: the server's defaults; note may be NULL. */
+enum confab_error confab_invite_create(struct confab_client *c, uint64_t uses_max,
+                                       uint64_t expires_in_s, const char *note,
+                                       struct confab_invite *ret);
+enum confab_error confab_invites(struct confab_client *c,
+                                 void (*on_invite)(void *arg, const struct confab_invite *invite),
+                                 void *arg);
+enum confab_error confab_invite_remove(struct confab_client *c, uint64_t invite_id);
+
+/* ---- Groups ---- */
 
 /* `members`: n users besides oneself. */
 enum confab_error confab_group_create(struct confab_client *c, const char *name,
@@ -90,6 +151,17 @@ confab_history(struct confab_client *c, const char *conv, const struct confab_hi
 /* The id of the direct conversation with a user, whether or not there is one yet. */
 enum confab_error confab_direct_id(struct confab_client *c, const char *user,
                                    char ret_conv[CONFAB_CONV_SIZE]);
+
+/* How far a message came with one member. */
+struct confab_reader {
+    uint64_t user_id;
+    uint64_t delivered_at_ms; /* 0: not yet */
+    uint64_t read_at_ms;
+};
+/* Who has a message; for its author and other members. CONFAB_E_NOT_FOUND. */
+enum confab_error confab_receipts(struct confab_client *c, uint64_t message_id,
+                                  void (*on_reader)(void *arg, const struct confab_reader *reader),
+                                  void *arg);
 
 enum confab_error confab_edit(struct confab_client *c, uint64_t message_id,
                               struct confab_text content);

@@ -269,3 +269,31 @@ bool args_number(struct cli *cli, enum opt_id id, uint64_t min, uint64_t max, ui
     *io_value = v;
     return true;
 }
+
+/* 30s, 15m, 8h, 7d, 2w in milliseconds; false when it is none of these. */
+static bool duration(const char *text, uint64_t *ret_ms)
+{
+    static const char units[] = "smhdw";
+    static const uint64_t seconds[] = {1, 60, 3600, 86400, 604800};
+    uint64_t v = 0;
+    size_t n = strspn(text, "0123456789");
+    const char *unit = text[n] ? strchr(units, text[n]) : NULL;
+    if (n == 0 || n > 6 || !unit || text[n + 1] != '\0') {
+        return false;
+    }
+    for (size_t i = 0; i < n; i++) {
+        v = v * 10 + (uint64_t)(text[i] - '0');
+    }
+    *ret_ms = v * seconds[unit - units] * 1000;
+    return v > 0;
+}
+
+bool args_duration(struct cli *cli, enum opt_id id, uint64_t *io_ms)
+{
+    if (cli->opt[id] && !duration(cli->opt[id], io_ms)) {
+        print_error("--%s wants a time such as 30m, 8h or 7d, not %s", cli_options[id].name,
+                    cli->opt[id]);
+        return false;
+    }
+    return true;
+}

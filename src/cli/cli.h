@@ -40,9 +40,18 @@ enum opt_id {
     OPT_FOR_ME,
     OPT_UNTIL,
     OPT_VERSION,
+    OPT_TEXT,
+    OPT_FORCE,
+    OPT_INVITE,
+    OPT_EMAIL,
+    OPT_ABOUT,
+    OPT_USES,
+    OPT_NOTE,
+    OPT_DATA,
+    OPT_STATUS,
     OPT_IDS_END /* number of options */
 };
-#define OPT_BIT(id) (1U << (id))
+#define OPT_BIT(id) (UINT64_C(1) << (id))
 
 struct opt {
     const char *name;  /* without dashes */
@@ -57,7 +66,7 @@ struct command {
     const char *args; /* for the synopsis */
     const char *summary;
     const char *text; /* further paragraphs, may be NULL */
-    unsigned options; /* beside help, server and profile */
+    uint64_t options; /* beside help, server and profile */
     int min;          /* positional arguments */
     int max;          /* -1: any number */
     bool raw;         /* takes everything after its name, options too */
@@ -98,6 +107,7 @@ struct cli {
     bool signed_in;  /* profile was read */
     int tokens_lock; /* while they are renewed, else 0 */
     struct confab_client *client;
+    char operator_url[512]; /* of the server that is administered by its operator's key */
     struct name *names;
     size_t nnames;
     struct conv_name *convs;
@@ -111,6 +121,8 @@ void args_help(const struct command *command); /* NULL: all of them */
 /* Value of an option as a number from min to max; false after printing what is wrong. */
 bool args_number(struct cli *cli, enum opt_id id, uint64_t min, uint64_t max, uint64_t *io_value);
 bool args_id(const char *text, uint64_t *ret_id);
+/* 30s, 15m, 8h, 7d, 2w in milliseconds; false after printing what is wrong. */
+bool args_duration(struct cli *cli, enum opt_id id, uint64_t *io_ms);
 
 /* ---- profile.c ---- */
 /* False after printing why, or (not a fault, nothing printed) when there is none. */
@@ -139,6 +151,16 @@ void state_close(struct state_file *f);
 /* ---- session.c ---- */
 /* Makes cli->client for REST calls, with the profile's token when `token`. */
 bool cli_open(struct cli *cli, bool token);
+/*
+ * The same for the administration of the server whose data directory this is (NULL: the usual one),
+ * with its operator's key.
+ */
+bool cli_open_operator(struct cli *cli, const char *data);
+/*
+ * One JSON object a line: --json, or CONFAB_OUTPUT=json, or standard output is not a terminal;
+ * --text and CONFAB_OUTPUT=text are for people.
+ */
+bool cli_json(const struct cli *cli);
 void cli_options_fill(struct cli *cli, struct confab_options *o);
 /* Prints the failure of a call, returns the exit code for it. `what` is what was attempted. */
 int cli_failed(struct cli *cli, const char *what);
@@ -193,12 +215,19 @@ void out_str(const char *key, const char *value);
 void out_text(const char *key, struct confab_text value);
 void out_num(const char *key, uint64_t value);
 void out_id(const char *key, uint64_t id);
+void out_time(const char *key, uint64_t ms); /* nothing for 0 */
 void out_flag(const char *key, bool value);
 void out_end(void);
 
+void print_user(struct cli *cli, const struct confab_user *u); /* cmd_people.c */
+
 /* ---- input.c ---- */
-/* Asks without echo on a terminal; see --password-stdin. False after printing why. */
-bool read_password(struct cli *cli, bool twice, char *out, size_t size);
+/*
+ * Asks without echo on a terminal; see --password-stdin; or from CONFAB_PASSWORD and
+ * CONFAB_NEW_PASSWORD. False after printing why.
+ */
+enum password_kind { PASSWORD_PRESENT = 0, PASSWORD_NEW };
+bool read_password(struct cli *cli, enum password_kind kind, bool twice, char *out, size_t size);
 /* Arguments from `from` on, joined by blanks; or standard input for none or "-". Free the result.
  */
 char *read_content(struct cli *cli, int from, size_t *ret_n);
@@ -229,6 +258,27 @@ int cmd_pin(struct cli *cli);
 int cmd_unpin(struct cli *cli);
 int cmd_block(struct cli *cli);
 int cmd_unblock(struct cli *cli);
+int cmd_people(struct cli *cli);
+int cmd_me(struct cli *cli);
+int cmd_password(struct cli *cli);
+int cmd_devices(struct cli *cli);
+int cmd_device_rename(struct cli *cli);
+int cmd_device_remove(struct cli *cli);
+int cmd_invites(struct cli *cli);
+int cmd_invite_create(struct cli *cli);
+int cmd_invite_remove(struct cli *cli);
+int cmd_receipts(struct cli *cli);
+int cmd_group_settings(struct cli *cli);
+int cmd_admin_people(struct cli *cli);
+int cmd_admin_suspend(struct cli *cli);
+int cmd_admin_activate(struct cli *cli);
+int cmd_admin_role(struct cli *cli);
+int cmd_admin_password(struct cli *cli);
+int cmd_admin_delete(struct cli *cli);
+int cmd_admin_settings(struct cli *cli);
+int cmd_admin_link(struct cli *cli);
+int cmd_admin_audit(struct cli *cli);
+int cmd_admin_provision(struct cli *cli);
 int cmd_log(struct cli *cli);
 
 #endif

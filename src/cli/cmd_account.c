@@ -63,6 +63,19 @@ static int sign_in(struct cli *cli, const char *username, const char *password)
     return EXIT_DONE;
 }
 
+/* What stands behind the # of a link, or the code itself. */
+static const char *invite_code(const char *text)
+{
+    static const char *const marks[] = {"#invite=", "#setup="};
+    for (size_t i = 0; text && i < sizeof(marks) / sizeof(marks[0]); i++) {
+        const char *at = strstr(text, marks[i]);
+        if (at) {
+            return at + strlen(marks[i]);
+        }
+    }
+    return text;
+}
+
 int cmd_register(struct cli *cli)
 {
     char password[PASSWORD_SIZE];
@@ -71,12 +84,18 @@ int cmd_register(struct cli *cli)
     if (!cli_open(cli, false)) {
         return EXIT_FAILED;
     }
-    if (!read_password(cli, true, password, sizeof(password))) {
+    if (!read_password(cli, PASSWORD_PRESENT, true, password, sizeof(password))) {
         return EXIT_FAILED;
     }
     int code = EXIT_DONE;
-    if (confab_register(cli->client, username, password, cli->opt[OPT_DISPLAY_NAME], &u) !=
-        CONFAB_E_OK) {
+    const struct confab_registration registration = {
+        .username = username,
+        .password = password,
+        .display_name = cli->opt[OPT_DISPLAY_NAME],
+        .email = cli->opt[OPT_EMAIL],
+        .invite = invite_code(cli->opt[OPT_INVITE]),
+    };
+    if (confab_register(cli->client, &registration, &u) != CONFAB_E_OK) {
         code = cli_failed(cli, username);
     } else {
         printf("registered ");
@@ -93,7 +112,8 @@ int cmd_register(struct cli *cli)
 int cmd_login(struct cli *cli)
 {
     char password[PASSWORD_SIZE];
-    if (!cli_open(cli, false) || !read_password(cli, false, password, sizeof(password))) {
+    if (!cli_open(cli, false) ||
+        !read_password(cli, PASSWORD_PRESENT, false, password, sizeof(password))) {
         return EXIT_FAILED;
     }
     int code = sign_in(cli, cli->argv[0], password);
@@ -103,6 +123,20 @@ int cmd_login(struct cli *cli)
 
 int cmd_logout(struct cli *cli)
 {
+    if (!profile_load(cli)) {
+        return profile_remove(cli) ? EXIT_DONE : EXIT_FAILED;
+    }
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    enum confab_error error = confab_logout(cli->client);
+    /* Nobody signs it out later: only a server that says so itself is as good. */
+    if (error && error != CONFAB_E_UNAUTHENTICATED && !cli->opt[OPT_FORCE]) {
+        int code = cli_failed(cli, "logout");
+        fprintf(stderr,
+                "`confab logout --force` forgets the profile without telling the server.\n");
+        return code;
+    }
     return profile_remove(cli) ? EXIT_DONE : EXIT_FAILED;
 }
 
@@ -115,7 +149,7 @@ int cmd_whoami(struct cli *cli)
     if (confab_user_get(cli->client, "me", &u) != CONFAB_E_OK) {
         return cli_failed(cli, cli->profile.username);
     }
-    if (cli->opt[OPT_JSON]) {
+    if (cli_json(cli)) {
         out_begin("user");
         out_id("user_id", u.user_id);
         out_str("username", u.username);

@@ -125,12 +125,53 @@ int cmd_group_role(struct cli *cli)
     return code;
 }
 
+/* The settings that a word such as send=admins stands for; false when it is none. */
+static bool take_setting(const char *text, unsigned *io)
+{
+    static const struct {
+        const char *text;
+        unsigned bit;
+        bool on;
+    } all[] = {
+        {"history=all", CONFAB_HISTORY_JOINED, false},
+        {"history=joined", CONFAB_HISTORY_JOINED, true},
+        {"send=members", CONFAB_SEND_ADMINS, false},
+        {"send=admins", CONFAB_SEND_ADMINS, true},
+        {"invite=members", CONFAB_INVITE_ADMINS, false},
+        {"invite=admins", CONFAB_INVITE_ADMINS, true},
+    };
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+        if (strcmp(text, all[i].text) == 0) {
+            *io = all[i].on ? *io | all[i].bit : *io & ~all[i].bit;
+            return true;
+        }
+    }
+    return false;
+}
+
+int cmd_group_settings(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    unsigned settings = 0;
+    for (int i = 1; i < cli->argc; i++) {
+        if (!take_setting(cli->argv[i], &settings)) {
+            print_error("%s is not a setting: history=all|joined, send=members|admins, "
+                        "invite=members|admins",
+                        cli->argv[i]);
+            return EXIT_USAGE;
+        }
+    }
+    int code = open_group(cli, conv);
+    return code == EXIT_DONE ? result(cli, confab_group_settings(cli->client, conv, settings))
+                             : code;
+}
+
 static void print_member(void *arg, const struct confab_member *m)
 {
     static const char *const roles[] = {"", "member", "admin", "owner"};
     struct cli *cli = arg;
     const char *name = name_of(cli, m->user_id);
-    if (cli->opt[OPT_JSON]) {
+    if (cli_json(cli)) {
         out_begin("member");
         out_id("user_id", m->user_id);
         out_str("username", name);
@@ -153,36 +194,14 @@ int cmd_members(struct cli *cli)
 
 /* ---- One's own settings ---- */
 
-/* 30s, 15m, 8h, 7d, 2w in milliseconds; false when it is none of these. */
-static bool duration(const char *text, uint64_t *ret_ms)
-{
-    static const char units[] = "smhdw";
-    static const uint64_t seconds[] = {1, 60, 3600, 86400, 604800};
-    uint64_t v = 0;
-    size_t n = strspn(text, "0123456789");
-    const char *unit = text[n] ? strchr(units, text[n]) : NULL;
-    if (n == 0 || n > 6 || !unit || text[n + 1] != '\0') {
-        return false;
-    }
-    for (size_t i = 0; i < n; i++) {
-        v = v * 10 + (uint64_t)(text[i] - '0');
-    }
-    *ret_ms = v * seconds[unit - units] * 1000;
-    return v > 0;
-}
-
 int cmd_mute(struct cli *cli)
 {
     char conv[CONFAB_CONV_SIZE];
-    uint64_t until = UINT64_MAX;
-    if (cli->opt[OPT_UNTIL]) {
-        uint64_t ms;
-        if (!duration(cli->opt[OPT_UNTIL], &ms)) {
-            print_error("--for wants a time such as 30m, 8h or 7d, not %s", cli->opt[OPT_UNTIL]);
-            return EXIT_USAGE;
-        }
-        until = confab_now_ms() + ms;
+    uint64_t ms = 0;
+    if (!args_duration(cli, OPT_UNTIL, &ms)) {
+        return EXIT_USAGE;
     }
+    uint64_t until = ms > 0 ? confab_now_ms() + ms : UINT64_MAX;
     int code = open_conv(cli, conv);
     return code == EXIT_DONE ? result(cli, confab_mute(cli->client, conv, until)) : code;
 }

@@ -324,7 +324,7 @@ static void page_free(struct page *p)
 static void page_print(struct cli *cli, const struct page *p)
 {
     for (size_t i = 0; i < p->n; i++) {
-        if (cli->opt[OPT_JSON]) {
+        if (cli_json(cli)) {
             out_message(&p->list[i]);
         } else {
             print_message(cli, &p->list[i], false, cli->opt[OPT_IDS] != NULL);

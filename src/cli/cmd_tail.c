@@ -152,7 +152,7 @@ int cmd_tail(struct cli *cli)
     }
     t->cli = cli;
     t->left = count;
-    t->json = cli->opt[OPT_JSON] != NULL;
+    t->json = cli_json(cli);
     t->ids = cli->opt[OPT_IDS] != NULL;
     name_set(cli, cli->profile.user_id, cli->profile.username, strlen(cli->profile.username));
     int code = cli->argc > 0 ? resolve_conv(cli, cli->argv[0], t->conv) : EXIT_DONE;
@@ -216,7 +216,7 @@ static void list_one(void *arg, const struct confab_conversation *c)
     if (c->kind == CONFAB_CONV_SELF) {
         return;
     }
-    if (l->cli->opt[OPT_JSON]) {
+    if (cli_json(l->cli)) {
         out_conversation(c);
         return;
     }

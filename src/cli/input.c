@@ -59,7 +59,7 @@ static bool ask(int tty, const char *prompt, char *out, size_t size)
     return ok;
 }
 
-static bool ask_on_terminal(bool twice, char *out, size_t size)
+static bool ask_on_terminal(const char *prompt, bool twice, char *out, size_t size)
 {
     char again[1024];
     int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
@@ -67,7 +67,7 @@ static bool ask_on_terminal(bool twice, char *out, size_t size)
         print_error("there is no terminal to ask for the password; see --password-stdin");
         return false;
     }
-    bool ok = ask(tty, "Password: ", out, size);
+    bool ok = ask(tty, prompt, out, size);
     if (ok && twice) {
         ok = ask(tty, "Again: ", again, sizeof(again));
         if (ok && strcmp(out, again) != 0) {
@@ -83,20 +83,21 @@ static bool ask_on_terminal(bool twice, char *out, size_t size)
     return ok;
 }
 
-bool read_password(struct cli *cli, bool twice, char *out, size_t size)
+bool read_password(struct cli *cli, enum password_kind kind, bool twice, char *out, size_t size)
 {
-    const char *env = getenv("CONFAB_PASSWORD");
+    bool fresh = kind == PASSWORD_NEW;
+    const char *env = getenv(fresh ? "CONFAB_NEW_PASSWORD" : "CONFAB_PASSWORD");
     bool from_stdin = cli->opt[OPT_PASSWORD_STDIN] != NULL;
     if (!from_stdin && env && env[0]) {
         if (strlen(env) >= size) {
-            print_error("CONFAB_PASSWORD is too long");
+            print_error("the password is too long");
             return false;
         }
         memcpy(out, env, strlen(env) + 1);
         return true;
     }
     if (!from_stdin && isatty(STDIN_FILENO)) {
-        return ask_on_terminal(twice, out, size);
+        return ask_on_terminal(fresh ? "New password: " : "Password: ", twice, out, size);
     }
     if (!read_line(STDIN_FILENO, out, size)) {
         print_error("no password on standard input");

@@ -23,7 +23,7 @@ const struct opt cli_options[OPT_IDS_END] = {
                          "profile's)"},
     [OPT_PROFILE] = {"profile", "NAME",
                      "which account of several (default: CONFAB_PROFILE, \"default\")"},
-    [OPT_JSON] = {"json", NULL, "one JSON object per line"},
+    [OPT_JSON] = {"json", NULL, "one JSON object a line, also on a terminal"},
     [OPT_PASSWORD_STDIN] = {"password-stdin", NULL, "read the password from standard input"},
     [OPT_DISPLAY_NAME] = {"display-name", "NAME", "the name that others see"},
     [OPT_DEVICE] = {"device", "NAME", "what this device is called"},
@@ -38,6 +38,15 @@ const struct opt cli_options[OPT_IDS_END] = {
     [OPT_FOR_ME] = {"for-me", NULL, "hide it from oneself only"},
     [OPT_UNTIL] = {"for", "TIME", "for so long, such as 30m, 8h or 7d (default: for ever)"},
     [OPT_VERSION] = {"version", NULL, "show the version"},
+    [OPT_TEXT] = {"text", NULL, "text for people, also into a pipe or a file"},
+    [OPT_FORCE] = {"force", NULL, "forget it here, also when the server cannot be told"},
+    [OPT_INVITE] = {"invite", "CODE", "the code, or the link, of an invite"},
+    [OPT_EMAIL] = {"email", "ADDRESS", "the address for mail"},
+    [OPT_ABOUT] = {"about", "TEXT", "what others read below the name"},
+    [OPT_USES] = {"uses", "N", "how many people may use it"},
+    [OPT_NOTE] = {"note", "TEXT", "what it is for"},
+    [OPT_DATA] = {"data", "DIR", "administer the server on this machine that keeps its data there"},
+    [OPT_STATUS] = {"status", "STATUS", "only those: active, suspended or deleted"},
 };
 
 #define TARGETS                                                                                    \
@@ -47,21 +56,44 @@ const struct opt cli_options[OPT_IDS_END] = {
     "user, "                                                                                       \
     "#NAME always a group."
 
+#define OUTPUT (OPT_BIT(OPT_JSON) | OPT_BIT(OPT_TEXT))
+#define ADMIN  (OPT_BIT(OPT_DATA))
+#define OPERATOR                                                                                   \
+    "For administrators; or, with --data and on the server's machine, for whoever may read its "   \
+    "data directory: that needs no account. A user is named by name or id."
+
 const struct command cli_commands[] = {
     {"register", "USER", "make an account, and sign in as it",
      "The password is asked for without echo. Without a terminal it is taken from CONFAB_PASSWORD, "
      "or else it is the first line of standard input.",
      OPT_BIT(OPT_PASSWORD_STDIN) | OPT_BIT(OPT_DISPLAY_NAME) | OPT_BIT(OPT_DEVICE) |
-         OPT_BIT(OPT_NO_LOGIN),
+         OPT_BIT(OPT_NO_LOGIN) | OPT_BIT(OPT_INVITE) | OPT_BIT(OPT_EMAIL),
      1, 1, false, cmd_register},
     {"login", "USER", "sign in on this device",
      "Keeps the server and a token in the profile, readable by its owner only; the password is not "
      "kept. The password is read as by `confab register`.",
      OPT_BIT(OPT_PASSWORD_STDIN) | OPT_BIT(OPT_DEVICE), 1, 1, false, cmd_login},
-    {"logout", "", "forget the profile, its token and its unsent messages", NULL, 0, 0, 0, false,
-     cmd_logout},
-    {"whoami", "", "show who is signed in, and where", NULL, OPT_BIT(OPT_JSON), 0, 0, false,
-     cmd_whoami},
+    {"logout", "", "sign this device out; forget the profile and its unsent messages", NULL,
+     OPT_BIT(OPT_FORCE), 0, 0, false, cmd_logout},
+    {"me", "", "show one's account, or change it", NULL,
+     OUTPUT | OPT_BIT(OPT_DISPLAY_NAME) | OPT_BIT(OPT_ABOUT) | OPT_BIT(OPT_EMAIL), 0, 0, false,
+     cmd_me},
+    {"password", "", "change one's password, and sign out all other devices",
+     "Asks for the present one and twice for the new one; without a terminal they are "
+     "CONFAB_PASSWORD and CONFAB_NEW_PASSWORD, or the first two lines of standard input.",
+     OPT_BIT(OPT_PASSWORD_STDIN), 0, 0, false, cmd_password},
+    {"devices", "", "list where one is signed in", NULL, OUTPUT, 0, 0, false, cmd_devices},
+    {"device rename", "DEVICE NAME", "give a device a name", NULL, 0, 2, 2, false,
+     cmd_device_rename},
+    {"device remove", "DEVICE...", "sign devices out", NULL, 0, 1, -1, false, cmd_device_remove},
+    {"people", "NAME", "find people whose names begin so", NULL, OUTPUT | OPT_BIT(OPT_LIMIT), 1, 1,
+     false, cmd_people},
+    {"invites", "", "list one's invites", NULL, OUTPUT, 0, 0, false, cmd_invites},
+    {"invite create", "", "make an invite, and print its link", NULL,
+     OPT_BIT(OPT_USES) | OPT_BIT(OPT_UNTIL) | OPT_BIT(OPT_NOTE) | OPT_BIT(OPT_JSON), 0, 0, false,
+     cmd_invite_create},
+    {"invite remove", "INVITE", "end an invite", NULL, 0, 1, 1, false, cmd_invite_remove},
+    {"whoami", "", "show who is signed in, and where", NULL, OUTPUT, 0, 0, false, cmd_whoami},
     {"send", "TO [TEXT...]", "send a message, and wait until it is stored",
      "The arguments are joined by blanks; without TEXT, or with -, the message is standard input. "
      "Prints the message's id when the server has stored it durably. If it cannot be reached "
@@ -74,17 +106,17 @@ const struct command cli_commands[] = {
      "Prints every new message of one conversation, or of all, until interrupted. When the "
      "connection is lost it comes back by itself, and prints what was missed in between: nothing "
      "twice, nothing left out. " TARGETS,
-     OPT_BIT(OPT_JSON) | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_CONTINUE) | OPT_BIT(OPT_IDS), 0, 1, false,
-     cmd_tail},
+     OUTPUT | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_CONTINUE) | OPT_BIT(OPT_IDS), 0, 1, false, cmd_tail},
     {"history", "CONV", "show earlier messages, oldest first", TARGETS,
-     OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_BEFORE) | OPT_BIT(OPT_IDS) | OPT_BIT(OPT_JSON), 1, 1, false,
+     OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_BEFORE) | OPT_BIT(OPT_IDS) | OUTPUT, 1, 1, false,
      cmd_history},
-    {"conversations", "", "list one's conversations", NULL, OPT_BIT(OPT_JSON), 0, 0, false,
-     cmd_conversations},
+    {"conversations", "", "list one's conversations", NULL, OUTPUT, 0, 0, false, cmd_conversations},
     {"edit", "MESSAGE-ID [TEXT...]", "replace the text of one's own message",
      "Without TEXT, or with -, the new text is standard input.", 0, 1, -1, false, cmd_edit},
     {"delete", "MESSAGE-ID", "delete a message for everyone", NULL, OPT_BIT(OPT_FOR_ME), 1, 1,
      false, cmd_delete},
+    {"receipts", "MESSAGE-ID", "show who has got and who has read a message", NULL, OUTPUT, 1, 1,
+     false, cmd_receipts},
     {"read", "CONV", "mark a conversation as read", TARGETS, 0, 1, 1, false, cmd_read},
     {"group create", "NAME [USER...]", "make a group, and print its id", NULL, 0, 1, -1, false,
      cmd_group_create},
@@ -95,8 +127,11 @@ const struct command cli_commands[] = {
      cmd_group_rename},
     {"group role", "GROUP USER owner|admin|member", "set a member's role", NULL, 0, 3, 3, false,
      cmd_group_role},
-    {"members", "GROUP", "list a group's members", NULL, OPT_BIT(OPT_JSON), 1, 1, false,
-     cmd_members},
+    {"group settings", "GROUP SETTING...", "set what members of a group may do",
+     "All three settings are set; those not named get their first value: history=all|joined (what "
+     "new members see), send=members|admins, invite=members|admins.",
+     0, 1, 4, false, cmd_group_settings},
+    {"members", "GROUP", "list a group's members", NULL, OUTPUT, 1, 1, false, cmd_members},
     {"mute", "CONV", "no notifications from a conversation", TARGETS, OPT_BIT(OPT_UNTIL), 1, 1,
      false, cmd_mute},
     {"unmute", "CONV", "notifications again", NULL, 0, 1, 1, false, cmd_unmute},
@@ -104,6 +139,31 @@ const struct command cli_commands[] = {
     {"unpin", "CONV", "no longer on top", NULL, 0, 1, 1, false, cmd_unpin},
     {"block", "USER", "take no messages from a user", NULL, 0, 1, 1, false, cmd_block},
     {"unblock", "USER", "take messages again", NULL, 0, 1, 1, false, cmd_unblock},
+    {"admin people", "[NAME]", "list accounts", OPERATOR,
+     ADMIN | OUTPUT | OPT_BIT(OPT_STATUS) | OPT_BIT(OPT_LIMIT), 0, 1, false, cmd_admin_people},
+    {"admin suspend", "USER", "let somebody no longer in; signs out everywhere at once", OPERATOR,
+     ADMIN, 1, 1, false, cmd_admin_suspend},
+    {"admin activate", "USER", "let somebody in again", OPERATOR, ADMIN, 1, 1, false,
+     cmd_admin_activate},
+    {"admin role", "USER admin|member", "make somebody administrator, or no longer", OPERATOR,
+     ADMIN, 2, 2, false, cmd_admin_role},
+    {"admin password", "USER", "set a new password, and print it; signs out everywhere",
+     "Without --password-stdin one is made. " OPERATOR, ADMIN | OPT_BIT(OPT_PASSWORD_STDIN), 1, 1,
+     false, cmd_admin_password},
+    {"admin delete", "USER", "delete an account for ever; its name stays taken", OPERATOR, ADMIN, 1,
+     1, false, cmd_admin_delete},
+    {"admin settings", "[registration=MODE] [name=TEXT]", "show or change the server's settings",
+     "registration is open, invite or closed. " OPERATOR, ADMIN | OUTPUT, 0, 2, false,
+     cmd_admin_settings},
+    {"admin link", "", "print a new one-time link that makes its account administrator", OPERATOR,
+     ADMIN, 0, 0, false, cmd_admin_link},
+    {"admin audit", "", "show what administrators did, newest first", OPERATOR,
+     ADMIN | OUTPUT | OPT_BIT(OPT_LIMIT), 0, 0, false, cmd_admin_audit},
+    {"admin provision", "[FILE]", "make many accounts",
+     "Each line: name, tab, password or argon2id hash, and, if wanted, tab, display name, tab, "
+     "admin or member. Prints names and ids of those made; ends with 1 when some were "
+     "refused. " OPERATOR,
+     ADMIN | OUTPUT, 0, 1, false, cmd_admin_provision},
     {"log", "inspect|replay ...", "look into a server's log, offline",
      "Runs the `confabd` beside this program with the same arguments; `confabd log --help` "
      "explains them.",

@@ -246,7 +246,7 @@ void out_flag(const char *key, bool value)
     fputs(value ? "true" : "false", stdout);
 }
 
-static void out_time(const char *key, uint64_t ms)
+void out_time(const char *key, uint64_t ms)
 {
     char time[CONFAB_TIME_SIZE];
     if (ms) {

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -33,6 +34,9 @@ void cli_catch_signals(void)
 const char *cli_server(struct cli *cli)
 {
     const char *env = getenv("CONFAB_SERVER");
+    if (cli->operator_url[0]) {
+        return cli->operator_url;
+    }
     if (cli->opt[OPT_SERVER]) {
         return cli->opt[OPT_SERVER];
     }
@@ -108,6 +112,18 @@ bool cli_open(struct cli *cli, bool token)
         return false;
     }
     return true;
+}
+
+bool cli_json(const struct cli *cli)
+{
+    const char *env = getenv("CONFAB_OUTPUT");
+    if (cli->opt[OPT_JSON] || cli->opt[OPT_TEXT]) {
+        return cli->opt[OPT_JSON] != NULL;
+    }
+    if (env && (strcmp(env, "json") == 0 || strcmp(env, "text") == 0)) {
+        return env[0] == 'j';
+    }
+    return !isatty(STDOUT_FILENO);
 }
 
 int cli_exit_code(enum confab_error error)

@@ -72,7 +72,7 @@ enum confab_error crest_answer_end(struct confab_client *c, struct crest_answer 
     return ok ? CONFAB_E_OK : crest_fail(c, CONFAB_E_PROTOCOL, NULL);
 }
 
-static void read_text(struct json *j, char *out, size_t size)
+void crest_read_text(struct json *j, char *out, size_t size)
 {
     struct span text;
     if (!json_try_null(j) && json_string(j, &text)) {
@@ -128,9 +128,9 @@ static enum confab_error refused(struct confab_client *c)
                     enum confab_error named = cerror_of_wire(text);
                     error = named != CONFAB_E_SERVER && named != CONFAB_E_OK ? named : error;
                 } else if (span_is(key, "message")) {
-                    read_text(&a.j, c->failure.message, sizeof(c->failure.message));
+                    crest_read_text(&a.j, c->failure.message, sizeof(c->failure.message));
                 } else if (span_is(key, "field")) {
-                    read_text(&a.j, c->failure.field, sizeof(c->failure.field));
+                    crest_read_text(&a.j, c->failure.field, sizeof(c->failure.field));
                 } else {
                     json_skip(&a.j);
                 }
@@ -305,58 +305,6 @@ bool crest_read_token(struct json *j, struct span key, struct confab_tokens *io,
     return true;
 }
 
-static enum confab_error read_user(struct confab_client *c, struct confab_user *ret)
-{
-    struct confab_user u;
-    struct crest_answer a;
-    struct span key;
-    memset(&u, 0, sizeof(u));
-    if (crest_answer_begin(&a, &c->call.content) != CONFAB_OK) {
-        chttp_reset(&c->call);
-        return crest_fail(c, CONFAB_E_NOMEM, NULL);
-    }
-    while (json_object_next(&a.j, &key)) {
-        if (span_is(key, "user_id")) {
-            json_id(&a.j, &u.user_id);
-        } else if (span_is(key, "username")) {
-            read_text(&a.j, u.username, sizeof(u.username));
-        } else if (span_is(key, "display_name")) {
-            read_text(&a.j, u.display_name, sizeof(u.display_name));
-        } else if (span_is(key, "created_at")) {
-            json_time(&a.j, &u.created_at_ms);
-        } else {
-            json_skip(&a.j);
-        }
-    }
-    enum confab_error error = crest_answer_end(c, &a, u.user_id != 0 && u.username[0] != '\0');
-    if (!error) {
-        *ret = u;
-    }
-    return error;
-}
-
-enum confab_error confab_register(struct confab_client *c, const char *username,
-                                  const char *password, const char *display_name,
-                                  struct confab_user *ret)
-{
-    if (!utf8_valid(username, strlen(username)) || !utf8_valid(password, strlen(password)) ||
-        (display_name && !utf8_valid(display_name, strlen(display_name)))) {
-        return crest_bad_argument(c, "not UTF-8");
-    }
-    struct json_writer w;
-    struct buf body;
-    struct buf path = crest_path("accounts");
-    crest_body_begin(&w, &body);
-    json_w_kcstr(&w, "username", username);
-    json_w_kcstr(&w, "password", password);
-    if (display_name) {
-        json_w_kcstr(&w, "display_name", display_name);
-    }
-    json_w_object_end(&w);
-    enum confab_error error = crest_call(c, "POST", &path, &body, false);
-    return error ? error : read_user(c, ret);
-}
-
 enum confab_error confab_login(struct confab_client *c, const char *username, const char *password,
                                const char *device_name, struct confab_device *ret)
 {
@@ -413,18 +361,6 @@ enum confab_error confab_login(struct confab_client *c, const char *username, co
         *ret = d;
     }
     return error;
-}
-
-enum confab_error confab_user_get(struct confab_client *c, const char *user,
-                                  struct confab_user *ret)
-{
-    if (user[0] == '\0') {
-        return crest_bad_argument(c, "no user");
-    }
-    struct buf path = crest_path("users/");
-    crest_path_text(&path, user);
-    enum confab_error error = crest_call(c, "GET", &path, NULL, true);
-    return error ? error : read_user(c, ret);
 }
 
 enum confab_error confab_direct_id(struct confab_client *c, const char *user,

@@ -40,6 +40,23 @@ bool crest_answer_free(struct crest_answer *a);
 /* A member of a token object; false when it is none of those kept. */
 bool crest_read_token(struct json *j, struct span key, struct confab_tokens *io,
                       uint64_t *io_expires_in_s);
+/* A string or null, cut where a character ends. */
+void crest_read_text(struct json *j, char *out, size_t size);
+/*
+ * The elements of the array `name`, page by page, `max` at most: path_query is GET with `limit`,
+ * and with the cursor of the page before. `read` takes one element, which is an object that is
+ * begun; it may call.
+ */
+enum confab_error crest_each(struct confab_client *c, const char *path_query, const char *name,
+                             uint64_t max, void (*read)(struct json *j, void *arg), void *arg);
+/* A call with an answer that is one object: `read` takes one member, false when it is not known. */
+enum confab_error crest_object(struct confab_client *c, const char *method, struct buf *path,
+                               struct buf *body, bool with_token,
+                               bool (*read)(struct json *j, struct span key, void *arg), void *arg);
+/* json_w_kcstr, or nothing for NULL; false when it is not UTF-8. */
+bool crest_put_text(struct json_writer *w, const char *key, const char *text);
+/* One member of a user object. */
+bool crest_read_user(struct json *j, struct span key, void *user);
 /* Frees the call's answer, too. `complete`: all that is wanted was there. */
 enum confab_error crest_answer_end(struct confab_client *c, struct crest_answer *a, bool complete);
 

@@ -102,7 +102,7 @@ def run(*arguments, **kwargs):
 
 def commands():
     listed = run("--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
-    return [re.match(r"  ((?:group )?[a-z]+)", line).group(1) for line in listed]
+    return [re.match(r"  ((?:(?:group|device|invite|admin) )?[a-z]+)", line).group(1) for line in listed]
 
 
 def test_help_lists_the_commands():
