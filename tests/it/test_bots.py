@@ -1,0 +1,84 @@
+"""The bots of docs/developers/bot.md, run as they stand there."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+
+import harness
+
+DOC = harness.ROOT / "docs" / "developers" / "bot.md"
+LIBRARIES = ["confab_client", "confab_proto", "confab_base"]
+
+
+def block(language):
+    return re.search(rf"```{language}\n(.*?)```", DOC.read_text(), re.DOTALL).group(1)
+
+
+class Bot:
+    """Runs a bot, and what it started, for as long as the block lasts."""
+
+    def __init__(self, confab, *command):
+        env = confab.environment("bot") | {"BOT_PASSWORD": harness.PASSWORD}
+        self.process = subprocess.Popen(command, env=env, start_new_session=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def prepare(confab):
+    """alice and the bot in a conversation; returns its id."""
+    for user in ("alice", "echo"):
+        confab("register", user, user=user, stdin=harness.PASSWORD + "\n")
+    confab("send", "echo", "before the bot came", user="alice")
+    listed = confab("conversations", "--json", user="alice").splitlines()
+    return next(c["conversation_id"] for c in map(json.loads, listed) if c["type"] == "direct")
+
+
+def said_by_the_bot(confab):
+    me = json.loads(confab("whoami", "--json", user="alice"))["user_id"]
+    lines = confab("history", "echo", "--json", user="alice").splitlines()
+    return [m["content"] for m in map(json.loads, lines) if m["from"] != me]
+
+
+def exchange(confab, bot):
+    """Speaks until the bot answers, which is when it has begun; then every message comes back."""
+    for attempt in range(harness.DEADLINE_S):
+        assert bot.process.poll() is None, "the bot has ended"
+        confab("send", "echo", f"are you there? {attempt}", user="alice")
+        try:
+            harness.wait_until(lambda: said_by_the_bot(confab), "an answer", deadline_s=2)
+            break
+        except harness.ServerError:
+            continue
+    texts = ["one", "two\nlines and \"quotes\"", "three"]
+    for text in texts:
+        confab("send", "echo", text, user="alice")
+    harness.wait_until(lambda: "three" in said_by_the_bot(confab), "the last answer")
+    assert [text for text in said_by_the_bot(confab) if "?" not in text] == texts
+
+
+def test_the_bot_with_curl(confab, tmp_path):
+    conv = prepare(confab)
+    script = tmp_path / "bot.sh"
+    script.write_text(block("sh"))
+    with Bot(confab, "sh", str(script), conv) as bot:
+        exchange(confab, bot)
+
+
+def test_the_bot_with_libconfab(confab, tmp_path):
+    prepare(confab)
+    source = tmp_path / "bot.c"
+    source.write_text(block("c"))
+    program = tmp_path / "bot"
+    archives = [str(harness.BUILD / f"lib{name}.a") for name in LIBRARIES]
+    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror",
+                    f"-I{harness.ROOT / 'include'}", "-o", str(program), str(source), *archives,
+                    "-lsodium", "-lssl", "-lcrypto", "-lpthread"], check=True)
+    with Bot(confab, str(program)) as bot:
+        exchange(confab, bot)
