@@ -7,9 +7,9 @@ import signal
 import subprocess
 
 import harness
+from test_library import build, installed  # noqa: F401  (a fixture)
 
 DOC = harness.ROOT / "docs" / "developers" / "bot.md"
-LIBRARIES = ["confab_client", "confab_proto", "confab_base"]
 
 
 def block(language):
@@ -19,8 +19,8 @@ def block(language):
 class Bot:
     """Runs a bot, and what it started, for as long as the block lasts."""
 
-    def __init__(self, confab, *command):
-        env = confab.environment("bot") | {"BOT_PASSWORD": harness.PASSWORD}
+    def __init__(self, confab, *command, env=None):
+        env = (env or {}) | confab.environment("bot") | {"BOT_PASSWORD": harness.PASSWORD}
         self.process = subprocess.Popen(command, env=env, start_new_session=True)
 
     def __enter__(self):
@@ -71,14 +71,9 @@ def test_the_bot_with_curl(confab, tmp_path):
         exchange(confab, bot)
 
 
-def test_the_bot_with_libconfab(confab, tmp_path):
+def test_the_bot_with_libconfab(confab, tmp_path, installed):  # noqa: F811
     prepare(confab)
-    source = tmp_path / "bot.c"
-    source.write_text(block("c"))
     program = tmp_path / "bot"
-    archives = [str(harness.BUILD / f"lib{name}.a") for name in LIBRARIES]
-    subprocess.run(["cc", "-std=c11", "-Wall", "-Wextra", "-Werror",
-                    f"-I{harness.ROOT / 'include'}", "-o", str(program), str(source), *archives,
-                    "-lsodium", "-lssl", "-lcrypto", "-lpthread"], check=True)
-    with Bot(confab, str(program)) as bot:
+    env = build(installed, block("c"), program)
+    with Bot(confab, str(program), env=env) as bot:
         exchange(confab, bot)

@@ -68,8 +68,10 @@ def test_programs_of_the_page(installed, server, tmp_path, static):
         env = build(installed, source, tmp_path / f"example{i}", static=static)
     # The last one signs in and sends.
     output(tmp_path / f"example{i}", server.url, "alice", harness.PASSWORD, "bob", env=env)
-    sent = str(bob.socket().resume())
-    assert "new_message" in sent and str(alice.user_id) in sent
+    # The first message of a conversation is acknowledged before the other's list knows of it.
+    sent = harness.wait_until(lambda: [text for text in [str(bob.socket().resume())]
+                                       if "new_message" in text], "the message")
+    assert str(alice.user_id) in sent[0]
     linked = output("ldd", tmp_path / f"example{i}", env=env)
     assert ("libconfab.so.0" in linked) != static
 
