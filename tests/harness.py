@@ -389,10 +389,10 @@ class Cli:
         """Starts it and does not wait: a context manager that kills what is left of it."""
         return _Spawned([str(BUILD / "confab"), *map(str, arguments)], self.environment(user))
 
-    def __call__(self, *arguments, user="nobody", stdin="", code=0, timeout=DEADLINE_S):
+    def __call__(self, *arguments, user="nobody", stdin="", code=0, timeout=DEADLINE_S, env=None):
         """Returns its standard output; the exit code must be `code` (None: any)."""
         done = subprocess.run([str(BUILD / "confab"), *map(str, arguments)], input=stdin,
-                              env=self.environment(user), capture_output=True, text=True,
+                              env=env or self.environment(user), capture_output=True, text=True,
                               timeout=timeout, check=False)
         assert code is None or done.returncode == code, (
             f"confab {' '.join(map(str, arguments))} ended with {done.returncode}, not {code}\n"

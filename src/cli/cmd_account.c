@@ -1,6 +1,7 @@
 /* register, login, logout, whoami. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cli.h"
 
@@ -26,10 +27,26 @@ static void trust_keep(struct cli *cli, char *ca, size_t ca_size, char *fingerpr
     free(whole);
 }
 
+/* What the list of devices calls this one, unless it is told. */
+static const char *device_name(struct cli *cli, char *out, size_t size)
+{
+    char host[256] = "";
+    if (cli->opt[OPT_DEVICE]) {
+        return cli->opt[OPT_DEVICE];
+    }
+    if (gethostname(host, sizeof(host) - 1) != 0 || host[0] == '\0') {
+        return "confab";
+    }
+    snprintf(out, size, "confab on %.35s", host);
+    return out;
+}
+
 static int sign_in(struct cli *cli, const char *username, const char *password)
 {
     struct confab_device d;
-    if (confab_login(cli->client, username, password, cli->opt[OPT_DEVICE], &d) != CONFAB_E_OK) {
+    char name[64];
+    if (confab_login(cli->client, username, password, device_name(cli, name, sizeof(name)), &d) !=
+        CONFAB_E_OK) {
         return cli_failed(cli, username);
     }
     struct profile *p = &cli->profile;

@@ -218,7 +218,7 @@ static void on_record(void *arg, const struct confab_audit *r)
     }
     confab_time_local(r->at_ms, time);
     printf("%s  ", time);
-    print_word(stdout, r->actor[0] ? r->actor : "-");
+    print_word(stdout, r->actor[0] ? r->actor : "operator");
     const char *const more[] = {r->action, r->target, r->detail, r->address};
     for (size_t i = 0; i < sizeof(more) / sizeof(more[0]); i++) {
         if (more[i][0] != '\0') {
