@@ -313,8 +313,8 @@ size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t
     }
     if (c->tokens.running) {
         n += n < max ? ctoken_poll(&c->tokens, &fds[n], &at) : 0;
-    } else if (csession_wants_token(c->session, now)) {
-        at = now;
+    } else {
+        at = MIN(at, csession_renew_at(c->session));
     }
     *ret_timeout_ms = at == UINT64_MAX ? -1 : at <= now ? 0 : (int)MIN(at - now, (uint64_t)INT_MAX);
     return n;

@@ -320,12 +320,18 @@ enum cphase csession_token_refused(struct csession *s)
     return CPHASE_WAIT;
 }
 
-bool csession_wants_token(const struct csession *s, uint64_t now)
+uint64_t csession_renew_at(const struct csession *s)
 {
     if (s->phase == CPHASE_TOKEN) {
-        return true;
+        return 0;
     }
-    return csession_is_signed_in(s) && token_is_stale(s, now);
+    return csession_is_signed_in(s) && s->renewable ? s->renew_ms : UINT64_MAX;
+}
+
+bool csession_wants_token(const struct csession *s, uint64_t now)
+{
+    uint64_t at = csession_renew_at(s);
+    return at != UINT64_MAX && at <= now;
 }
 
 static void tell_token(struct csession *s, uint64_t now)
@@ -487,7 +493,6 @@ uint64_t csession_deadline(const struct csession *s)
     }
     if (csession_is_signed_in(s)) {
         at = MIN(s->last_beat_ms + s->heartbeat_ms, s->last_rx_ms + 2ULL * s->heartbeat_ms);
-        at = MIN(at, s->renewable ? s->renew_ms : UINT64_MAX);
         at = MIN(at, s->outbox_next_ms);
         if (!list_is_empty(&s->acks)) {
             at = MIN(at, LIST_ENTRY(s->acks.next, struct ctrack, acks)->next_ack_ms);

@@ -86,6 +86,8 @@ void csession_stop(struct csession *s, uint64_t now);
 CONFAB_NODISCARD enum confab_err csession_set_token(struct csession *s, struct span token,
                                                     uint64_t renew_ms);
 void csession_set_renewable(struct csession *s, bool renewable);
+/* When csession_wants_token will be true; UINT64_MAX: not by itself. Not in csession_deadline. */
+uint64_t csession_renew_at(const struct csession *s);
 /* Stays true until csession_token_done. */
 bool csession_wants_token(const struct csession *s, uint64_t now);
 /*
