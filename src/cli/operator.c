@@ -63,6 +63,27 @@ static bool take_url(const char *json, char *out, size_t size)
     return true;
 }
 
+/* The same port of this machine: the key is good from nowhere else. */
+static void url_here(char *url, size_t size)
+{
+    char port[16] = "";
+    char *host = strstr(url, "://");
+    if (!host) {
+        return;
+    }
+    host += 3;
+    char *end = host[0] == '[' ? strchr(host, ']') : host;
+    char *colon = end ? strchr(end, ':') : NULL;
+    if (strncmp(host, "127.", 4) == 0 || strncmp(host, "[::1]", 5) == 0 ||
+        strncmp(host, "localhost", 9) == 0) {
+        return;
+    }
+    if (colon) {
+        snprintf(port, sizeof(port), "%.*s", (int)strcspn(colon, "/"), colon);
+    }
+    snprintf(host, size - (size_t)(host - url), "127.0.0.1%s", port);
+}
+
 bool cli_open_operator(struct cli *cli, const char *data)
 {
     char dir[PATH_SIZE];
@@ -89,7 +110,13 @@ bool cli_open_operator(struct cli *cli, const char *data)
         return false;
     }
     struct confab_options o;
+    char cert[PATH_SIZE + 16];
+    url_here(cli->operator_url, sizeof(cli->operator_url));
     cli_options_fill(cli, &o);
+    snprintf(cert, sizeof(cert), "%s/tls/cert.pem", dir);
+    if (!o.ca_file && !o.fingerprint && access(cert, R_OK) == 0) {
+        o.ca_file = cert; /* the one that the server made for itself */
+    }
     o.server = cli->operator_url;
     o.token = key;
     o.refresh_token = NULL;
