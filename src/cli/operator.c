@@ -49,16 +49,15 @@ static bool read_small(const char *dir, const char *name, char *out, size_t size
     return true;
 }
 
-/* The server writes its address without escapes. */
-static bool take_url(const char *json, char *out, size_t size)
+/* A member of server.json; the server writes none that has escapes. `key` with its quotes. */
+static bool take_member(const char *json, const char *key, char *out, size_t size)
 {
-    static const char key[] = "\"url\":\"";
     const char *at = strstr(json, key);
-    size_t n = at ? strcspn(at + sizeof(key) - 1, "\"\\") : 0;
+    size_t n = at ? strcspn(at + strlen(key), "\"\\") : 0;
     if (n == 0 || n >= size) {
         return false;
     }
-    memcpy(out, at + sizeof(key) - 1, n);
+    memcpy(out, at + strlen(key), n);
     out[n] = '\0';
     return true;
 }
@@ -104,18 +103,19 @@ bool cli_open_operator(struct cli *cli, const char *data)
         return false;
     }
     if (!read_small(dir, "server.json", text, sizeof(text)) ||
-        !take_url(text, cli->operator_url, sizeof(cli->operator_url))) {
+        !take_member(text, "\"url\":\"", cli->operator_url, sizeof(cli->operator_url))) {
         print_error("no server runs on %s", dir);
         explicit_bzero(key, sizeof(key));
         return false;
     }
     struct confab_options o;
-    char cert[PATH_SIZE + 16];
+    char fingerprint[128];
     url_here(cli->operator_url, sizeof(cli->operator_url));
     cli_options_fill(cli, &o);
-    snprintf(cert, sizeof(cert), "%s/tls/cert.pem", dir);
-    if (!o.ca_file && !o.fingerprint && access(cert, R_OK) == 0) {
-        o.ca_file = cert; /* the one that the server made for itself */
+    /* The certificate need not name this machine: the file says which one it is. */
+    if (!o.ca_file && !o.fingerprint &&
+        take_member(text, "\"fingerprint\":\"", fingerprint, sizeof(fingerprint))) {
+        o.fingerprint = fingerprint;
     }
     o.server = cli->operator_url;
     o.token = key;

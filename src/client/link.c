@@ -157,7 +157,7 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
     s->heartbeat_ms = MIN(MAX(hello->heartbeat_ms, HEARTBEAT_MIN_MS), HEARTBEAT_MAX_MS);
     s->inflight_max = MAX(hello->inflight, 1U);
     s->last_beat_ms = now;
-    s->renewed = false;
+    s->renewed = 0;
     if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0) {
         s->attempt = 0;
         csession_set_phase(s, CPHASE_LIVE, now);

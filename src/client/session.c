@@ -8,6 +8,8 @@
 
 #include "client/session_internal.h"
 
+#define RENEWALS_MAX 3U /* of the token, without a hello in between */
+
 static enum confab_state public_state(enum cphase phase, enum cphase then)
 {
     switch (phase) {
@@ -104,7 +106,6 @@ enum confab_err csession_set_token(struct csession *s, struct span token, uint64
     enum confab_err err = copy_span(&s->token, token);
     if (!err) {
         s->renew_ms = renew_ms;
-        s->renewed = false;
     }
     return err;
 }
@@ -195,15 +196,20 @@ static bool token_is_stale(const struct csession *s, uint64_t now)
     return s->renewable && s->renew_ms <= now;
 }
 
+static void open_link(struct csession *s, uint64_t now)
+{
+    s->stats.connects++;
+    csession_set_phase(s, CPHASE_LINK, now);
+}
+
 static void begin_link(struct csession *s, uint64_t now)
 {
     s->phase_deadline_ms = now + s->opt.timeout_ms;
-    if (token_is_stale(s, now) && !s->renewed) {
+    if (token_is_stale(s, now)) {
         csession_set_phase(s, CPHASE_TOKEN, now);
         return;
     }
-    s->stats.connects++;
-    csession_set_phase(s, CPHASE_LINK, now);
+    open_link(s, now);
 }
 
 void csession_start(struct csession *s, uint64_t now)
@@ -212,6 +218,7 @@ void csession_start(struct csession *s, uint64_t now)
     case CPHASE_OFF:
     case CPHASE_REFUSED:
         s->attempt = 0;
+        s->renewed = 0;
         s->reason = CONFAB_E_OK;
         begin_link(s, now);
         break;
@@ -312,11 +319,12 @@ void csession_set_renewable(struct csession *s, bool renewable)
 
 enum cphase csession_token_refused(struct csession *s)
 {
-    if (!s->renewable || s->renewed) {
+    if (!s->renewable || s->renewed >= RENEWALS_MAX) {
         return CPHASE_REFUSED;
     }
     s->renew_ms = 0;
-    s->wait_ms = 0;
+    /* A new one may have run out on its way: the next try is like after any failure. */
+    s->wait_ms = s->renewed == 0 ? 0 : UINT64_MAX;
     return CPHASE_WAIT;
 }
 
@@ -354,10 +362,11 @@ void csession_token_done(struct csession *s, enum confab_error error, struct spa
         s->stats.renewals++;
     }
     if (s->phase == CPHASE_TOKEN) {
-        s->renewed = !error;
         s->reason = error;
         if (!error) {
-            begin_link(s, now);
+            s->renewed++;
+            s->phase_deadline_ms = now + s->opt.timeout_ms;
+            open_link(s, now);
         } else if (error == CONFAB_E_UNAUTHENTICATED) {
             csession_error(s, error, confab_error_text(error));
             csession_set_phase(s, CPHASE_REFUSED, now);

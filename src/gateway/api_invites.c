@@ -87,9 +87,15 @@ static void submit_invite(struct shard *s, struct api_call *call, bool bounded)
 /* Administrators may make any number. */
 static void on_creator(struct shard *s, struct api_call *call, struct dir_request *req)
 {
-    if (!api_dir_failed(s, call, req)) {
-        submit_invite(s, call, req->account.role != DIR_ROLE_ADMIN);
+    bool admin = req->account.role == DIR_ROLE_ADMIN;
+    if (api_dir_failed(s, call, req)) {
+        return;
     }
+    if (!admin && s->cfg.invites_max == 0) {
+        api_call_fail(s, call, CONFAB_FORBIDDEN, "only administrators make invites here", NULL);
+        return;
+    }
+    submit_invite(s, call, !admin);
 }
 
 /* False: answered. */

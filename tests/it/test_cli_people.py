@@ -58,7 +58,19 @@ def test_invites(confab, boss):
     newest = max(objects(boss("invites", "--json")), key=lambda v: v["uses"] == 0)
     boss("invite", "remove", newest["invite_id"])
     sign_up(confab, "dora", "--invite", link, code=1)
-    confab("invite", "create", user="alice", code=1)
+
+
+def test_invites_of_members(confab, server):
+    server.flags += ["--invites-max", "1"]
+    server.restart()
+    for name in ("alice", "bob"):
+        sign_up(confab, name)
+    confab("invite", "create", user="alice")
+    assert "too many" in confab("invite", "create", user="alice", code=1)
+    server.flags[-1] = "0"
+    server.restart()
+    said = confab("invite", "create", "--server", server.url, user="bob", code=1)
+    assert "administrators" in said
 
 
 def test_registration_modes(confab, boss):
@@ -201,19 +213,21 @@ def test_output_into_a_pipe_is_json(confab):
 
 def test_signed_in_for_longer_than_a_token(confab, server):
     """Tokens end; the profile's are renewed, also by several processes at once."""
-    server.flags += ["--access-token", "2s"]
+    server.flags += ["--access-token", "6s"]
     server.restart()
     for name in ("alice", "bob"):
         sign_up(confab, name)
     path = confab.home / "alice" / ".config" / "confab" / "default.profile"
     first = path.read_text()
-    with confab.spawn("tail", "--json", "--count", "6", user="alice") as tail:
-        for i in range(6):
-            confab("send", "alice", f"number {i}", user="bob")
+    with confab.spawn("tail", "--json", "--count", "3", user="alice") as tail:
+        assert "following" in tail.stdout.readline()
+        for i in range(3):
             harness.wait_until(lambda before=path.read_text(): path.read_text() != before,
                                "new tokens")
             confab("whoami", user="alice")
+            confab("send", "alice", f"number {i}", user="bob")
         out, _ = tail.communicate(timeout=harness.DEADLINE_S)
-    assert [m["content"] for m in objects(out)] == [f"number {i}" for i in range(6)]
+    said = [m["content"] for m in objects(out) if m["event"] == "new_message"]
+    assert said == [f"number {i}" for i in range(3)]
     assert path.read_text() != first
     assert len(objects(confab("devices", "--json", user="alice"))) == 1
