@@ -106,6 +106,9 @@ for (const look of [{}, { dark: true }, { phone: true }, { phone: true, dark: tr
         await p.message('Count me in').hover();
         await p.message('Count me in').getByRole('button', { name: 'Message actions' }).click();
         await accessible(p, 'message menu');
+        const menu = await p.page.getByRole('menu').boundingBox();
+        const wide = p.page.viewportSize()?.width ?? 0;
+        assert.ok(menu && menu.x >= 0 && menu.x + menu.width <= wide, 'the menu is inside the page');
         await p.shot(`${prefix}-menu`);
         await p.page.getByRole('menuitem', { name: 'Reply' }).click();
         await p.composer.fill('Good. That makes four of us.\nAnd the dog.');

@@ -31,6 +31,8 @@ export function MenuButton({ label, items, children, class: extra = '', tabIndex
             /* Opens to where there is room. */
             const box = list.current.getBoundingClientRect();
             setUpwards(box.bottom > window.innerHeight - 8);
+            const over = box.right > window.innerWidth - 8 ? box.right - window.innerWidth + 8 : Math.min(box.left - 8, 0);
+            list.current.style.translate = `${-Math.round(over)}px 0`;
             list.current.querySelector<HTMLElement>('[role=menuitem]')?.focus({ preventScroll: true });
         }
         if (!open) {
