@@ -139,7 +139,8 @@ static const struct wire_key *find_key(const struct wire_fields *f, struct span 
 {
     for (size_t i = 0; i < f->nkeys; i++) {
         const struct wire_key *k = &f->keys[i];
-        if (k->len == key.n && k->name[0] == key.p[0] && memcmp(k->name, key.p, key.n) == 0) {
+        if (k->len == key.n && (uint8_t)k->name[0] == key.p[0] &&
+            memcmp(k->name, key.p, key.n) == 0) {
             return k;
         }
     }
