@@ -109,7 +109,8 @@ static void print_trust(const struct greeting *g)
                  f->made ? ", made just now" : "", f->cert.fingerprint, f->cert_path);
 }
 
-static void print_cli(const struct greeting *g, const char *url)
+/* By invite where others than this machine can come, see the option registration. */
+static void print_cli(const struct greeting *g, const char *url, bool reachable)
 {
     char cli[PATH_MAX];
     char server[512] = "";
@@ -119,6 +120,13 @@ static void print_cli(const struct greeting *g, const char *url)
                        g->front->cert.fingerprint);
     } else if (strcmp(url, CLI_DEFAULT_URL) != 0) {
         (void)snprintf(server, sizeof(server), " --server %s", url);
+    }
+    if (reachable) {
+        (void)printf("\nLet others in: \"Invite people\" in the page's menu, or in a terminal\n"
+                     "    %s register alice --invite LINK --profile alice%s\n"
+                     "    %s invite create --profile alice\n",
+                     cli, server, cli);
+        return;
     }
     (void)printf("\n"
                  "In a terminal, a password is asked for:\n"
@@ -152,7 +160,7 @@ void greet(const struct greeting *g)
     if (reachable) {
         print_qr(g->admin_link ? g->admin_link : url);
     }
-    print_cli(g, url);
+    print_cli(g, url, reachable);
     (void)printf("\nCtrl-C stops it.\n");
     (void)fflush(stdout);
 }
