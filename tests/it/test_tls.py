@@ -128,7 +128,7 @@ def test_two_machines_in_a_home_network(lan, network, tmp_path):
     assert code == 0, out
     code, out = confab(network, tmp_path, "history", "alice", "--profile", "bob")
     assert code == 0 and "over the air" in out
-    code, out = confab(network, tmp_path, "conversations", "--profile", "bob")
+    code, out = confab(network, tmp_path, "conversations", "--text", "--profile", "bob")
     assert code == 0 and "alice" in out, "the socket works, too"
 
     # By its file, which names the address.
