@@ -40,7 +40,8 @@ static struct answer ask(const char *method, const char *path, const char *field
 {
     char text[1024];
     struct answer a = {0};
-    snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: h\r\n%s\r\n", method, path, fields);
+    snprintf(text, sizeof(text), "%s %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", method, path,
+             fields);
     client_send_str(client, text);
     a.status = http_next(client, &a.head, &a.body);
     return a;
@@ -128,8 +129,8 @@ static void test_static__only_what_is_there_is_served(void **state)
 static void test_static__head_has_the_length_and_no_body(void **state)
 {
     (void)state;
-    client_send_str(client, "HEAD / HTTP/1.1\r\nHost: h\r\n\r\n"
-                            "GET /favicon.svg HTTP/1.1\r\nHost: h\r\n\r\n");
+    client_send_str(client, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                            "GET /favicon.svg HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client_recv(client);
     buf_put_u8(&client->in, 0);
     const char *text = (const char *)client->in.data;
