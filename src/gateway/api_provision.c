@@ -16,6 +16,9 @@
 #define CREATING_MAX 64U
 #define HASHING_MAX  8U
 #define HASH_PREFIX  "$argon2id$"
+/* What a sign-in may cost with a hash that was made elsewhere: one that takes 64 GiB ends us. */
+#define HASH_MEMORY_MAX (256ULL << 20)
+#define HASH_WORK_MAX   (1ULL << 30) /* memory times passes */
 
 struct person {
     struct credentials cr;
@@ -218,6 +221,19 @@ static void go_on(struct shard *s, struct provision *all)
 
 /* ---- Reading ---- */
 
+/* Of a hash that is well formed: "$argon2id$v=19$m=KIB,t=PASSES,p=LANES$…". */
+static bool hash_affordable(const char *hash)
+{
+    const char *at = strstr(hash, "$m=");
+    char *end = NULL;
+    uint64_t memory = at ? strtoull(at + 3, &end, 10) * 1024 : 0;
+    if (!end || strncmp(end, ",t=", 3) != 0) {
+        return false;
+    }
+    uint64_t passes = strtoull(end + 3, NULL, 10);
+    return memory > 0 && memory <= HASH_MEMORY_MAX && passes <= HASH_WORK_MAX / memory;
+}
+
 static bool hash_value(struct json *j, char out[DIR_HASH_BYTES])
 {
     struct span v = {0};
@@ -231,7 +247,8 @@ static bool hash_value(struct json *j, char out[DIR_HASH_BYTES])
     out[v.n] = 0;
     return strncmp(out, HASH_PREFIX, sizeof(HASH_PREFIX) - 1) == 0 &&
            crypto_pwhash_str_needs_rehash(out, crypto_pwhash_OPSLIMIT_INTERACTIVE,
-                                          crypto_pwhash_MEMLIMIT_INTERACTIVE) >= 0;
+                                          crypto_pwhash_MEMLIMIT_INTERACTIVE) >= 0 &&
+           hash_affordable(out);
 }
 
 static void person_read(struct json *j, struct person *p)

@@ -408,6 +408,18 @@ def test_many_accounts_at_once(server):
     assert all("email" not in u for u in found)
 
 
+def test_hashes_that_would_cost_too_much(server):
+    """A sign-in pays what the hash says: 64 GiB, or hours, would take the server down."""
+    costs = {"m=67108864,t=1": False, "m=4294967295,t=1": False, "m=1024,t=4294967295": False,
+             "m=262144,t=5": False, "m=262145,t=1": False, "m=262144,t=4": True,
+             "m=65536,t=2": True}
+    users = [{"username": f"cost{i}", "password_hash": HASH.replace("m=1024,t=1", cost)}
+             for i, cost in enumerate(costs)]
+    results = operator(server, "POST", "/users", {"users": users}).json["results"]
+    assert ["user_id" in r for r in results] == list(costs.values())
+    assert {r["error"]["field"] for r in results if "error" in r} == {"password_hash"}
+
+
 def test_profile(server):
     alice = server.register("alice")
     bob = server.register("bob")
