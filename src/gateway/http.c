@@ -203,8 +203,12 @@ static void http_refuse(struct shard *s, struct conn *c, int status, const char 
     }
 }
 
-static void http_reset(struct http_state *h)
+static void http_reset(struct shard *s, struct http_state *h)
 {
+    if (h->claim) {
+        api_claim_release(s, h->claim); /* asked for, and then refused: not the next request's */
+        h->claim = NULL;
+    }
     h->scan = (struct http_scan){0};
     h->head_len = 0;
     h->raw_len = 0;
@@ -384,7 +388,7 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     if (c->holds & HOLD_AUTH) {
         return 0;
     }
-    http_reset(h);
+    http_reset(s, h);
     return total;
 }
 

@@ -456,6 +456,52 @@ static void test_auth__cookie(void **state)
     assert_true(rig_total(rig, METRIC_ORIGIN_REFUSED) >= 3);
 }
 
+static int invite_with_key(struct client *c, const char *token, char **ret_body)
+{
+    struct buf b = {0};
+    buf_printf(&b,
+               "POST /api/v1/invites HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n"
+               "Idempotency-Key: k\r\nContent-Length: 2\r\n\r\n{}",
+               token);
+    client_send(c, b.data, b.len);
+    buf_deinit(&b);
+    return http_next(c, NULL, ret_body);
+}
+
+/*
+ * Signed out while its key was claimed: the next request on the connection, which a proxy may have
+ * taken from another person, must not go on with the claim.
+ */
+static void test_auth__claim_ends_with_its_request(void **state)
+{
+    (void)state;
+    struct account ben;
+    char *body = NULL;
+    char code[64];
+    uint64_t device = strtoull(ann.device, NULL, 10);
+    account_make(rig, "ben", &ben);
+    struct client *proxy = client_new(rig, 0);
+    assert_int_equal(
+        fault_plan_arm(directory_fault_plan(rig->dir), DIR_IDEM_CLAIM, 1, 1, FAULT_DELAY, 0),
+        CONFAB_OK);
+    assert_int_equal(invite_with_key(proxy, ann.token, NULL), 0);
+    auth_state_revoke(rig->auth, strtoull(ann.user, NULL, 10), &device, 1,
+                      rig->shards[0]->wall_ms / 1000, &rig->metrics[0]);
+    assert_int_equal(directory_fault_release(rig->dir), 1);
+    rig_settle(rig);
+    assert_int_equal(http_next(proxy, NULL, NULL), 401);
+    assert_int_equal(http(proxy, "POST", "/api/v1/invites", ben.token, "{}", &body), 201);
+    snprintf(code, sizeof(code), "%s", json_text(body, "code"));
+    free(body);
+    assert_int_equal(sign_in("ann", "password", &ann), 201);
+    struct client *again = client_new(rig, 0);
+    assert_int_equal(invite_with_key(again, ann.token, &body), 201);
+    assert_string_not_equal(json_text(body, "code"), code);
+    free(body);
+    client_drop(again);
+    client_drop(proxy);
+}
+
 static void test_auth__foreign_names_and_pages(void **state)
 {
     (void)state;
@@ -534,6 +580,7 @@ int main(void)
         T(registrations_by_address),
         T(weak_password),
         T(cookie),
+        T(claim_ends_with_its_request),
         T(foreign_names_and_pages),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
