@@ -202,11 +202,13 @@ static bool signin_may_try(struct shard *s, struct api_call *call)
     struct credentials *cr = call->data;
     struct span account = span_str(cr->key);
     (void)throttle_address(call->address, cr->counted);
-    uint32_t wait = auth_state_try(s->deps.auth, THROTTLE_ACCOUNT, account, s->now_ms);
+    struct span address = span_str(cr->counted);
+    /* The address first: who has to wait must not fill the table with names, for free. */
+    uint32_t wait = auth_state_try(s->deps.auth, THROTTLE_ADDRESS, address, s->now_ms);
     if (wait == 0) {
-        wait = auth_state_try(s->deps.auth, THROTTLE_ADDRESS, span_str(cr->counted), s->now_ms);
+        wait = auth_state_try(s->deps.auth, THROTTLE_ACCOUNT, account, s->now_ms);
         if (wait > 0) {
-            auth_state_tried(s->deps.auth, THROTTLE_ACCOUNT, account, TRY_GIVEN_UP, s->now_ms);
+            auth_state_tried(s->deps.auth, THROTTLE_ADDRESS, address, TRY_GIVEN_UP, s->now_ms);
         }
     }
     if (wait > 0) {

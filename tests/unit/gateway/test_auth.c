@@ -384,6 +384,24 @@ static void test_auth__throttled_by_address(void **state)
     client_drop(far);
 }
 
+/* Who has to wait for an address cannot push the counts of others out of the table. */
+static void test_auth__refused_address_leaves_no_accounts(void **state)
+{
+    (void)state;
+    struct client *far = client_new(rig, 0);
+    net_sim_set_address(far->conn, "192.0.2.7");
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(sign_in("ann", "not this one", NULL), 401);
+    }
+    for (int i = 0; i < 100; i++) { /* the table holds 64 */
+        char json[80];
+        snprintf(json, sizeof(json), "{\"username\":\"u%d\",\"password\":\"not this one\"}", i);
+        assert_int_equal(http(far, "POST", "/api/v1/tokens", NULL, json, NULL), i < 20 ? 401 : 429);
+    }
+    assert_int_equal(sign_in("ann", "password", NULL), 429);
+    client_drop(far);
+}
+
 static void test_auth__registrations_by_address(void **state)
 {
     (void)state;
@@ -577,6 +595,7 @@ int main(void)
         T(ticket_once),
         T(throttled_by_account),
         T(throttled_by_address),
+        T(refused_address_leaves_no_accounts),
         T(registrations_by_address),
         T(weak_password),
         T(cookie),
