@@ -17,13 +17,14 @@
 
 /* ---- The cookie ---- */
 
+/* `https`: the page has come by it, be it that TLS ends in front of this server. */
 static void put_cookie(const struct shard *s, struct buf *extra, const char *value,
-                       uint64_t max_age_s)
+                       uint64_t max_age_s, bool https)
 {
     struct buf text = {0};
     buf_printf(&text, "%s=%s; Path=%s; Max-Age=%llu; HttpOnly; SameSite=Strict%s", COOKIE_NAME,
                value, COOKIE_PATH, (unsigned long long)max_age_s,
-               s->deps.origins->tls ? "; Secure" : "");
+               https || s->deps.origins->tls ? "; Secure" : "");
     http_put_header(extra, "Set-Cookie", span_of(text.data, text.len));
     extra->failed = extra->failed || !buf_ok(&text);
     buf_deinit(&text);
@@ -31,7 +32,13 @@ static void put_cookie(const struct shard *s, struct buf *extra, const char *val
 
 static void clear_cookie(const struct shard *s, struct buf *extra)
 {
-    put_cookie(s, extra, "", 0);
+    put_cookie(s, extra, "", 0, false);
+}
+
+static bool is_https_page(const struct api_request *r)
+{
+    struct span origin = http_header_get(&r->http->headers, "origin");
+    return origin.n > 8 && http_eq_nocase(span_of(origin.p, 8), "https://");
 }
 
 static bool cookie_get(const struct http_request *req, struct span *ret)
@@ -72,7 +79,8 @@ static bool cookie_allowed(struct api_request *r)
 /* ---- Token objects ---- */
 
 static void answer_tokens(struct shard *s, struct api_call *call, int status,
-                          const struct dir_device *d, const uint8_t raw[REFRESH_RAW], bool cookie)
+                          const struct dir_device *d, const uint8_t raw[REFRESH_RAW], bool cookie,
+                          bool https)
 {
     char access[JWT_TEXT_MAX + 1];
     char refresh[REFRESH_TEXT_LEN + 1];
@@ -91,7 +99,7 @@ static void answer_tokens(struct shard *s, struct api_call *call, int status,
     json_w_ku64(&w, "expires_in", claims.expires_s - claims.issued_s);
     json_w_ktime(&w, "expires_at", claims.expires_s * 1000);
     if (cookie) {
-        put_cookie(s, &extra, refresh, s->cfg.refresh_ms / 1000);
+        put_cookie(s, &extra, refresh, s->cfg.refresh_ms / 1000, https);
     } else {
         json_w_kcstr(&w, "refresh_token", refresh);
     }
@@ -135,7 +143,7 @@ static void on_device(struct shard *s, struct api_call *call, struct dir_request
     signin_tried(s, cr, TRY_SUCCEEDED);
     metrics_inc(s->metrics, METRIC_SIGNIN_OK);
     /* The raw token waited where the password was. */
-    answer_tokens(s, call, 201, &req->device, cr->password, cr->cookie);
+    answer_tokens(s, call, 201, &req->device, cr->password, cr->cookie, cr->https);
 }
 
 static void on_verified(struct shard *s, void *arg, const struct password_result *result)
@@ -225,6 +233,9 @@ static void token_create(struct api_request *r)
         credentials_free(cr);
         return;
     }
+    if (cr) {
+        cr->https = is_https_page(r);
+    }
     struct api_call *call = cr ? credentials_call(r, cr) : NULL;
     if (!call || !signin_may_try(r->s, call)) {
         return;
@@ -245,6 +256,7 @@ struct refresh {
     uint8_t raw[REFRESH_RAW]; /* as presented */
     uint8_t next[REFRESH_RAW];
     bool cookie;
+    bool https; /* asked for by a page that has come by it */
 };
 
 static void refresh_refused(struct shard *s, struct api_call *call, const char *why)
@@ -290,7 +302,7 @@ static void on_rotated(struct shard *s, struct api_call *call, struct dir_reques
     } else {
         metrics_inc(s->metrics, METRIC_REFRESH_ROTATED);
     }
-    answer_tokens(s, call, 200, &req->device, f->next, f->cookie);
+    answer_tokens(s, call, 200, &req->device, f->next, f->cookie, f->https);
 }
 
 /* The token of the body, or of the cookie. False: answered. */
@@ -316,6 +328,7 @@ static bool refresh_read(struct api_request *r, struct refresh *f)
     }
     if (!text.p && cookie_get(r->http, &text)) {
         f->cookie = true;
+        f->https = is_https_page(r);
         if (!cookie_allowed(r)) {
             return false;
         }

@@ -18,6 +18,7 @@ struct credentials {
     bool has_invite;
     bool cookie; /* the refresh token goes into one */
     /* A sign-in's */
+    bool https;                /* asked for by a page that has come by it */
     bool known;                /* the account exists */
     char counted[48];          /* the address as it is throttled */
     char hash[DIR_HASH_BYTES]; /* the one that was verified */

@@ -474,6 +474,25 @@ static void test_auth__cookie(void **state)
     assert_true(rig_total(rig, METRIC_ORIGIN_REFUSED) >= 3);
 }
 
+/* TLS ends in front of the server, and the page has come by it. */
+static void test_auth__cookie_behind_a_proxy(void **state)
+{
+    (void)state;
+    char *head = NULL;
+    char headers[400];
+    const char *origin = "Host: chat.example.org\r\nOrigin: https://chat.example.org\r\n" WEB;
+    assert_int_equal(raw("POST", "/api/v1/tokens", origin, COOKIE_SIGN_IN, &head), 201);
+    const char *at = strstr(head, "Set-Cookie: ");
+    assert_non_null(at);
+    assert_non_null(strstr(at, "; SameSite=Strict; Secure\r\n"));
+    snprintf(headers, sizeof(headers), "%sCookie: %.*s\r\n", origin, (int)strcspn(at + 12, ";"),
+             at + 12);
+    free(head);
+    assert_int_equal(raw("POST", "/api/v1/tokens/refresh", headers, "", &head), 200);
+    assert_non_null(strstr(head, "; SameSite=Strict; Secure\r\n"));
+    free(head);
+}
+
 static int invite_with_key(struct client *c, const char *token, char **ret_body)
 {
     struct buf b = {0};
@@ -599,6 +618,7 @@ int main(void)
         T(registrations_by_address),
         T(weak_password),
         T(cookie),
+        T(cookie_behind_a_proxy),
         T(claim_ends_with_its_request),
         T(foreign_names_and_pages),
     };
