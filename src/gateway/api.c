@@ -146,9 +146,20 @@ static bool bearer_token(const struct http_request *req, struct span *ret)
     return ret->n > 0;
 }
 
+bool api_is_local(const struct api_request *r)
+{
+    static const char *const marks[] = {"forwarded", "x-forwarded-for", "x-real-ip", "via"};
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        if (http_header_count(&r->http->headers, marks[i]) > 0) {
+            return false;
+        }
+    }
+    return (r->c->flags & CONN_LOOPBACK) != 0;
+}
+
 static bool is_operator(const struct api_request *r, struct span token)
 {
-    return (r->c->flags & CONN_LOOPBACK) && auth_state_is_operator(r->s->deps.auth, token);
+    return api_is_local(r) && auth_state_is_operator(r->s->deps.auth, token);
 }
 
 /* True: signed in. False: answered, or held until it is known whether it may. */

@@ -86,6 +86,12 @@ bool api_route_at(size_t i, struct api_route *ret);
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req,
                   struct span body);
 
+/*
+ * From this machine: a loopback address, and no proxy says that it passes the request on. One that
+ * says nothing cannot be told from a person here.
+ */
+bool api_is_local(const struct api_request *r);
+
 /* Linked to the connection and held there; NULL (and answered) when out of memory. */
 struct api_call *api_call_new(struct api_request *r);
 /* Remembers where the request comes from: for the directory, audit records and throttling. */

@@ -73,7 +73,7 @@ static void readyz(struct api_request *r)
 static void metrics_get(struct api_request *r)
 {
     struct buf body = {0};
-    if (!r->s->cfg.metrics_public && !(r->c->flags & CONN_LOOPBACK)) {
+    if (!r->s->cfg.metrics_public && !api_is_local(r)) {
         api_fail(r, CONFAB_NOT_FOUND, NULL, NULL);
         return;
     }

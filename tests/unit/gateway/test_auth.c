@@ -493,6 +493,23 @@ static void test_auth__cookie_behind_a_proxy(void **state)
     free(head);
 }
 
+/* What a proxy on this machine passes on has not come from here. */
+static void test_auth__forwarded_is_not_local(void **state)
+{
+    (void)state;
+    static const char *const marks[] = {"Forwarded: for=192.0.2.7", "X-Forwarded-For: 192.0.2.7",
+                                        "X-Real-IP: 192.0.2.7", "Via: 1.1 proxy"};
+    const char *key = "Host: test\r\nAuthorization: Bearer " RIG_OPERATOR "\r\n";
+    char headers[300];
+    assert_int_equal(raw("GET", "/metrics", key, "", NULL), 200);
+    assert_int_equal(raw("GET", "/api/v1/admin/settings", key, "", NULL), 200);
+    for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
+        snprintf(headers, sizeof(headers), "%s%s\r\n", key, marks[i]);
+        assert_int_equal(raw("GET", "/metrics", headers, "", NULL), 404);
+        assert_int_equal(raw("GET", "/api/v1/admin/settings", headers, "", NULL), 401);
+    }
+}
+
 static int invite_with_key(struct client *c, const char *token, char **ret_body)
 {
     struct buf b = {0};
@@ -619,6 +636,7 @@ int main(void)
         T(weak_password),
         T(cookie),
         T(cookie_behind_a_proxy),
+        T(forwarded_is_not_local),
         T(claim_ends_with_its_request),
         T(foreign_names_and_pages),
     };
