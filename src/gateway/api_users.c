@@ -159,18 +159,23 @@ static void user_search(struct api_request *r)
 
 /* ---- PUT /users/me/password ---- */
 
+#define NOT_PRESENT "not the present password"
+
 struct change {
     size_t old_len;
     size_t new_len;
     uint8_t old[PASSWORD_MAX];
     uint8_t new[PASSWORD_MAX];
     char key[USERNAME_MAX + 1];
+    char hash[DIR_HASH_BYTES]; /* the present one, that the password was verified with */
     char names[PASSWORD_NAMES_MAX][PASSWORD_NAME_MAX + 1];
 };
 
 static void on_changed(struct shard *s, struct api_call *call, struct dir_request *req)
 {
-    if (!api_dir_failed(s, call, req)) {
+    if (req->ret_err == CONFAB_UNAUTHENTICATED) { /* changed or reset meanwhile */
+        api_call_fail(s, call, CONFAB_FORBIDDEN, NOT_PRESENT, "password");
+    } else if (!api_dir_failed(s, call, req)) {
         api_revoke(s, call, call->user, req->ret_ids, req->ret_nids, api_then_done);
     }
 }
@@ -191,6 +196,7 @@ static void on_new_hashed(struct shard *s, void *arg, const struct password_resu
         req->device_id = call->device; /* spared */
         req->mask = DIR_FIELD_PASSWORD_HASH;
         req->revoke_devices = true;
+        req->verified_hash = ((const struct change *)call->data)->hash;
         memcpy(req->account.password_hash, result->hash, sizeof(result->hash));
         api_dir_audit(s, a, "account.password", call->user, "by oneself");
         api_dir_submit(s, a);
@@ -205,8 +211,8 @@ static void on_old_verified(struct shard *s, void *arg, const struct password_re
     enum try_outcome outcome = wrong ? TRY_FAILED : result->err ? TRY_GIVEN_UP : TRY_SUCCEEDED;
     auth_state_tried(s->deps.auth, THROTTLE_ACCOUNT, span_str(ch->key), outcome, s->now_ms);
     if (result->err) {
-        api_call_fail(s, call, wrong ? CONFAB_FORBIDDEN : result->err,
-                      wrong ? "not the present password" : NULL, wrong ? "password" : NULL);
+        api_call_fail(s, call, wrong ? CONFAB_FORBIDDEN : result->err, wrong ? NOT_PRESENT : NULL,
+                      wrong ? "password" : NULL);
         return;
     }
     const struct password_request job = {
@@ -238,6 +244,7 @@ static void on_own_account(struct shard *s, struct api_call *call, struct dir_re
     if (!username_canonical(span_str(acc->username), ch->key)) {
         ch->key[0] = 0;
     }
+    memcpy(ch->hash, acc->password_hash, sizeof(ch->hash));
     name_take(ch->names[0], acc->username);
     name_take(ch->names[1], acc->display_name);
     name_take(ch->names[2], acc->email);

@@ -326,6 +326,12 @@ enum confab_err dir_account_may_become(const struct dir_account *before,
     return last ? CONFAB_LAST_ADMIN : CONFAB_OK;
 }
 
+bool dir_account_is_as_verified(const struct dir_account *before, const struct dir_request *req)
+{
+    return req->op != DIR_ACCOUNT_UPDATE || !req->verified_hash ||
+           strcmp(req->verified_hash, before->password_hash) == 0;
+}
+
 bool dir_account_ends_devices(const struct dir_request *req, const struct dir_account *after,
                               uint64_t *ret_spared)
 {

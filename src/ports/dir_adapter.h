@@ -21,6 +21,8 @@ struct dir_audit dir_audit_of(const struct dir_request *req);
 void dir_account_begin(struct dir_account *a);
 /* DIR_ACCOUNT_UPDATE and DIR_ACCOUNT_DELETE, whichever the request is, on what is stored. */
 void dir_account_change(struct dir_account *a, const struct dir_request *req);
+/* Is the password still the one that the request was allowed by? */
+bool dir_account_is_as_verified(const struct dir_account *before, const struct dir_request *req);
 /* CONFAB_NOT_FOUND when it was deleted, CONFAB_LAST_ADMIN; `admins` counts the active ones. */
 enum confab_err dir_account_may_become(const struct dir_account *before,
                                        const struct dir_account *after, uint64_t admins);

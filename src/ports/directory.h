@@ -100,7 +100,8 @@ enum dir_op {
      * spared) are revoked in the same transaction. A suspension revokes all of them in any case.
      * Out: account, username_key; ret_ids, the devices revoked, in any order.
      * CONFAB_NOT_FOUND when the user is missing or deleted. CONFAB_LAST_ADMIN when it is the last
-     * active administrator and would no longer be one.
+     * active administrator and would no longer be one. CONFAB_UNAUTHENTICATED when verified_hash is
+     * given and the stored password hash is another one by now.
      */
     DIR_ACCOUNT_UPDATE,
     /*
@@ -333,8 +334,9 @@ struct dir_request {
     uint32_t mask; /* enum dir_account_field */
     bool use_invite;
     bool revoke_devices;
-    const uint64_t *ids; /* the caller's array */
-    bool *exists;        /* the caller's array, filled */
+    const char *verified_hash; /* zero terminated, stays until done; NULL: any */
+    const uint64_t *ids;       /* the caller's array */
+    bool *exists;              /* the caller's array, filled */
     uint32_t nids;
     uint16_t partition;
     uint64_t lsn;

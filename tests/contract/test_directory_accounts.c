@@ -241,6 +241,24 @@ static void test_directory__a_suspension_signs_out_everywhere(void **state)
     dir_expect_devices(1, (const uint64_t[]){40, 0});
 }
 
+static void test_directory__a_change_by_another_password_is_refused(void **state)
+{
+    (void)state;
+    assert_int_equal(dir_create(1, "anna"), CONFAB_OK);
+    assert_int_equal(dir_add_device(1, 10), CONFAB_OK);
+    struct dir_request req = update(1, DIR_FIELD_PASSWORD_HASH);
+    req.verified_hash = "hash-older";
+    req.revoke_devices = true;
+    assert_int_equal(dir_run(&req), CONFAB_UNAUTHENTICATED);
+    dir_request_deinit(&req);
+    dir_expect_devices(1, (const uint64_t[]){10, 0});
+    req = update(1, DIR_FIELD_PASSWORD_HASH);
+    req.verified_hash = "hash-anna";
+    assert_int_equal(dir_run(&req), CONFAB_OK);
+    assert_int_equal(dir_run(&req), CONFAB_UNAUTHENTICATED); /* it is hash-new by now */
+    dir_request_deinit(&req);
+}
+
 /* ---- lists ---- */
 
 /* All ids of a list, read in pages of `limit`; `want` has a zero at the end. */
@@ -413,6 +431,7 @@ static const struct CMUnitTest CASES[] = {
     DIR_CASE(test_directory__the_last_administrator_stays),
     DIR_CASE(test_directory__a_deleted_account_keeps_its_name_only),
     DIR_CASE(test_directory__a_suspension_signs_out_everywhere),
+    DIR_CASE(test_directory__a_change_by_another_password_is_refused),
     DIR_CASE(test_directory__people_are_found_by_beginnings_of_words),
     DIR_CASE(test_directory__a_new_name_is_found_and_the_old_one_is_not),
     DIR_CASE(test_directory__people_are_listed_by_status),

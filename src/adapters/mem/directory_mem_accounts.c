@@ -124,6 +124,9 @@ enum confab_err dir_mem_account_change(struct directory_mem *d, struct dir_reque
     if (err == CONFAB_OK) {
         err = dir_account_may_become(&before, &row.account, admins.ret_count);
     }
+    if (err == CONFAB_OK && !dir_account_is_as_verified(&before, req)) {
+        err = CONFAB_UNAUTHENTICATED;
+    }
     uint64_t spared;
     if (err == CONFAB_OK && dir_account_ends_devices(req, &row.account, &spared)) {
         err = dir_mem_devices_end(d, req, spared);

@@ -166,6 +166,9 @@ enum confab_err sqlite_account_change(struct sqlite_db *db, struct dir_request *
     struct dir_account after = stored.account;
     dir_account_change(&after, req);
     *ret_result = dir_account_may_become(&stored.account, &after, admins);
+    if (*ret_result == CONFAB_OK && !dir_account_is_as_verified(&stored.account, req)) {
+        *ret_result = CONFAB_UNAUTHENTICATED;
+    }
     if (*ret_result != CONFAB_OK) {
         return CONFAB_OK;
     }

@@ -510,6 +510,38 @@ static void test_auth__forwarded_is_not_local(void **state)
     }
 }
 
+/* Whoever knew the password until it was reset must not get it back by a change under way. */
+static void test_auth__reset_wins_over_a_change(void **state)
+{
+    (void)state;
+    char path[80];
+    char *body = NULL;
+    const char *key = RIG_OPERATOR;
+    struct buf b = {0};
+    struct client *c = client_new(rig, 0);
+    const char *json = "{\"password\":\"password\",\"new_password\":\"the thief's own\"}";
+    assert_int_equal(
+        fault_plan_arm(directory_fault_plan(rig->dir), DIR_ACCOUNT_UPDATE, 1, 1, FAULT_DELAY, 0),
+        CONFAB_OK);
+    buf_printf(&b,
+               "PUT /api/v1/users/me/password HTTP/1.1\r\nHost: test\r\n"
+               "Authorization: Bearer %s\r\nContent-Length: %zu\r\n\r\n%s",
+               ann.token, strlen(json), json);
+    client_send(c, b.data, b.len);
+    buf_deinit(&b);
+    assert_int_equal(http_next(c, NULL, NULL), 0);
+    snprintf(path, sizeof(path), "/api/v1/admin/users/%s/password", ann.user);
+    assert_int_equal(http(client, "PUT", path, key, "{\"password\":\"reset by hand\"}", NULL), 200);
+    assert_int_equal(directory_fault_release(rig->dir), 1);
+    rig_settle(rig);
+    assert_int_equal(http_next(c, NULL, &body), 403);
+    assert_string_equal(json_text(body, "field"), "password");
+    free(body);
+    assert_int_equal(sign_in("ann", "the thief's own", NULL), 401);
+    assert_int_equal(sign_in("ann", "reset by hand", NULL), 201);
+    client_drop(c);
+}
+
 static int invite_with_key(struct client *c, const char *token, char **ret_body)
 {
     struct buf b = {0};
@@ -638,6 +670,7 @@ int main(void)
         T(cookie_behind_a_proxy),
         T(forwarded_is_not_local),
         T(claim_ends_with_its_request),
+        T(reset_wins_over_a_change),
         T(foreign_names_and_pages),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
