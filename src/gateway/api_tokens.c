@@ -106,7 +106,6 @@ static void answer_tokens(struct shard *s, struct api_call *call, int status,
     json_w_kid(&w, "user_id", d->user_id);
     json_w_kid(&w, "device_id", d->device_id);
     json_w_object_end(&w);
-    http_put_header_str(&extra, "Cache-Control", "no-store");
     body.failed = body.failed || !buf_ok(&extra);
     api_call_answer_with(s, call, status, &body, span_of(extra.data, extra.len));
     buf_deinit(&extra);

@@ -39,19 +39,28 @@ static void http_answered(struct shard *s, struct conn *c, int status)
     conn_arm(s, c, s->cfg.idle_timeout_ms);
 }
 
+/* What the API answers is somebody's own, and may be a code or a password: no cache keeps it. */
+static const char NO_STORE[] = "Cache-Control: no-store\r\n";
+
+/* `file`: `extra` says what caches may do. */
 static void answer_head(const struct shard *s, struct conn *c, struct buf *out, int status,
-                        const char *type, size_t len, struct span extra)
+                        const char *type, size_t len, struct span extra, bool file)
 {
     const struct http_state *h = &c->io->http;
-    if (h->cors == 0) {
-        http_put_head(out, status, type, len, h->keep_alive, h->minor, extra);
+    if (h->cors == 0 && (file || extra.n == 0)) {
+        http_put_head(out, status, type, len, h->keep_alive, h->minor,
+                      file ? extra : span_str(NO_STORE));
         return;
     }
     struct buf all = {0};
     buf_put(&all, extra.p, extra.n);
-    http_put_header_str(&all, "Access-Control-Allow-Origin", s->deps.origins->origins[h->cors - 1]);
-    http_put_header_str(&all, "Access-Control-Expose-Headers", "Retry-After");
-    http_put_header_str(&all, "Vary", "Origin");
+    buf_put_str(&all, file ? "" : NO_STORE);
+    if (h->cors != 0) {
+        http_put_header_str(&all, "Access-Control-Allow-Origin",
+                            s->deps.origins->origins[h->cors - 1]);
+        http_put_header_str(&all, "Access-Control-Expose-Headers", "Retry-After");
+        http_put_header_str(&all, "Vary", "Origin");
+    }
     http_put_head(out, status, type, len, h->keep_alive, h->minor, span_of(all.data, all.len));
     out->failed = out->failed || !buf_ok(&all);
     buf_deinit(&all);
@@ -64,7 +73,7 @@ void http_answer(struct shard *s, struct conn *c, int status, const char *type, 
         return;
     }
     struct buf out = {0};
-    answer_head(s, c, &out, status, type, body.n, extra);
+    answer_head(s, c, &out, status, type, body.n, extra, false);
     if (!c->io->http.head_only) {
         buf_put(&out, body.p, body.n);
     }
@@ -89,7 +98,7 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         http_answer_error(s, c, CONFAB_NOMEM, NULL, NULL);
     } else if (c->state == CONN_HTTP && (c->io && c->io->http.head_only)) {
         struct buf out = {0};
-        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0));
+        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0), false);
         bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
         buf_deinit(&out);
         if (ok) {
@@ -99,7 +108,7 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         http_answer(s, c, status, type, span_of(body->data, body->len), span_of(NULL, 0));
     } else if (c->state == CONN_HTTP && conn_io(s, c)) {
         struct buf out = {0};
-        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0));
+        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0), false);
         bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
         buf_deinit(&out);
         struct frame *f = ok ? frame_of_buf(body) : NULL;
@@ -120,7 +129,7 @@ void http_answer_static(struct shard *s, struct conn *c, int status, const char 
         return;
     }
     struct buf out = {0};
-    answer_head(s, c, &out, status, type, body.n, span_of(extra->data, extra->len));
+    answer_head(s, c, &out, status, type, body.n, span_of(extra->data, extra->len), true);
     bool ok = buf_ok(extra) && buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
     buf_deinit(&out);
     if (ok && body.n > 0 && !c->io->http.head_only) {

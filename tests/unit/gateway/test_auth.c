@@ -542,6 +542,30 @@ static void test_auth__reset_wins_over_a_change(void **state)
     client_drop(c);
 }
 
+static void test_auth__no_cache_keeps_answers(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {"/api/v1/users/me", "/api/v1/invites", "/api/v1/none"};
+    char headers[700];
+    char *head = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        for (int cors = 0; cors < 2; cors++) {
+            snprintf(headers, sizeof(headers), "Host: test\r\n%sAuthorization: Bearer %s\r\n",
+                     cors ? "Origin: https://app.example.org\r\n" : "", ann.token);
+            assert_int_equal(raw("GET", paths[i], headers, "", &head), i < 2 ? 200 : 404);
+            assert_non_null(strstr(head, "Cache-Control: no-store\r\n"));
+            free(head);
+        }
+    }
+    assert_int_equal(raw("POST", "/api/v1/tokens", "Host: test\r\n",
+                         "{\"username\":\"ann\",\"password\":\"password\"}", &head),
+                     201);
+    const char *at = strstr(head, "Cache-Control: no-store\r\n");
+    assert_non_null(at);
+    assert_null(strstr(at + 1, "Cache-Control"));
+    free(head);
+}
+
 static int invite_with_key(struct client *c, const char *token, char **ret_body)
 {
     struct buf b = {0};
@@ -671,6 +695,7 @@ int main(void)
         T(forwarded_is_not_local),
         T(claim_ends_with_its_request),
         T(reset_wins_over_a_change),
+        T(no_cache_keeps_answers),
         T(foreign_names_and_pages),
     };
     return sodium_init() < 0 ? 1 : cmocka_run_group_tests(tests, NULL, NULL);
