@@ -220,7 +220,8 @@ CALLS = [
          body=obj({"users": array({"type": "object", "properties": {
              **NEW_USER, "password_hash": {
                  "type": "string", "maxLength": 127,
-                 "description": "instead of a password: argon2id, encoded"},
+                 "description": "instead of a password: argon2id, encoded; up to 256 MiB, "
+                                "and memory times passes up to 1 GiB"},
              "role": {"type": "string", "enum": ["admin", "member"]}},
              "required": ["username"]}, minItems=1, maxItems=1000)})),
     Call("PATCH", f"{V1}/admin/users/{{member_id}}", "adminChangeUser", ADMIN,
