@@ -146,6 +146,13 @@ export interface PageConversation {
     reset: boolean;
     events: SequencedEvent[];
 }
+/* Of a conversation, asked for by itself: what is unread of the first `head` events. */
+export interface UnreadCount {
+    head: number;
+    read: number;
+    unread: number;
+    mentions: number;
+}
 export interface ConversationsPage {
     event: 'conversations';
     conversations: PageConversation[];
@@ -457,6 +464,16 @@ function decodePageConversation(value: unknown): PageConversation {
         limited: o['limited'] === true,
         reset: o['reset'] === true,
         events: events.map((e) => decodeSequenced(fieldsOf(e, 'events'))),
+    };
+}
+
+export function decodeCount(value: unknown): UnreadCount {
+    const o = fieldsOf(value, 'conversation');
+    return {
+        head: number(o, 'head'),
+        read: number(fieldsOf(o['cursors'], 'cursors'), 'read'),
+        unread: number(o, 'unread'),
+        mentions: numberOr(o, 'mentions', 0),
     };
 }
 

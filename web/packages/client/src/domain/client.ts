@@ -16,12 +16,14 @@ import { CLOSE_TOKEN, CLOSE_TOO_MANY, Session } from '../net/session.js';
 import type { Platform, Timer } from '../platform/platform.js';
 import type { OutboxEntry, StoreOpener } from '../store/store.js';
 import type { ClientFrame, Hello, Member, SequencedEvent, ServerFrame, User, WireFailure } from '../wire.js';
+import { Counts } from './counts.js';
 import { Cursors } from './cursors.js';
 import {
     applyReceipt,
     applyStatuses,
     type Conversation,
     type MessageItem,
+    newConversation,
     statusOf,
 } from './model.js';
 import { Outbox } from './outbox.js';
@@ -55,7 +57,8 @@ export class Client {
     me: User | undefined;
     storageFailed = false;
     textBytesMax = 16384;
-    private readonly state = new State();
+    private readonly state = new State((conv) => this.counts.want(conv));
+    private readonly counts: Counts;
     private readonly cursors: Cursors;
     private readonly sync: Sync;
     private readonly reconnector: Reconnector;
@@ -86,6 +89,7 @@ export class Client {
         );
         const { clock } = opt.platform;
         const send = (frame: ClientFrame): void => this.session?.send(frame);
+        this.counts = new Counts(this.state, clock, this.rest, () => this.sync.phase === 'live');
         this.cursors = new Cursors(this.state, clock, this.rest, {
             send,
             live: () => this.sync.phase === 'live',
@@ -205,7 +209,9 @@ export class Client {
             if (c.kind === 'self') {
                 this.sync.loadSelf(c);
             } else {
-                this.state.put(c, false);
+                /* One that an older page has kept lacks what is new; its list may have holes. */
+                const fresh = { ...newConversation(c.id, c.kind), unreadFrom: c.head + 1 };
+                this.state.put({ ...fresh, ...c }, false);
             }
         }
         for (const u of saved.users) {
@@ -243,6 +249,7 @@ export class Client {
         own?.outbox.clear();
         this.releaseTab();
         this.sync.clear();
+        this.counts.clear();
         this.cursors.clear();
         this.state.clear();
         this.me = undefined;
@@ -339,6 +346,7 @@ export class Client {
         this.session?.close();
         this.session = undefined;
         this.sync.linkDown();
+        this.counts.linkDown();
         this.cursors.linkDown();
         this.state.own?.outbox.linkDown();
         this.reconnector.down(atLeastMs);
@@ -369,6 +377,7 @@ export class Client {
         this.state.topics.touch('link');
         this.state.topics.touch('list');
         this.cursors.all();
+        this.counts.live();
         this.state.own?.outbox.pump();
         this.people.retry();
         if (!this.me) {

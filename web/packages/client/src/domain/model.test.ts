@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HistoryMessage, NewMessage, PageConversation } from '../wire.js';
 import {
+    applyCount,
     applyEvent,
     applyPage,
     applyReceipt,
@@ -75,6 +76,67 @@ void test('model: a page does not undo what was read here and not told yet', () 
     c = markRead(c, 3, undefined);
     const next = applyPage(c, page(5, { unread: 5, read: 0, coveredFrom: 5, coveredTo: 5, events: [message(5, '2')] }), ME);
     assert.deepEqual([next.unread, next.own.read, next.confirmed.read], [2, 3, 0]);
+});
+
+void test('model: unread is a guess when a gap lies between what was read here and the server\'s cursor', () => {
+    /* 5 and 10 were read elsewhere in between, so what was counted here was counted from 0. */
+    let c = newConversation('c', 'group');
+    for (let seq = 1; seq <= 8; seq++) {
+        c = applyEvent(c, message(seq, '2'), ME);
+    }
+    c = markRead(c, 8, undefined);
+    assert.deepEqual([c.unread, c.readAhead], [0, 8]);
+    const gap = page(30, { unread: 22, read: 5, coveredFrom: 29, coveredTo: 30, limited: true, events: [message(29, '2'), message(30, '2')] });
+    c = applyPage(c, gap, ME);
+    assert.deepEqual([c.own.read, c.unread, c.unsure, c.readAhead], [8, 22, true, undefined]);
+    /* From the same cursor as it was counted, it is known. */
+    const same = applyPage({ ...c, confirmed: { delivered: 0, read: 0 }, readAhead: 8 }, { ...gap, unread: 27, read: 0 }, ME);
+    assert.deepEqual([same.unread, same.unsure, same.readAhead], [19, false, 8]);
+    /* The server's count, asked for when it knows; a message comes meanwhile. */
+    const asked = { head: 30, read: 8, unread: 19, mentions: 0 };
+    c = applyEvent(c, message(31, '2'), ME);
+    assert.equal(applyCount(c, { ...asked, read: 7 }), 'older');
+    assert.equal(applyCount(c, { ...asked, head: 27 }), 'older', 'what came after it is not here');
+    assert.equal(applyCount(c, { ...asked, head: 32 }), 'newer');
+    const sure = applyCount(c, asked);
+    assert.ok(typeof sure === 'object');
+    assert.deepEqual([sure.unread, sure.unsure, sure.confirmed.read], [20, false, 8]);
+    const read = markRead(sure, 29, undefined);
+    assert.deepEqual([read.unread, read.unsure], [2, false]);
+    assert.equal(markRead(sure, 20, undefined).unsure, true);
+    assert.deepEqual([markRead(sure, 31, undefined).unread, markRead(sure, 31, undefined).unsure], [0, false]);
+});
+
+void test('model: unread with what is hidden counts it, as the server does', () => {
+    let c = applyPage(undefined, page(0), ME);
+    c = applyPage(c, page(4, { unread: 4, read: 0, coveredFrom: 1, coveredTo: 4, events: [message(1, '2'), message(3, '2'), message(4, '2')] }), ME);
+    assert.deepEqual([c.unread, c.unreadFrom], [4, 3]);
+    assert.deepEqual([markRead(c, 3, undefined).unread, markRead(c, 3, undefined).unsure], [1, false]);
+    assert.equal(markRead(c, 1, undefined).unsure, true, 'the second may be one or not');
+});
+
+void test('model: what another device has read takes away what was counted from elsewhere', () => {
+    let c = newConversation('c', 'direct');
+    for (let seq = 1; seq <= 6; seq++) {
+        c = applyEvent(c, message(seq, '2'), ME);
+    }
+    c = markRead(c, 6, undefined);
+    const receipt = { event: 'delivery_receipt', conversationId: 'c', fromSeq: 1, userId: ME, status: 'read', at: 0 } as const;
+    c = applyReceipt(c, { ...receipt, seq: 4 }, ME);
+    assert.equal(c.readAhead, undefined);
+    c = applyReceipt(c, { ...receipt, seq: 6 }, ME);
+    assert.deepEqual([c.readAhead, c.confirmed.read, c.unsure], [0, 6, false]);
+});
+
+void test('model: events that will never come leave a guess; one\'s own message does not go back', () => {
+    let c = applyEvent(newConversation('c', 'group'), message(1, '2'), ME);
+    c = applyEvent(c, message(5, '2'), ME);
+    assert.deepEqual([c.unread, c.unsure, c.unreadFrom], [2, true, 5]);
+    const receipt = { event: 'delivery_receipt', conversationId: 'c', fromSeq: 1, seq: 7, userId: ME, status: 'read', at: 0 } as const;
+    c = applyReceipt(c, receipt, ME);
+    c = applyEvent(c, message(6, ME), ME);
+    c = applyEvent(c, message(7, '2'), ME);
+    assert.deepEqual([c.unread, c.unsure, c.own.read], [0, false, 7]);
 });
 
 void test('model: a page that is older than what came live changes nothing', () => {

@@ -16,6 +16,7 @@ import type {
     Preview,
     Role,
     SequencedEvent,
+    UnreadCount,
 } from '../wire.js';
 
 export interface Cursor {
@@ -39,11 +40,15 @@ export interface Conversation {
     lastAt: number;
     preview: (Preview & { deleted?: boolean }) | undefined;
     unread: number;
-    /* Where the newest of the unread ones are, rising; at most UNREAD_SEQS_MAX. */
+    /* What is here does not tell how many are unread: `unread` is a guess, and the server is asked
+     * (counts.ts). */
+    unsure: boolean;
+    /* Where unread ones are, rising, at most UNREAD_SEQS_MAX: all those from unreadFrom on. */
     unreadSeqs: readonly number[];
+    unreadFrom: number;
     mentions: number;
-    /* How many were read here beyond what the server knows to be read. */
-    readAhead: number;
+    /* How many were read here beyond what the server knows to be read; undefined: who knows. */
+    readAhead: number | undefined;
     muted: boolean;
     pinned: boolean;
     /* Own cursors: what this client wants them to be, and what the server is known to have. */
@@ -93,7 +98,15 @@ const UNREAD_SEQS_MAX = 200;
 
 export const noCursor: Cursor = { delivered: 0, read: 0 };
 
-export const nothingUnread = { unread: 0, unreadSeqs: [] as readonly number[], mentions: 0 };
+type Unread = Pick<Conversation, 'unread' | 'unsure' | 'unreadSeqs' | 'unreadFrom' | 'mentions'>;
+
+export const nothingUnread: Unread = {
+    unread: 0,
+    unsure: false,
+    unreadSeqs: [],
+    unreadFrom: 0,
+    mentions: 0,
+};
 
 export function newConversation(id: string, kind: ConvKind): Conversation {
     return {
@@ -109,9 +122,7 @@ export function newConversation(id: string, kind: ConvKind): Conversation {
         lastSeq: 0,
         lastAt: 0,
         preview: undefined,
-        unread: 0,
-        unreadSeqs: [],
-        mentions: 0,
+        ...nothingUnread,
         readAhead: 0,
         muted: false,
         pinned: false,
@@ -255,13 +266,15 @@ function ownMembership(c: Conversation, ev: SequencedEvent, me: string): Partial
     }
 }
 
-/* The next event of the sequence. */
+/* The next event of the sequence, or a later one, when those between will not come. */
 export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Conversation {
+    const missed = ev.seq > c.head + 1 && ev.seq > c.own.read + 1;
     const next: Conversation = {
         ...c,
         head: ev.seq,
         headId: ev.eventId,
         ahead: true,
+        ...(missed ? { unsure: true, unreadFrom: ev.seq } : {}),
         ...ownMembership(c, ev, me),
     };
     if (ev.event === 'conversation' && ev.name !== undefined) {
@@ -278,15 +291,16 @@ export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Con
             sentAt: ev.sentAt,
         };
         if (ev.from === me) {
-            /* Sending moves one's own cursors, at the server too. */
-            next.own = { delivered: ev.seq, read: ev.seq };
-            next.confirmed = next.own;
+            /* Sending moves one's own cursors, at the server too. A receipt may have come first. */
+            const sent: Cursor = { delivered: ev.seq, read: ev.seq };
+            next.own = maxCursor(c.own, sent);
+            next.confirmed = maxCursor(c.confirmed, sent);
             Object.assign(next, nothingUnread);
-            next.readAhead = 0;
+            next.readAhead = next.own.read > next.confirmed.read ? undefined : 0;
         } else {
             if (ev.seq > c.own.read) {
                 next.unread = c.unread + 1;
-                next.unreadSeqs = [...c.unreadSeqs, ev.seq].slice(-UNREAD_SEQS_MAX);
+                Object.assign(next, listed([...c.unreadSeqs, ev.seq], next.unreadFrom));
                 next.mentions = c.mentions + (ev.mentions.includes(me) ? 1 : 0);
             }
             next.own = { ...c.own, delivered: Math.max(c.own.delivered, ev.seq) };
@@ -348,6 +362,7 @@ export function applyPage(
         lastAt: page.lastMessageAt ?? 0,
         preview: page.preview,
         unread: page.unread,
+        unsure: false,
         mentions: page.mentions,
         muted: page.muted,
         pinned: page.pinned,
@@ -366,12 +381,8 @@ export function applyPage(
         }
     }
     next.peers = peers;
-    /* A gap between the old ones and the page's would make them an incomplete account. */
-    const low = page.coveredFrom > old.head + 1 ? page.coveredFrom : 0;
-    next.unreadSeqs = [...unreadSeqs]
-        .filter((seq) => seq > page.read && seq >= low)
-        .sort((x, y) => x - y)
-        .slice(-UNREAD_SEQS_MAX);
+    const seqs = [...unreadSeqs].filter((seq) => seq > page.read).sort((x, y) => x - y);
+    Object.assign(next, listed(seqs, completeFrom(old, page)));
     if (!page.events.some((ev) => ev.eventId === page.preview?.messageId) &&
         old.preview?.messageId !== page.preview?.messageId) {
         next.lastSeq = 0; /* where it is, is not told */
@@ -379,28 +390,81 @@ export function applyPage(
     if (page.preview && page.preview.content === '') {
         next.preview = { ...page.preview, deleted: true };
     }
-    next.readAhead = next.own.read > page.read ? old.readAhead : 0;
     if (next.own.read <= page.read) {
+        next.readAhead = 0;
         return next;
     }
-    const counted =
-        page.read === old.confirmed.read ? Math.max(page.unread - old.readAhead, 0) : undefined;
-    return { ...next, ...unreadAfter(next, next.own.read, counted) };
+    /* Between the server's cursor and ours there may be a gap: then only what was counted as it was
+     * read tells how many there are, and only when it was counted from the same cursor. */
+    let after = unreadAfter(next, next.own.read);
+    if (after.unsure && page.read === old.confirmed.read && old.readAhead !== undefined) {
+        const unread = Math.max(page.unread - old.readAhead, 0);
+        after = { ...after, unread, unsure: false, mentions: Math.min(after.mentions, unread) };
+    }
+    const readAhead = after.unsure ? undefined : page.unread - after.unread;
+    return { ...next, ...after, readAhead };
+}
+
+/* The list of the unread within its bound, and from where on it has all of them. */
+function listed(seqs: readonly number[], from: number): Pick<Unread, 'unreadSeqs' | 'unreadFrom'> {
+    const unreadSeqs = seqs.slice(-UNREAD_SEQS_MAX);
+    const cut = seqs.length > unreadSeqs.length ? (unreadSeqs[0] ?? 0) : 0;
+    return { unreadSeqs, unreadFrom: Math.max(from, cut) };
+}
+
+/*
+ * From where on the messages that were known and those of the page are all there are. What is hidden
+ * from this user is covered, counts as unread, and is not told.
+ */
+function completeFrom(old: Conversation, page: PageConversation): number {
+    const told = new Set(page.events.map((ev) => ev.seq));
+    for (let seq = page.coveredTo; seq >= page.coveredFrom && seq > old.head; seq--) {
+        if (!told.has(seq)) {
+            return seq + 1;
+        }
+    }
+    return page.coveredFrom > old.head + 1 ? page.coveredFrom : old.unreadFrom;
 }
 
 /* What is left when everything up to seq is read. `remaining`: what the caller has counted. */
-function unreadAfter(
-    c: Conversation,
-    seq: number,
-    remaining?: number,
-): Pick<Conversation, 'unread' | 'unreadSeqs' | 'mentions'> {
+function unreadAfter(c: Conversation, seq: number, remaining?: number): Unread {
     if (seq >= c.head || (c.lastSeq > 0 && seq >= c.lastSeq)) {
         return nothingUnread;
     }
     const unreadSeqs = c.unreadSeqs.filter((s) => s > seq);
-    const exact = c.unread <= c.unreadSeqs.length || unreadSeqs.length < c.unreadSeqs.length;
-    const unread = exact ? unreadSeqs.length : Math.min(c.unread, remaining ?? c.unread);
-    return { unread, unreadSeqs, mentions: Math.min(c.mentions, unread) };
+    const sure = seq + 1 >= c.unreadFrom || (!c.unsure && c.unread <= c.unreadSeqs.length);
+    if (sure) {
+        const unread = unreadSeqs.length;
+        return { ...nothingUnread, unread, unreadSeqs, mentions: Math.min(c.mentions, unread) };
+    }
+    const unread = Math.max(Math.min(c.unread, remaining ?? c.unread), unreadSeqs.length);
+    const { unreadFrom } = c;
+    return { unread, unsure: true, unreadSeqs, unreadFrom, mentions: Math.min(c.mentions, unread) };
+}
+
+/*
+ * The server's count, which was asked for. 'older': more was read since, or what came after it is not
+ * known; 'newer': the events up to its head are still to come.
+ */
+export function applyCount(c: Conversation, count: UnreadCount): Conversation | 'older' | 'newer' {
+    if (count.head > c.head) {
+        return 'newer';
+    }
+    const known = count.head === c.head || count.head + 1 >= c.unreadFrom;
+    if (count.read < c.own.read || !known) {
+        return 'older';
+    }
+    const next = markRead(c, count.read, undefined);
+    const later = next.unreadSeqs.filter((seq) => seq > count.head).length;
+    const unread = count.read >= next.head ? 0 : count.unread + later;
+    return {
+        ...next,
+        unread,
+        unsure: false,
+        mentions: Math.min(Math.max(count.mentions, next.mentions), unread),
+        confirmed: maxCursor(c.confirmed, { delivered: count.read, read: count.read }),
+        readAhead: 0,
+    };
 }
 
 /* ---- Cursors ---- */
@@ -411,11 +475,13 @@ export function markRead(c: Conversation, seq: number, remaining: number | undef
         return c;
     }
     const after = unreadAfter(c, seq, remaining);
+    const counted = !c.unsure && !after.unsure && c.readAhead !== undefined;
+    const ahead = counted ? (c.readAhead ?? 0) + c.unread - after.unread : undefined;
     return {
         ...c,
         own: { delivered: Math.max(c.own.delivered, seq), read: seq },
         ...after,
-        readAhead: seq > c.confirmed.read ? c.readAhead + c.unread - after.unread : 0,
+        readAhead: seq > c.confirmed.read ? ahead : 0,
     };
 }
 
@@ -424,6 +490,10 @@ export function applyReceipt(c: Conversation, r: DeliveryReceipt, me: string): C
         r.status === 'read' ? { delivered: r.seq, read: r.seq } : { delivered: r.seq, read: 0 };
     if (r.userId === me) {
         const next = { ...c, confirmed: maxCursor(c.confirmed, told) };
+        if (next.confirmed.read !== c.confirmed.read) {
+            /* What was counted was counted from another place. */
+            next.readAhead = c.own.read > next.confirmed.read ? undefined : 0;
+        }
         return r.status === 'read' ? markRead(next, r.seq, undefined) : next;
     }
     const known = c.peers[r.userId] ?? noCursor;

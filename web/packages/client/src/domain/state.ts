@@ -33,6 +33,9 @@ export class State {
     readonly hidden = new Map<string, Ranges>();
     readonly blocked = new Set<string>();
 
+    /* `onUnsure`: how many are unread in it is a guess. */
+    constructor(private readonly onUnsure: (conv: string) => void = () => undefined) {}
+
     get userId(): string | undefined {
         return this.own?.userId;
     }
@@ -87,6 +90,9 @@ export class State {
         this.convs.set(c.id, c);
         if (c.kind === 'direct' && c.with !== undefined) {
             this.directs.set(c.with, c.id);
+        }
+        if (c.unsure && !c.left) {
+            this.onUnsure(c.id);
         }
         if (save) {
             this.own?.persister.saveConversation(c);

@@ -125,6 +125,7 @@ async function history(seed: number): Promise<void> {
             assert.equal(c.head, server.head(conv.id), `${what}: head`);
             assert.equal(c.name, conv.kind === 'group' ? conv.name : '', `${what}: name`);
             assert.equal(c.unread, server.unread(conv.id, d.user), `${what}: unread`);
+            assert.equal(c.unsure, false, `${what}: unread is no guess`);
             assert.equal(c.memberCount, conv.members.size, `${what}: members`);
             assert.equal(c.pinned, server.selfLogs.get(d.user)?.pinned.get(conv.id) === true);
             const latest = server.visible(conv.id, d.user).at(-1)?.[0] ?? 0;

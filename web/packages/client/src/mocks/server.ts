@@ -71,6 +71,8 @@ export class FakeServer {
     readonly stored = new Map<string, number>();
     eventsMax = 6;
     firstMax = 4;
+    /* Reads that are answered and not told yet, as cursors are made durable together. */
+    private noted: (() => void)[] = [];
     private time = 1;
     private ids = 1000;
 
@@ -321,6 +323,7 @@ export class FakeServer {
     http(user: string, request: HttpRequest): HttpAnswer {
         const url = new URL(request.path, 'http://server');
         const history = /^\/api\/v1\/conversations\/([^/]+)\/messages$/.exec(url.pathname);
+        const single = /^\/api\/v1\/conversations\/([^/]+)(\/read)?$/.exec(url.pathname);
         const members = /^\/api\/v1\/groups\/([^/]+)\/members$/.exec(url.pathname);
         const person = /^\/api\/v1\/users\/([^/]+)$/.exec(url.pathname);
         if (url.pathname === '/api/v1/tokens' && request.method === 'POST') {
@@ -328,6 +331,9 @@ export class FakeServer {
         }
         if (history?.[1] !== undefined) {
             return this.history(user, history[1], url.searchParams);
+        }
+        if (single?.[1] !== undefined) {
+            return this.single(user, single[1], request);
         }
         if (members?.[1] !== undefined) {
             const c = this.conversations.get(members[1]);
@@ -344,6 +350,37 @@ export class FakeServer {
                 : answer(200, { user_id: id, username: name, display_name: name });
         }
         return refusal(404, 'not_found');
+    }
+
+    /* Reading it up to a seq, or what it is like now. */
+    private single(user: string, conv: string, request: HttpRequest): HttpAnswer {
+        const c = this.conversations.get(conv);
+        const m = c?.members.get(user);
+        if (!c || !m) {
+            return refusal(404, 'not_found');
+        }
+        if (request.method === 'POST') {
+            const seq = Number((request.body as Frame)['seq']);
+            if (!(seq > 0) || seq > c.events.length) {
+                return refusal(400, 'invalid');
+            }
+            this.noted.push(() => this.cursor(user, { conversation_id: conv, seq, status: 'read' }));
+            return answer(200, { conversation_id: conv, seq });
+        }
+        const noted = this.noted;
+        this.noted = [];
+        queueMicrotask(() => {
+            for (const read of noted) {
+                read();
+            }
+        });
+        return answer(200, {
+            id: conv,
+            head: c.events.length,
+            unread: this.unread(conv, user),
+            mentions: 0,
+            cursors: { delivered: m.delivered, read: m.read },
+        });
     }
 
     private history(user: string, conv: string, query: URLSearchParams): HttpAnswer {

@@ -5,6 +5,7 @@
  */
 import type { Http, HttpAnswer, HttpRequest } from '../platform/platform.js';
 import {
+    decodeCount,
     decodeGroupMembers,
     decodeHistory,
     decodeUser,
@@ -15,6 +16,7 @@ import {
     type Role,
     text,
     textOr,
+    type UnreadCount,
     type User,
 } from '../wire.js';
 import { ApiError, type Auth, type Credentials } from './auth.js';
@@ -123,6 +125,15 @@ export class Rest {
     }
 
     /* ---- Conversations ---- */
+
+    async count(conv: string): Promise<UnreadCount> {
+        return decodeCount(await this.call('GET', `/api/v1/conversations/${segment(conv)}`));
+    }
+
+    /* Answered when it is noted; what the server tells of the cursor follows a moment later. */
+    async markRead(conv: string, seq: number): Promise<void> {
+        await this.call('POST', `/api/v1/conversations/${segment(conv)}/read`, { seq });
+    }
 
     async mute(conv: string, until: number | null): Promise<void> {
         const body = { until: until === null ? null : new Date(until).toISOString() };
