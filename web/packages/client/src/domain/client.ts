@@ -436,6 +436,9 @@ export class Client {
         if (f.clientMsgId !== undefined && this.state.own?.outbox.refused(f)) {
             return;
         }
+        if (f.ref === 'resume' && f.code === 'conflict' && this.sync.conflict()) {
+            return;
+        }
         if (this.sync.phase === 'sync' && f.ref === 'resume') {
             this.drop(f.retryAfterMs ?? 0);
         }

@@ -53,6 +53,16 @@ export class Sync {
     /* How many resumes in a row have left something unknown. */
     private rounds = 0;
     private againTimer: Timer | undefined;
+    /* Resumes sent, and of those of this connection how many there were and how many are answered,
+     * by caught_up or a conflict. */
+    private resumes = 0;
+    private asked = 0;
+    private answered = 0;
+    /* Conversations that began with live frames and were in no answer since: `resumes` then, 0 when
+     * it is not sure that nothing was dropped since the first of them. */
+    private readonly begun = new Map<string, number>();
+    /* While in sync: what the user's own log says was joined. */
+    private joined = new Set<string>();
     private selfHead = 0;
     private selfId = '';
     private selfAhead: { seq: number; id: string } | undefined;
@@ -79,10 +89,13 @@ export class Sync {
         this.againTimer?.cancel();
         this.againTimer = undefined;
         this.rounds = 0;
+        this.asked = this.answered = 0;
+        this.joined.clear();
     }
 
     clear(): void {
         this.linkDown();
+        this.begun.clear();
         this.selfHead = 0;
         this.selfId = '';
         this.selfAhead = undefined;
@@ -112,6 +125,8 @@ export class Sync {
             }
         }
         this.again = false;
+        this.resumes++;
+        this.asked++;
         this.phase = 'sync';
         this.state.topics.touch('link');
         this.host.send({
@@ -119,6 +134,44 @@ export class Sync {
             ...(own.since === undefined ? {} : { since: own.since }),
             ...(have.length > 0 ? { have } : {}),
         });
+    }
+
+    /*
+     * The server is answering an earlier resume and refuses the latest, as a resync crossed it. What
+     * is being answered may be older than the reason for the latest, and does not say which it
+     * belongs to: after the next answer it is asked again. False: there is none to wait for.
+     */
+    conflict(): boolean {
+        if (this.phase !== 'sync' || this.asked - this.answered < 2) {
+            return false;
+        }
+        this.answered++;
+        this.again = true;
+        return true;
+    }
+
+    /* It begins with what is read now. A frame that is read after a resume was sent may be from
+     * before the server read it, and what followed may have been dropped up to then. */
+    private begins(conv: string): void {
+        const heard = this.asked === 1 || this.asked === this.answered;
+        this.begun.set(conv, heard ? this.resumes : 0);
+    }
+
+    /* Has nothing of it been missed? A resume since it began had no answer for it. */
+    private isSure(conv: string): boolean {
+        const begun = this.begun.get(conv);
+        return this.state.convs.has(conv) && (begun === undefined || begun === this.resumes);
+    }
+
+    /* The list of the user's conversations has it from now on. */
+    private onJoined(conv: string): void {
+        if (this.isSure(conv)) {
+            this.begun.delete(conv);
+        } else if (this.phase === 'sync') {
+            this.joined.add(conv); /* its page may be still to come */
+        } else {
+            this.resumeAgain();
+        }
     }
 
     /* Something belongs to a conversation that is not known, or does not follow what is here. */
@@ -171,6 +224,7 @@ export class Sync {
         let c = this.state.convs.get(ev.conversationId);
         if (!c && beginsForUser(ev, own.userId)) {
             c = { ...newConversation(ev.conversationId, kindOf(ev)), head: ev.seq - 1 };
+            this.begins(c.id);
         }
         if (!c || (strict && ev.seq > c.head + 1)) {
             this.held.push(ev);
@@ -225,6 +279,7 @@ export class Sync {
             return;
         }
         const c = newConversation(ack.conversationId, 'direct');
+        this.begins(c.id);
         this.state.put({ ...c, with: user, memberCount: 2, head: ack.seq - 1 });
     }
 
@@ -261,11 +316,11 @@ export class Sync {
         if (ev.target === undefined) {
             return;
         }
+        if (ev.action === 'joined') {
+            this.onJoined(ev.target);
+        }
         const c = this.state.convs.get(ev.target);
         if (!c) {
-            if (ev.action === 'joined') {
-                this.resumeAgain();
-            }
             return;
         }
         if (ev.action === 'mute') {
@@ -294,6 +349,7 @@ export class Sync {
             this.onSelfPage(page);
             return;
         }
+        this.begun.delete(page.conversationId);
         let c = this.state.convs.get(page.conversationId);
         if (page.left) {
             if (c) {
@@ -381,6 +437,11 @@ export class Sync {
              * conversation that is still not known is held again. */
             this.apply(ev, false);
         }
+        for (const id of this.joined) {
+            this.again = this.again || !this.isSure(id);
+        }
+        this.joined.clear();
+        this.answered = Math.min(this.answered + 1, this.asked);
         own.since = since;
         own.persister.saveSince(since);
         this.phase = 'live';

@@ -30,6 +30,8 @@ interface Membership {
     read: number;
     /* Changed since: a cursor, a hidden message. */
     moved: number;
+    /* When the user's list learnt of it, a moment after the first event; 0: not yet. */
+    listed: number;
     hidden: Set<number>;
 }
 
@@ -73,6 +75,8 @@ export class FakeServer {
     firstMax = 4;
     /* Reads that are answered and not told yet, as cursors are made durable together. */
     private noted: (() => void)[] = [];
+    /* Conversations on their way into the lists of their members. */
+    private readonly joining: (() => void)[] = [];
     private time = 1;
     private ids = 1000;
 
@@ -128,6 +132,10 @@ export class FakeServer {
         const ready = this.connections.filter(
             (c) => c.toServer.length + c.toClient.length + c.jobs.length > 0,
         );
+        if (this.joining.length > 0 && (ready.length === 0 || this.random.chance(0.1))) {
+            this.joining.shift()?.();
+            return true;
+        }
         if (ready.length === 0) {
             return false;
         }
@@ -213,9 +221,16 @@ export class FakeServer {
                 delivered: base,
                 read: base,
                 moved: this.time,
+                listed: 0,
                 hidden: new Set(),
             });
-            queueMicrotask(() => this.self(m.user_id, { action: 'joined', target: conv }));
+            this.joining.push(() => {
+                this.self(m.user_id, { action: 'joined', target: conv });
+                const joined = c.members.get(m.user_id);
+                if (joined) {
+                    joined.listed = this.time;
+                }
+            });
         }
     }
 
@@ -615,6 +630,10 @@ export class FakeServer {
     }
 
     private resume(c: Connection, frame: Frame): void {
+        if (c.jobs.length > 0) {
+            c.toClient.push({ event: 'error', code: 'conflict', message: 'a resume is under way', ref: 'resume' });
+            return;
+        }
         c.live = true;
         const token = this.time;
         const given = typeof frame['since'] === 'string' ? Number(frame['since'].slice(2)) : 0;
@@ -631,7 +650,12 @@ export class FakeServer {
         }
         for (const conv of this.conversations.values()) {
             const m = conv.members.get(c.user);
-            if (m && (m.moved > given || (have.get(conv.id) ?? conv.events.length) < conv.events.length)) {
+            if (!m || m.listed === 0) {
+                continue;
+            }
+            if (m.listed > given) {
+                pages.push(() => this.page(c.user, conv, m, Math.min(given, 1), have.get(conv.id) ?? 0));
+            } else if (m.moved > given || (have.get(conv.id) ?? conv.events.length) < conv.events.length) {
                 pages.push(() => this.page(c.user, conv, m, given, have.get(conv.id) ?? 0));
             }
         }

@@ -1,0 +1,160 @@
+/* When the server has to be asked a second time, frame by frame. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Auth, memoryKeeper } from '../net/auth.js';
+import { Rest } from '../net/rest.js';
+import { FakeClock, FakeHttp, SeededRandom } from '../mocks/index.js';
+import { MemoryStores } from '../store/memory.js';
+import type { ClientFrame, PageConversation, SelfEvent, SequencedEvent } from '../wire.js';
+import { Cursors } from './cursors.js';
+import { Outbox } from './outbox.js';
+import { Persister } from './persister.js';
+import { State } from './state.js';
+import { Sync } from './sync.js';
+
+const CONV = 'c';
+
+async function rig() {
+    const clock = new FakeClock();
+    const http = new FakeHttp();
+    const state = new State();
+    const store = await new MemoryStores().open('1');
+    const persister = new Persister(store, clock, () => undefined);
+    const outbox = new Outbox(clock, new SeededRandom(1), 'tab', {
+        send: () => false,
+        save: () => Promise.resolve(),
+        remove: () => undefined,
+        directWith: () => undefined,
+        changed: () => undefined,
+    });
+    state.own = { userId: '1', store, persister, outbox, since: undefined, release: () => undefined };
+    const sent: ClientFrame[] = [];
+    const rest = new Rest(http, new Auth(clock, http, memoryKeeper(), 'test'));
+    const send = (frame: ClientFrame): void => void sent.push(frame);
+    const cursors = new Cursors(state, clock, rest, { send, live: () => false });
+    const sync = new Sync(state, cursors, clock, {
+        send,
+        onLive: () => undefined,
+        onIncoming: () => undefined,
+        onMembership: () => undefined,
+        membersMoved: () => undefined,
+    });
+    return { clock, state, sync, asked: () => sent.filter((f) => f.event === 'resume').length };
+}
+
+function begins(): SequencedEvent {
+    const members = [
+        { userId: '2', role: 'owner' as const },
+        { userId: '1', role: 'member' as const },
+    ];
+    const at = { conversationId: CONV, seq: 1, eventId: 'e1', sentAt: 1, from: '2' };
+    return { event: 'membership', ...at, action: 'create', kind: 'group', name: 'G', members };
+}
+
+function joined(): SelfEvent {
+    const at = { conversationId: 'self1', seq: 1, eventId: 's1', sentAt: 1, from: '1' };
+    return { event: 'self', ...at, action: 'joined', target: CONV };
+}
+
+function page(): PageConversation {
+    return {
+        conversationId: CONV,
+        kind: 'group',
+        left: false,
+        name: 'G',
+        members: 2,
+        head: 2,
+        headId: 'e2',
+        unread: 1,
+        mentions: 0,
+        muted: false,
+        pinned: false,
+        delivered: 0,
+        read: 0,
+        coveredFrom: 3,
+        coveredTo: 2,
+        limited: false,
+        reset: false,
+        events: [],
+    };
+}
+
+void test('again: what begins live and joins the list with no resume between is complete', async () => {
+    const { clock, sync, asked } = await rig();
+    sync.resume();
+    sync.onCaughtUp('1-1');
+    sync.onEvent(begins());
+    sync.onEvent(joined());
+    await clock.pass(10_000);
+    assert.equal(asked(), 1);
+});
+
+void test('again: what began live and was in no answer since is asked for when it is joined', async () => {
+    const { clock, state, sync, asked } = await rig();
+    sync.resume();
+    sync.onCaughtUp('1-1');
+    sync.onEvent(begins());
+    sync.resync();
+    sync.onCaughtUp('1-2');
+    assert.equal(asked(), 2);
+    sync.onEvent(joined());
+    assert.equal(asked(), 3);
+    sync.onPage(page());
+    sync.onCaughtUp('1-3');
+    await clock.pass(10_000);
+    assert.equal(asked(), 3);
+    assert.equal(state.convs.get(CONV)?.head, 2);
+});
+
+void test('again: joined while a resume is under way, the page of which is still to come', async () => {
+    for (const told of [true, false]) {
+        const { clock, sync, asked } = await rig();
+        sync.resume();
+        sync.onCaughtUp('1-1');
+        sync.onEvent(begins());
+        sync.resync();
+        sync.onEvent(joined());
+        if (told) {
+            sync.onPage(page());
+        }
+        sync.onCaughtUp('1-2');
+        await clock.pass(1000);
+        assert.equal(asked(), told ? 2 : 3);
+    }
+});
+
+void test('again: a beginning that is read after a second resume may be from before a gap', async () => {
+    const { clock, sync, asked } = await rig();
+    sync.resume();
+    sync.onCaughtUp('1-1');
+    sync.resync();
+    sync.onEvent(begins());
+    sync.onCaughtUp('1-2');
+    sync.onEvent(joined());
+    await clock.pass(1000);
+    assert.equal(asked(), 3);
+    /* On a new connection there is nothing live before the first. */
+    const fresh = await rig();
+    fresh.sync.resume();
+    fresh.sync.onEvent(begins());
+    fresh.sync.onCaughtUp('1-1');
+    fresh.sync.onEvent(joined());
+    await fresh.clock.pass(1000);
+    assert.equal(fresh.asked(), 1);
+});
+
+void test('again: a resync that crosses a resume costs one resume more, not the connection', async () => {
+    const { clock, sync, asked } = await rig();
+    sync.resume();
+    assert.equal(sync.conflict(), false, 'nothing else is under way');
+    sync.resync();
+    assert.equal(sync.conflict(), true);
+    assert.equal(sync.phase, 'sync');
+    sync.onCaughtUp('1-1');
+    assert.equal(asked(), 2);
+    await clock.pass(1000);
+    assert.equal(asked(), 3);
+    sync.onCaughtUp('1-2');
+    await clock.pass(10_000);
+    assert.deepEqual([asked(), sync.phase], [3, 'live']);
+});
