@@ -2,6 +2,23 @@
 # folder. Run through ./test, which counts the cases, or with `ctest`. The first part of the folder
 # (unit, contract, sim) is the stage: a ctest label, and a target tests_<stage> that builds it.
 enable_testing()
+set(ALL_ADAPTERS confab_adapters_local_log confab_adapters_rocksdb confab_adapters_sqlite
+  confab_adapters_fault confab_adapters_mem confab_adapters_tls confab_adapters_os)
+
+# What the process tests need does without cmocka: they run what ./run has configured.
+# Preloaded into confabd by the process tests (tests/it/failing_disk.c). Without sanitizers, whose
+# runtime belongs to the program.
+add_library(failing_disk MODULE EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/failing_disk.c)
+set_target_properties(failing_disk PROPERTIES PREFIX "")
+target_compile_options(failing_disk PRIVATE -fno-sanitize=all)
+target_link_options(failing_disk PRIVATE -fno-sanitize=all)
+
+# What the tables of the interfaces say; the process tests compare the documents with it.
+add_executable(api_tables EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/api_tables.c)
+target_include_directories(api_tables PRIVATE ${CMAKE_SOURCE_DIR}/src)
+target_link_libraries(api_tables PRIVATE confab_gateway confab_core confab_proto ${ALL_ADAPTERS}
+  confab_base)
+
 pkg_check_modules(CMOCKA IMPORTED_TARGET cmocka)
 if(NOT CMOCKA_FOUND)
   message(STATUS "cmocka not found: the C tests are not built")
@@ -31,8 +48,6 @@ function(confab_tests DIR)
   endforeach()
 endfunction()
 
-set(ALL_ADAPTERS confab_adapters_local_log confab_adapters_rocksdb confab_adapters_sqlite
-  confab_adapters_fault confab_adapters_mem confab_adapters_tls confab_adapters_os)
 confab_tests(unit/base DEPS confab_base)
 confab_tests(unit/proto DEPS confab_proto confab_base)
 confab_tests(unit/core DEPS confab_core confab_adapters_local_log confab_adapters_mem
@@ -65,19 +80,6 @@ if(SIM_SRC)
   target_link_libraries(confab-sim PRIVATE confab_gateway confab_core confab_client confab_proto
     ${ALL_ADAPTERS} confab_base)
 endif()
-
-# Preloaded into confabd by the process tests (tests/it/failing_disk.c). Without sanitizers, whose
-# runtime belongs to the program.
-add_library(failing_disk MODULE EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/failing_disk.c)
-set_target_properties(failing_disk PROPERTIES PREFIX "")
-target_compile_options(failing_disk PRIVATE -fno-sanitize=all)
-target_link_options(failing_disk PRIVATE -fno-sanitize=all)
-
-# What the tables of the interfaces say; the process tests compare the documents with it.
-add_executable(api_tables EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/api_tables.c)
-target_include_directories(api_tables PRIVATE ${CMAKE_SOURCE_DIR}/src)
-target_link_libraries(api_tables PRIVATE confab_gateway confab_core confab_proto ${ALL_ADAPTERS}
-  confab_base)
 
 # Measurements, built on request only and never run by ctest: ninja bench_<name>.
 file(GLOB BENCHES CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/bench_*.c)

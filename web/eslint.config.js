@@ -1,11 +1,13 @@
 /* What is a likely mistake. The format is .editorconfig's; nobody argues about the rest. */
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
     { ignores: ['dist/', 'node_modules/', 'packages/*/node_modules/', '*.mjs', '*.js', 'tools/', 'dev/'] },
     ...tseslint.configs.recommendedTypeChecked,
     {
-        languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname ?? '.' } },
+        languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: dirname(fileURLToPath(import.meta.url)) } },
         rules: {
             '@typescript-eslint/no-explicit-any': 'error',
             '@typescript-eslint/no-non-null-assertion': 'error',
