@@ -212,6 +212,9 @@ export class Client {
                 /* One that an older page has kept lacks what is new; its list may have holes. */
                 const fresh = { ...newConversation(c.id, c.kind), unreadFrom: c.head + 1 };
                 this.state.put({ ...fresh, ...c }, false);
+                if (!c.listed) {
+                    this.sync.loadUnlisted(c.id);
+                }
             }
         }
         for (const u of saved.users) {

@@ -57,6 +57,8 @@ export interface Conversation {
     /* The lowest cursors of all others as history told them, and each one's as receipts did. */
     lowest: Cursor;
     peers: Readonly<Record<string, Cursor>>;
+    /* An answer to a resume had it: the user's list knows it. */
+    listed: boolean;
     /* Moved since the last caught_up: belongs into the next resume's `have`. */
     ahead: boolean;
 }
@@ -130,6 +132,7 @@ export function newConversation(id: string, kind: ConvKind): Conversation {
         confirmed: noCursor,
         lowest: noCursor,
         peers: {},
+        listed: false,
         ahead: false,
     };
 }
@@ -357,6 +360,7 @@ export function applyPage(
         role: page.role ?? old.role,
         memberCount: page.members,
         left: false,
+        listed: true,
         head: page.head,
         headId: page.headId ?? (page.head === old.head ? old.headId : undefined),
         lastAt: page.lastMessageAt ?? 0,

@@ -81,6 +81,11 @@ export class Sync {
         this.selfAhead = c.headId === undefined ? undefined : { seq: c.head, id: c.headId };
     }
 
+    /* It was kept before an answer had it: what it lacks is asked for when it is joined. */
+    loadUnlisted(conv: string): void {
+        this.begun.set(conv, 0);
+    }
+
     /* The connection is gone. */
     linkDown(): void {
         this.phase = 'none';
