@@ -7,8 +7,11 @@ confab          runs the CLI: confab("send", "bob", "hi", user="alice")
 Every test has its own directory, port and processes, so that tests can run in parallel (-n). A
 server's readiness is probed, never slept for. At the end of a test each server gets SIGINT and must
 end with 0 (a sanitizer's report makes it end otherwise); what is left is killed by its pid. When a
-test fails, the tail of each server's log is in the report.
+test fails, the tail of each server's log is in the report and its data stays; else the data goes at
+once: a server preallocates 64 MB, and there are hundreds of them.
 """
+
+import shutil
 
 import pytest
 
@@ -40,6 +43,9 @@ def server_factory(tmp_path, request):
         finally:
             server.kill()
     assert not problems, "\n".join(problems)
+    if not getattr(request.node, "confab_failed", False):
+        for server in servers:
+            shutil.rmtree(server.data, ignore_errors=True)
 
 
 @pytest.fixture
@@ -57,5 +63,6 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed:
+        item.confab_failed = True
         for server in getattr(item, "confab_servers", []):
             report.sections.append((f"log of {server.log.name}", server.log_tail()))
