@@ -28,7 +28,7 @@ class SmallDiskServer(harness.Server):
         assert self.holder.stdout.readline() == b"mounted\n"
 
     def command(self):
-        there = ["nsenter", "-t", str(self.holder.pid), "-m"]
+        there = ["nsenter", "-t", str(self.holder.pid), "-m", "-r"]
         if os.geteuid() != 0:
             there += ["-U", "--preserve-credentials"]
         return [*there, *super().command()]
