@@ -11,13 +11,6 @@
 
 #define PAGE 100U
 
-static enum confab_error bad_text(struct confab_client *c, struct buf *path, struct buf *body)
-{
-    buf_deinit(path);
-    buf_deinit(body);
-    return crest_bad_argument(c, "not UTF-8");
-}
-
 static struct buf path_user(uint64_t user_id, const char *rest)
 {
     struct buf path = crest_path("admin/users/");
@@ -27,33 +20,12 @@ static struct buf path_user(uint64_t user_id, const char *rest)
 
 /* ---- People ---- */
 
-struct people {
-    void (*on_user)(void *arg, const struct confab_user *user);
-    void *arg;
-};
-
-static void read_person(struct json *j, void *arg)
-{
-    struct people *p = arg;
-    struct confab_user u;
-    struct span key;
-    memset(&u, 0, sizeof(u));
-    while (json_object_next(j, &key)) {
-        if (!crest_read_user(j, key, &u)) {
-            json_skip(j);
-        }
-    }
-    if (json_ok(j) && u.user_id != 0) {
-        p->on_user(p->arg, &u);
-    }
-}
-
 enum confab_error confab_admin_people(struct confab_client *c, const char *query,
                                       const char *status, uint64_t max,
                                       void (*on_user)(void *arg, const struct confab_user *user),
                                       void *arg)
 {
-    struct people p = {on_user, arg};
+    struct crest_people p = {on_user, arg};
     struct buf path;
     buf_init(&path);
     buf_printf(&path, "admin/users?limit=%u", (unsigned)MIN(MAX(max, 1U), PAGE));
@@ -67,7 +39,7 @@ enum confab_error confab_admin_people(struct confab_client *c, const char *query
     }
     buf_put_u8(&path, 0);
     enum confab_error error =
-        buf_ok(&path) ? crest_each(c, (const char *)path.data, "users", max, read_person, &p)
+        buf_ok(&path) ? crest_each(c, (const char *)path.data, "users", max, crest_read_person, &p)
                       : crest_fail(c, CONFAB_E_NOMEM, NULL);
     buf_deinit(&path);
     return error;
@@ -82,7 +54,7 @@ enum confab_error confab_admin_user_set(struct confab_client *c, uint64_t user_i
     crest_body_begin(&w, &body);
     bool ok = crest_put_text(&w, "status", status) && crest_put_text(&w, "role", role);
     json_w_object_end(&w);
-    return ok ? crest_call_only(c, "PATCH", &path, &body) : bad_text(c, &path, &body);
+    return ok ? crest_call_only(c, "PATCH", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
 static bool read_password(struct json *j, struct span key, void *arg)
@@ -105,7 +77,7 @@ enum confab_error confab_admin_password(struct confab_client *c, uint64_t user_i
     json_w_object_end(&w);
     ret[0] = '\0';
     return ok ? crest_object(c, "PUT", &path, &body, true, read_password, ret)
-              : bad_text(c, &path, &body);
+              : crest_not_utf8(c, &path, &body);
 }
 
 enum confab_error confab_admin_user_delete(struct confab_client *c, uint64_t user_id)
@@ -187,7 +159,7 @@ confab_admin_provision(struct confab_client *c, const struct confab_new_user *us
     json_w_array_end(&w);
     json_w_object_end(&w);
     if (!ok) {
-        return bad_text(c, &path, &body);
+        return crest_not_utf8(c, &path, &body);
     }
     enum confab_error error = crest_object(c, "POST", &path, &body, true, read_results, &all);
     if (!error && all.n != n) {
@@ -228,7 +200,7 @@ enum confab_error confab_admin_settings_set(struct confab_client *c, const char 
     bool ok = crest_put_text(&w, "registration", registration) &&
               crest_put_text(&w, "server_name", server_name);
     json_w_object_end(&w);
-    return ok ? crest_call_only(c, "PATCH", &path, &body) : bad_text(c, &path, &body);
+    return ok ? crest_call_only(c, "PATCH", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
 struct link {

@@ -55,6 +55,14 @@ enum confab_error crest_object(struct confab_client *c, const char *method, stru
                                bool (*read)(struct json *j, struct span key, void *arg), void *arg);
 /* json_w_kcstr, or nothing for NULL; false when it is not UTF-8. */
 bool crest_put_text(struct json_writer *w, const char *key, const char *text);
+/* A bad argument; frees both. */
+enum confab_error crest_not_utf8(struct confab_client *c, struct buf *path, struct buf *body);
+/* For crest_each over user objects; arg is a struct crest_people. */
+struct crest_people {
+    void (*on_user)(void *arg, const struct confab_user *user);
+    void *arg;
+};
+void crest_read_person(struct json *j, void *arg);
 /* One member of a user object. */
 bool crest_read_user(struct json *j, struct span key, void *user);
 /* Frees the call's answer, too. `complete`: all that is wanted was there. */

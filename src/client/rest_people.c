@@ -69,7 +69,7 @@ static enum confab_error call_user(struct confab_client *c, const char *method, 
     return error;
 }
 
-static enum confab_error not_utf8(struct confab_client *c, struct buf *path, struct buf *body)
+enum confab_error crest_not_utf8(struct confab_client *c, struct buf *path, struct buf *body)
 {
     buf_deinit(path);
     buf_deinit(body);
@@ -90,7 +90,7 @@ enum confab_error confab_register(struct confab_client *c,
               crest_put_text(&w, "email", registration->email) &&
               crest_put_text(&w, "invite", registration->invite);
     json_w_object_end(&w);
-    return ok ? call_user(c, "POST", &path, &body, false, ret) : not_utf8(c, &path, &body);
+    return ok ? call_user(c, "POST", &path, &body, false, ret) : crest_not_utf8(c, &path, &body);
 }
 
 enum confab_error confab_user_get(struct confab_client *c, const char *user,
@@ -104,14 +104,9 @@ enum confab_error confab_user_get(struct confab_client *c, const char *user,
     return call_user(c, "GET", &path, NULL, true, ret);
 }
 
-struct people {
-    void (*on_user)(void *arg, const struct confab_user *user);
-    void *arg;
-};
-
-static void read_person(struct json *j, void *arg)
+void crest_read_person(struct json *j, void *arg)
 {
-    struct people *p = arg;
+    struct crest_people *p = arg;
     struct confab_user u;
     struct span key;
     memset(&u, 0, sizeof(u));
@@ -129,14 +124,14 @@ enum confab_error confab_people(struct confab_client *c, const char *query, unsi
                                 void (*on_user)(void *arg, const struct confab_user *user),
                                 void *arg)
 {
-    struct people p = {on_user, arg};
+    struct crest_people p = {on_user, arg};
     struct buf path;
     buf_init(&path);
     buf_printf(&path, "users?limit=%u&query=", MIN(MAX(max, 1U), PAGE));
     crest_path_text(&path, query);
     buf_put_u8(&path, 0);
     enum confab_error error =
-        buf_ok(&path) ? crest_each(c, (const char *)path.data, "users", max, read_person, &p)
+        buf_ok(&path) ? crest_each(c, (const char *)path.data, "users", max, crest_read_person, &p)
                       : crest_fail(c, CONFAB_E_NOMEM, NULL);
     buf_deinit(&path);
     return error;
@@ -152,7 +147,7 @@ enum confab_error confab_profile_set(struct confab_client *c, const char *displa
     bool ok = crest_put_text(&w, "display_name", display_name) &&
               crest_put_text(&w, "about", about) && crest_put_text(&w, "email", email);
     json_w_object_end(&w);
-    return ok ? crest_call_only(c, "PATCH", &path, &body) : not_utf8(c, &path, &body);
+    return ok ? crest_call_only(c, "PATCH", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
 enum confab_error confab_password_set(struct confab_client *c, const char *old, const char *fresh)
@@ -163,7 +158,7 @@ enum confab_error confab_password_set(struct confab_client *c, const char *old, 
     crest_body_begin(&w, &body);
     bool ok = crest_put_text(&w, "password", old) && crest_put_text(&w, "new_password", fresh);
     json_w_object_end(&w);
-    return ok ? crest_call_only(c, "PUT", &path, &body) : not_utf8(c, &path, &body);
+    return ok ? crest_call_only(c, "PUT", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
 enum confab_error confab_logout(struct confab_client *c)
@@ -231,7 +226,7 @@ enum confab_error confab_device_rename(struct confab_client *c, uint64_t device_
     crest_body_begin(&w, &body);
     bool ok = crest_put_text(&w, "name", name);
     json_w_object_end(&w);
-    return ok ? crest_call_only(c, "PATCH", &path, &body) : not_utf8(c, &path, &body);
+    return ok ? crest_call_only(c, "PATCH", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
 enum confab_error confab_device_remove(struct confab_client *c, uint64_t device_id)
@@ -284,7 +279,7 @@ enum confab_error confab_invite_create(struct confab_client *c, uint64_t uses_ma
     bool ok = crest_put_text(&w, "note", note);
     json_w_object_end(&w);
     if (!ok) {
-        return not_utf8(c, &path, &body);
+        return crest_not_utf8(c, &path, &body);
     }
     enum confab_error error = crest_object(c, "POST", &path, &body, true, read_invite, &v);
     if (!error && (v.invite_id == 0 || v.code[0] == '\0')) {
