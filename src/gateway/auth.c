@@ -127,7 +127,7 @@ static void close_all_revoked(struct shard *s)
     uint64_t life_s = s->cfg.access_ms / 1000;
     for (uint32_t i = 0; i < s->conns_high; i++) {
         struct conn *c = conn_at(s, i);
-        if (c && c->state == CONN_WS && c->user != 0 &&
+        if (c && conn_is_session(c) && c->user != 0 &&
             auth_state_is_revoked(s->deps.auth, c->device, c->expires_s - life_s)) {
             close_revoked(s, c);
         }

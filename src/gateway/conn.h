@@ -13,6 +13,8 @@
  * output is in chunks of a shared pool. Its id names it across turns, shards and reuse of its
  * place.
  *
+ * A carried session is a connection without a socket: CONN_CARRIED from its making until it dies.
+ *
  * `holds` stop the processing of input: bytes stay where they are (first in io->in, then in the
  * net) until the last hold is gone.
  */
@@ -31,7 +33,14 @@
 
 struct shard;
 
-enum conn_state { CONN_HTTP = 0, CONN_WS, CONN_WS_CLOSING, CONN_LINGER, CONN_DEAD };
+enum conn_state {
+    CONN_HTTP = 0,
+    CONN_WS,
+    CONN_WS_CLOSING,
+    CONN_CARRIED, /* no socket: a session whose frames go out by HTTP calls, see carrier.h */
+    CONN_LINGER,
+    CONN_DEAD
+};
 
 enum conn_flags {
     CONN_BLOCKED = 1,      /* the net takes no more; NET_WRITABLE will come */
@@ -91,8 +100,11 @@ struct conn {
     struct conn_io *io; /* NULL while there is nothing */
     uint64_t user;      /* session: 0 until signed in */
     uint64_t device;
-    struct ws_decoder ws;
-    int32_t handle;
+    union {
+        struct ws_decoder ws;    /* CONN_WS, CONN_WS_CLOSING */
+        struct carrier *carrier; /* CONN_CARRIED: owned */
+    };
+    int32_t handle; /* -1: carried */
     uint32_t index;
     uint32_t generation;
     uint32_t next_of_user; /* index of the user's next session here, or SLAB_NONE */
@@ -111,6 +123,12 @@ struct conn {
     uint8_t holds;     /* enum conn_holds */
     uint8_t bad_frames;
 };
+
+/* A session that is signed in or will be, and not closing. */
+static inline bool conn_is_session(const struct conn *c)
+{
+    return c->state == CONN_WS || c->state == CONN_CARRIED;
+}
 
 /* Names a connection across turns and shards; 0 is none. */
 uint64_t conn_id(const struct shard *s, const struct conn *c);

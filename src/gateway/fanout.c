@@ -101,7 +101,7 @@ static struct frame *short_frame(struct shard *s, struct fanout *f)
 
 static void fanout_one(struct shard *s, struct fanout *f, struct conn *c)
 {
-    if (!(c->flags & CONN_LIVE) || c->state != CONN_WS) {
+    if (!(c->flags & CONN_LIVE) || !conn_is_session(c)) {
         if (c->flags & CONN_SLOW) {
             metrics_inc(s->metrics, METRIC_DELIVERIES_DROPPED);
         }

@@ -142,7 +142,7 @@ static enum confab_err copy_have(struct resume *r, const struct wire_resume *m)
 static struct conn *resume_conn(struct shard *s, const struct resume *r)
 {
     struct conn *c = r->conn != 0 ? conn_of_id(s, r->conn) : NULL;
-    return c && c->state == CONN_WS && (c->flags & CONN_RESUMING) ? c : NULL;
+    return c && conn_is_session(c) && (c->flags & CONN_RESUMING) ? c : NULL;
 }
 
 static void forget_earlier(struct list *head, uint64_t conn)

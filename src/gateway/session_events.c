@@ -48,7 +48,7 @@ static void session_submit(struct shard *s, struct conn *c, struct command *cmd)
 static struct conn *session_settle(struct shard *s, const struct command *cmd)
 {
     struct conn *c = conn_of_id(s, cmd->origin);
-    if (!c || c->state != CONN_WS) {
+    if (!c || !conn_is_session(c)) {
         return NULL;
     }
     c->inflight--;
@@ -128,7 +128,7 @@ static void on_to_found(struct shard *s, struct user_lookup *l)
     struct command *cmd = l->arg;
     struct command_sink *sink = cmd->context;
     struct conn *c = conn_of_id(s, l->conn);
-    if (!c || c->state != CONN_WS) {
+    if (!c || !conn_is_session(c)) {
         command_free(cmd);
         return;
     }
@@ -269,7 +269,7 @@ static void session_auth_again(struct shard *s, struct conn *c, struct span toke
 /* Counts towards the bound that closes the session. */
 static void bad_frame(struct shard *s, struct conn *c)
 {
-    if (c->state == CONN_WS && ++c->bad_frames >= s->cfg.bad_frames_max) {
+    if (conn_is_session(c) && ++c->bad_frames >= s->cfg.bad_frames_max) {
         session_close(s, c, WS_CLOSE_BAD_JSON, "too many bad frames");
     }
 }

@@ -203,7 +203,7 @@ static void drain_begin(struct shard *s)
         if (!c) {
             continue;
         }
-        if (c->state == CONN_WS && c->user != 0) {
+        if (conn_is_session(c) && c->user != 0) {
             uint64_t spread = (uint64_t)s->cfg.drain_spread_ms + 1;
             session_reconnect(s, c, (uint32_t)random_below(s->deps.random, spread));
         } else if (c->state == CONN_HTTP && c->holds == 0 && (!c->io || !c->io->http.begun)) {
@@ -218,7 +218,7 @@ static void drain_close(struct shard *s)
 {
     for (uint32_t i = 0; i < s->conns_high; i++) {
         struct conn *c = conn_at(s, i);
-        if (c && c->state == CONN_WS) {
+        if (c && conn_is_session(c)) {
             session_close(s, c, WS_CLOSE_GOING_AWAY, "the server is going away");
         } else if (c && c->state == CONN_HTTP && !(c->holds & HOLD_CALL)) {
             conn_finish(s, c);
