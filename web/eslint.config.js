@@ -24,6 +24,7 @@ export default tseslint.config(
                     selector: "MemberExpression[property.name=/^(innerHTML|outerHTML|insertAdjacentHTML)$/]",
                     message: 'No HTML from data, ever.',
                 },
+                { selector: 'JSXText[value=/[a-z]{2}/i]', message: 'Texts come from src/i18n.' },
                 { selector: 'TSEnumDeclaration', message: 'A union of strings does it.' },
             ],
             eqeqeq: 'error',

@@ -167,6 +167,7 @@ export async function closeBrowser(): Promise<void> {
 export interface Look {
     phone?: boolean;
     dark?: boolean;
+    locale?: string;
 }
 
 export class Person {
@@ -204,7 +205,7 @@ export class Person {
         const context = await (await openBrowser()).newContext({
             viewport: look.phone ? { width: 390, height: 780 } : { width: 1180, height: 760 },
             colorScheme: look.dark ? 'dark' : 'light',
-            locale: 'en-GB',
+            locale: look.locale ?? 'en-GB',
             timezoneId: 'Europe/Berlin',
             ...(look.phone ? { hasTouch: true, isMobile: true } : {}),
         });

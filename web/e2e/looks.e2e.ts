@@ -148,6 +148,26 @@ for (const look of [{}, { dark: true }, { phone: true }, { phone: true, dark: tr
     });
 }
 
+for (const [locale, signIn, direction] of [
+    ['de-AT', 'Anmelden', 'ltr'],
+    ['es-MX', 'Entrar', 'ltr'],
+    ['ar-EG', 'تسجيل الدخول', 'rtl'],
+    ['ja-JP', 'ログイン', 'ltr'],
+    ['pt-BR', 'Sign in', 'ltr'],
+] as const) {
+    test(`looks: a browser that asks for ${locale} gets its language and direction`, async () => {
+        const p = await Person.open(server, 'nobody', 'Nobody', { locale, phone: true });
+        await p.page.goto(server.url);
+        await p.page.getByRole('heading', { name: signIn }).waitFor();
+        const [lang, dir] = await p.page.evaluate(() => [document.documentElement.lang, document.documentElement.dir]);
+        assert.deepEqual([lang, dir], [signIn === 'Sign in' ? 'en' : locale.slice(0, 2), direction]);
+        await accessible(p, `sign in, ${locale}`);
+        await fits(p, `sign in, ${locale}`);
+        await p.shot(`language-${locale}`);
+        await p.close();
+    });
+}
+
 test('looks: from 320 px on, and with text twice as large', async () => {
     const p = await Person.join(server, 'tiny', 'Tiny');
     await p.page.setViewportSize({ width: 320, height: 560 });

@@ -7,6 +7,7 @@ import { Dialogs } from './ui/dialogs.js';
 import { ConversationList } from './ui/list.js';
 import { Announcer } from './ui/parts/announcer.js';
 import { ChatIcon, Logo } from './ui/parts/icons.js';
+import { languageVersion, startPreferences } from './ui/preferences.js';
 import { t } from './ui/strings.js';
 import './ui/style.css';
 
@@ -54,9 +55,16 @@ function App({ app }: { app: AppState }) {
     );
 }
 
+/* In another language everything is painted anew. */
+function Root({ app }: { app: AppState }) {
+    return <App key={languageVersion.value} app={app} />;
+}
+
 const root = document.getElementById('app');
 if (root) {
-    const app = new AppState();
-    render(<App app={app} />, root);
-    void app.client.start();
+    void startPreferences().then(() => {
+        const app = new AppState();
+        render(<Root app={app} />, root);
+        void app.client.start();
+    });
 }

@@ -18,7 +18,8 @@ const layers = {
     [`${client}/mocks`]: [`${client}/platform`, `${client}/net`, `${client}/store`, `${client}/domain`],
     'src/platform': ['@confab/client'],
     'src/store': ['@confab/client', 'idb'],
-    'src/ui': ['@confab/client', 'src/platform', 'src/store', 'preact', 'preact/hooks', '@preact/signals'],
+    'src/i18n': [],
+    'src/ui': ['@confab/client', 'src/platform', 'src/store', 'src/i18n', 'preact', 'preact/hooks', '@preact/signals'],
 };
 /* Only platform code may ask the world for these. */
 const worldly = /\b(Date\.now|setTimeout|setInterval|Math\.random|fetch|new WebSocket|indexedDB)\b\(?/;

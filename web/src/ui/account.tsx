@@ -4,7 +4,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
 import { Field } from './parts/field.js';
 import { Logo } from './parts/icons.js';
-import { t } from './strings.js';
+import { problemText, t } from './strings.js';
 
 interface Invitation {
     code: string;
@@ -54,7 +54,7 @@ export function AccountPage({ app }: { app: AppState }) {
             <div class="account-card">
                 <Logo size={52} />
                 {invite?.state === 'checking' ? (
-                    <p role="status">{t.loading}…</p>
+                    <p role="status">{t.loading}</p>
                 ) : joining ? (
                     <Join
                         app={app}
@@ -109,7 +109,7 @@ function SignIn({
             }
         } catch (err) {
             const short = err instanceof ApiError && err.code === 'invalid';
-            setProblem(t.problem(short ? new ApiError(401, 'unauthenticated', '', undefined, 0) : err));
+            setProblem(problemText(short ? new ApiError(401, 'unauthenticated', '', undefined, 0) : err));
         }
         setBusy(false);
     };
@@ -166,7 +166,7 @@ function Join({
             });
             app.go('#/');
         } catch (err) {
-            setProblem(t.problem(err));
+            setProblem(problemText(err));
             setField(err instanceof ApiError ? err.field : undefined);
         }
         setBusy(false);

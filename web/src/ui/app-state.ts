@@ -7,7 +7,7 @@ import { type Signal, signal } from '@preact/signals';
 import { browserPlatform, deviceName } from '../platform/browser.js';
 import { IndexedDbStores } from '../store/indexeddb.js';
 import { announce } from './parts/announcer.js';
-import { t } from './strings.js';
+import { problemText, t } from './strings.js';
 
 export type Route =
     | { at: 'home' }
@@ -131,7 +131,7 @@ export class AppState {
             await work();
             return true;
         } catch (e) {
-            this.tell(t.problem(e));
+            this.tell(problemText(e));
             return false;
         }
     }

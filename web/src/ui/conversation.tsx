@@ -346,7 +346,7 @@ function Messages({
         <div class="messages-frame">
             <div class="messages" ref={box} onScroll={onScroll} onKeyDown={onKey} data-test="messages"
                 role="region" aria-label={t.messages} tabIndex={-1}>
-                {waiting && !timeline?.failed && <p class="list-note" role="status">{t.loading}…</p>}
+                {waiting && !timeline?.failed && <p class="list-note" role="status">{t.loading}</p>}
                 {timeline?.failed && (
                     <p class="list-note">
                         {t.loadFailed}{' '}
@@ -408,21 +408,22 @@ function Messages({
 function noteText(app: AppState, n: NoteItem): string {
     const name = (id: string): string => (id === app.client.userId ? t.you : app.nameOf(id));
     const who = name(n.from);
+    const you = n.from === app.client.userId;
     const { note } = n;
     switch (note.what) {
         case 'create':
-            return t.note.create(who);
+            return t.note.create(who, you);
         case 'add':
-            return t.note.add(who, t.list(note.users.map(name)));
+            return t.note.add(who, t.list(note.users.map(name)), you);
         case 'remove':
-            return t.note.remove(who, t.list(note.users.map(name)));
+            return t.note.remove(who, t.list(note.users.map(name)), you);
         case 'leave':
-            return t.note.leave(who);
+            return t.note.leave(who, you);
         case 'role':
-            return t.note.role(who, t.list(note.users.map(name)), t.roleInNote[note.role ?? 'member']);
+            return t.note.role(who, t.list(note.users.map(name)), note.role ?? 'member', you);
         case 'rename':
-            return t.note.rename(who, note.name);
+            return t.note.rename(who, note.name, you);
         case 'settings':
-            return t.note.settings(who);
+            return t.note.settings(who, you);
     }
 }

@@ -8,7 +8,7 @@ import { Avatar } from './parts/avatar.js';
 import { CheckIcon, CloseIcon } from './parts/icons.js';
 import { Field } from './parts/field.js';
 import { Modal } from './parts/modal.js';
-import { t } from './strings.js';
+import { problemText, t } from './strings.js';
 
 export function Dialogs({ app }: { app: AppState }) {
     const close = () => (app.dialog.value = undefined);
@@ -76,7 +76,7 @@ function usePeople(app: AppState, query: string): Found {
                 },
                 (e: unknown) => {
                     if (current) {
-                        setFound({ state: 'failed', users: [], problem: t.problem(e) });
+                        setFound({ state: 'failed', users: [], problem: problemText(e) });
                     }
                 },
             );
@@ -332,9 +332,9 @@ function Invite({ app, onClose }: DialogProps) {
                 <label>
                     {t.inviteExpires}
                     <select value={days} onChange={(e) => setDays(e.currentTarget.value)}>
-                        <option value="1">{t.oneDay}</option>
-                        <option value="7">{t.oneWeek}</option>
-                        <option value="30">{t.oneMonth}</option>
+                        <option value="1">{t.days(1)}</option>
+                        <option value="7">{t.days(7)}</option>
+                        <option value="30">{t.days(30)}</option>
                     </select>
                 </label>
             </div>

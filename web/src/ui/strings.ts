@@ -1,204 +1,49 @@
 /*
- * Every text that people read. English to begin with; another language is another object of the
- * same type. Dates, times and plurals go through Intl.
+ * The texts of the page in the language that is chosen (`t`), and its dates and times. Whoever
+ * paints reads `t` while painting: changing the language paints everything anew (main.tsx).
  */
 import { ApiError } from '@confab/client';
+import { type Catalog, english, isLanguage, type LanguageCode, languageFor, languages, loadCatalog, localeOf } from '../i18n/index.js';
 
-const plurals = new Intl.PluralRules('en');
+export type { Catalog, LanguageCode } from '../i18n/index.js';
+export { isLanguage, languages } from '../i18n/index.js';
 
-function count(n: number, one: string, other: string): string {
-    return `${n} ${plurals.select(n) === 'one' ? one : other}`;
-}
-
-export const en = {
-    appName: 'Confab',
-    someone: 'Someone',
-    you: 'You',
-    loading: 'Loading',
-    cancel: 'Cancel',
-    close: 'Close',
-    back: 'Back to conversations',
-    copy: 'Copy',
-    copied: 'Copied',
-
-    signIn: 'Sign in',
-    signInHint: 'Use the account you have on this server.',
-    signingIn: 'Signing in…',
-    signOut: 'Sign out',
-    username: 'Username',
-    usernameHint: 'Letters, digits, dots, dashes. People find you by it.',
-    password: 'Password',
-    passwordHint: 'At least 8 characters.',
-    displayName: 'Your name',
-    displayNameHint: 'Shown beside your messages.',
-    createAccount: 'Create account',
-    creating: 'Creating your account…',
-    haveAccount: 'I have an account already',
-    needAccount: 'Create an account',
-    joinTitle: (server: string) => `Join ${server}`,
-    joinHint: 'You have been invited. Choose a name and a password to begin.',
-    setupTitle: 'Set up this server',
-    setupHint: 'You are the first one here. This account will be the administrator.',
-    registerTitle: 'Create an account',
-    inviteInvalid: 'This invitation is not valid any more. Ask for a new link, or sign in if you have an account.',
-    inviteOnly: 'New people join this server by invitation. Ask somebody there for a link.',
-    expired: 'Your session has ended. Sign in again; nothing that you wrote is lost.',
-    signOutUnsent: (n: number) =>
-        `${count(n, 'message has', 'messages have')} not been sent yet and will be lost.`,
-    signOutPlain: 'The messages kept in this browser are removed. They stay on the server.',
-
-    conversations: 'Conversations',
-    searchConversations: 'Search conversations',
-    noConversations: 'No conversations yet',
-    noConversationsHint: 'Find somebody on this server and say hello.',
-    noMatch: 'Nothing found',
-    pickTitle: 'Pick a conversation',
-    pickHint: 'Or start a new one.',
-    newChat: 'New chat',
-    newGroup: 'New group',
-    invitePeople: 'Invite people',
-    mainMenu: 'Menu',
-    draft: 'Draft',
-    noMessages: 'No messages yet',
-    deletedPreview: 'Message deleted',
-    unread: (n: number) => count(n, 'unread message', 'unread messages'),
-    mentioned: 'You were mentioned',
-    pinned: 'Pinned',
-    muted: 'Muted',
-
-    connecting: 'Connecting…',
-    syncing: 'Updating…',
-    offline: 'No connection',
-    offlineUntil: (s: number) => `No connection. Trying again in ${s} s`,
-    tryNow: 'Try now',
-    online: 'Connected',
-    storageFailed: 'This browser does not keep messages at the moment. What is not sent is lost when you close the tab.',
-
-    findPeople: 'Search by name or username',
-    searching: 'Searching…',
-    nobody: 'Nobody of that name',
-    groupName: 'Group name',
-    chooseMembers: 'Members',
-    chosen: (n: number) => count(n, 'person chosen', 'people chosen'),
-    create: 'Create',
-    remove: 'Remove',
-    removePerson: (name: string) => `Remove ${name}`,
-    members: 'Members',
-    membersCount: (n: number) => count(n, 'member', 'members'),
-    addMembers: 'Add people',
-    add: 'Add',
-    leaveGroup: 'Leave group',
-    leaveQuestion: 'You will not receive messages of this group any more.',
-    role: { owner: 'Owner', admin: 'Admin', member: '' },
-
-    inviteTitle: 'Invite people',
-    inviteHint: 'Whoever has the link can create an account on this server.',
-    inviteUses: 'How many people',
-    inviteExpires: 'Valid for',
-    oneDay: '1 day',
-    oneWeek: '1 week',
-    oneMonth: '30 days',
-    makeLink: 'Create link',
-    inviteLink: 'Invitation link',
-
-    messages: 'Messages',
-    conversationMenu: 'Conversation menu',
-    mute: 'Mute',
-    unmute: 'Unmute',
-    pin: 'Pin',
-    unpin: 'Unpin',
-    firstMessage: 'This is where it begins. Say hello.',
-    beginning: 'Beginning of the conversation',
-    loadFailed: 'Messages could not be loaded',
-    tryAgain: 'Try again',
-    today: 'Today',
-    yesterday: 'Yesterday',
-    newMessages: (n: number) => count(n, 'new message', 'new messages'),
-    jumpToLatest: 'Jump to the latest message',
-    edited: 'edited',
-    deleted: 'This message was deleted',
-    messageMenu: 'Message actions',
-    reply: 'Reply',
-    edit: 'Edit',
-    copyText: 'Copy text',
-    deleteForAll: 'Delete for everyone',
-    deleteForMe: 'Delete for me',
-    replyingTo: (name: string) => `Replying to ${name}`,
-    repliedTo: (name: string) => `In reply to ${name}`,
-    originalMissing: 'An earlier message',
-    editing: 'Editing your message',
-    composer: 'Message',
-    composerHint: (name: string) => `Message ${name}`,
-    send: 'Send',
-    save: 'Save',
-    tooLong: 'This message is too long.',
-    outboxFull: 'Too many messages are waiting to be sent.',
-    status: {
-        queued: 'Waiting to be sent',
-        sending: 'Sending',
-        failed: 'Not sent',
-        sent: 'Sent',
-        delivered: 'Delivered',
-        read: 'Read',
-    },
-    discard: 'Discard',
-    announce: (who: string, text: string) => `${who}: ${text}`,
-    announceIn: (who: string, group: string, text: string) => `${who} in ${group}: ${text}`,
-    note: {
-        create: (who: string) => `${who} created the group`,
-        add: (who: string, whom: string) => `${who} added ${whom}`,
-        remove: (who: string, whom: string) => `${who} removed ${whom}`,
-        leave: (who: string) => `${who} left`,
-        role: (who: string, whom: string, role: string) => `${who} made ${whom} ${role}`,
-        rename: (who: string, name: string) => `${who} named the group “${name}”`,
-        settings: (who: string) => `${who} changed the settings`,
-    },
-    roleInNote: { owner: 'an owner', admin: 'an admin', member: 'a member' },
-    list: (names: string[]) => new Intl.ListFormat('en').format(names),
-
-    problem(e: unknown): string {
-        if (!(e instanceof ApiError)) {
-            return 'The server cannot be reached. Try again in a moment.';
-        }
-        switch (e.code) {
-            case 'unauthenticated':
-                return 'Wrong username or password.';
-            case 'exists':
-                return 'That username is taken.';
-            case 'registration_closed':
-                return 'This server takes no new accounts.';
-            case 'invite_invalid':
-                return 'This invitation is not valid any more.';
-            case 'too_many_attempts':
-            case 'limit_reached':
-                return e.retryAfterMs > 0
-                    ? `Too many attempts. Try again in ${Math.ceil(e.retryAfterMs / 1000)} s.`
-                    : 'Too many attempts. Try again later.';
-            case 'forbidden':
-                return 'You are not allowed to do that.';
-            case 'not_found':
-                return 'That is not there any more.';
-            case 'busy':
-                return 'The server is busy. Try again in a moment.';
-            case 'invalid':
-                return e.message.charAt(0).toUpperCase() + e.message.slice(1) + '.';
-            default:
-                return e.status >= 500 ? 'The server has a problem. Try again later.' : `${e.message}.`;
-        }
-    },
-};
-
-export const t = en;
+/* A live binding: importers see what setLanguage puts here. */
+export let t: Catalog = english;
 
 /* ---- Times ---- */
 
-const clockTime = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
-const weekday = new Intl.DateTimeFormat(undefined, { weekday: 'long' });
-const weekdayShort = new Intl.DateTimeFormat(undefined, { weekday: 'short' });
-const dayMonth = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long' });
-const fullDate = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'long', year: 'numeric' });
-const shortDate = new Intl.DateTimeFormat(undefined, { day: '2-digit', month: '2-digit', year: '2-digit' });
-const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+function formats(locale: string) {
+    const format = (o: Intl.DateTimeFormatOptions) => new Intl.DateTimeFormat(locale, o);
+    return {
+        clock: format({ hour: '2-digit', minute: '2-digit' }),
+        weekday: format({ weekday: 'long' }),
+        weekdayShort: format({ weekday: 'short' }),
+        dayMonth: format({ day: 'numeric', month: 'long' }),
+        fullDate: format({ day: 'numeric', month: 'long', year: 'numeric' }),
+        shortDate: format({ day: '2-digit', month: '2-digit', year: '2-digit' }),
+        exact: format({ dateStyle: 'full', timeStyle: 'medium' }),
+        relative: new Intl.RelativeTimeFormat(locale, { numeric: 'auto' }),
+    };
+}
+
+let dates = formats('en');
+let chosen: LanguageCode = 'en';
+
+export function language(): LanguageCode {
+    return chosen;
+}
+
+/* 'auto' is what the browser asks for. Resolves when `t` is the language's; rejects when it cannot be loaded. */
+export async function setLanguage(wanted: LanguageCode | 'auto', browser: readonly string[]): Promise<void> {
+    const { code, locale } =
+        wanted === 'auto' ? languageFor(browser) : { code: wanted, locale: localeOf(wanted, browser) };
+    t = await loadCatalog(code, locale);
+    dates = formats(locale);
+    chosen = isLanguage(code) ? code : 'en';
+    document.documentElement.lang = code;
+    document.documentElement.dir = languages[code].direction;
+}
 
 /* Whole days from a to b in local time. */
 function daysBetween(a: number, b: number): number {
@@ -212,11 +57,15 @@ export function sameDay(a: number, b: number): boolean {
 }
 
 export function timeText(at: number): string {
-    return clockTime.format(at);
+    return dates.clock.format(at);
 }
 
 export function exactText(at: number): string {
-    return exact.format(at);
+    return dates.exact.format(at);
+}
+
+export function dateText(at: number): string {
+    return dates.fullDate.format(at);
 }
 
 export function dayText(at: number, now: number): string {
@@ -228,9 +77,9 @@ export function dayText(at: number, now: number): string {
         return t.yesterday;
     }
     if (days > 0 && days < 7) {
-        return weekday.format(at);
+        return dates.weekday.format(at);
     }
-    return new Date(at).getFullYear() === new Date(now).getFullYear() ? dayMonth.format(at) : fullDate.format(at);
+    return new Date(at).getFullYear() === new Date(now).getFullYear() ? dates.dayMonth.format(at) : dates.fullDate.format(at);
 }
 
 /* For the list: short. */
@@ -239,5 +88,48 @@ export function whenText(at: number, now: number): string {
     if (days <= 0) {
         return timeText(at);
     }
-    return days === 1 ? t.yesterday : days < 7 ? weekdayShort.format(at) : shortDate.format(at);
+    return days === 1 ? t.yesterday : days < 7 ? dates.weekdayShort.format(at) : dates.shortDate.format(at);
+}
+
+/* "5 minutes ago", "yesterday"; older than a week: the date. */
+export function agoText(at: number, now: number): string {
+    const minutes = Math.max(Math.floor((now - at) / 60_000), 0);
+    if (minutes < 60) {
+        return dates.relative.format(-minutes, 'minute');
+    }
+    if (minutes < 24 * 60) {
+        return dates.relative.format(-Math.floor(minutes / 60), 'hour');
+    }
+    const days = daysBetween(at, now);
+    return days < 7 ? dates.relative.format(-days, 'day') : dateText(at);
+}
+
+/* ---- What went wrong ---- */
+
+export function problemText(e: unknown): string {
+    const p = t.problem;
+    if (!(e instanceof ApiError)) {
+        return p.unreachable;
+    }
+    switch (e.code) {
+        case 'unauthenticated':
+            return p.badSignIn;
+        case 'exists':
+            return p.nameTaken;
+        case 'registration_closed':
+            return p.registrationClosed;
+        case 'invite_invalid':
+            return p.inviteInvalid;
+        case 'too_many_attempts':
+        case 'limit_reached':
+            return p.tooMany(Math.ceil(Math.max(e.retryAfterMs, 0) / 1000));
+        case 'forbidden':
+            return p.forbidden;
+        case 'not_found':
+            return p.notFound;
+        case 'busy':
+            return p.busy;
+        default:
+            return e.status >= 500 ? p.server : p.invalid(e.message);
+    }
 }
