@@ -9,7 +9,7 @@ import { Announcer } from './ui/parts/announcer.js';
 import { ChatIcon, Logo } from './ui/parts/icons.js';
 import { languageVersion, startPreferences } from './ui/preferences.js';
 import { t } from './ui/strings.js';
-import './ui/style.css';
+import './ui/styles/index.css';
 
 function Home({ app }: { app: AppState }) {
     app.seen('list');
