@@ -37,10 +37,12 @@ enum command_type {
     COMMAND_ACK,
     /*
      * Messages of conv as the actor may see them: from_seq..to_seq (0: no bound), newest first with
-     * `reverse`, at most `limit`; only messages with `messages_only`, else every event. at_id or
-     * at_ms, where not 0, stand for a bound: with `reverse` only events before it, else after it.
-     * offset counts messages from the newest. Results: ret = records (see command_record_next)
-     * in rising seq, covered_from, covered_to, more, ret_delivered_seq, ret_read_seq.
+     * `reverse`, at most `limit`; only messages with `messages_only`, with `with_changes` those of
+     * members, roles, name and settings too, else every event. at_id or at_ms, where not 0, stand
+     * for a bound: with `reverse` only events before it, else after it. offset counts messages from
+     * the newest. Results: ret = records (see command_record_next)
+     * in rising seq, covered_from, covered_to, more, ret_delivered_seq, ret_read_seq,
+     * ret_conv_kind.
      */
     COMMAND_HISTORY,
     /*
@@ -183,6 +185,7 @@ struct command {
     uint32_t limit;
     bool reverse;
     bool messages_only;
+    bool with_changes;
 
     uint64_t since_ms;         /* 0: no token, everything has moved */
     struct resume_item *items; /* owned */
@@ -200,6 +203,7 @@ struct command {
     uint64_t ret_ndelivered;
     uint64_t ret_nread;
     struct conv_id ret_conv;
+    uint8_t ret_conv_kind; /* HISTORY */
     uint64_t ret_seq;
     uint64_t ret_id;
     bool duplicate;

@@ -373,6 +373,7 @@ struct collect {
     uint32_t count;
     bool reverse;
     bool messages_only;
+    bool with_changes; /* messages_only: what event_is_change says too */
     bool stopped_at_id;
     uint32_t gen;
     struct buf *parts; /* reverse: pieces in falling order */

@@ -103,6 +103,11 @@ CONFAB_NODISCARD enum confab_err event_decode(struct span bytes, struct event *r
 /* Only kind, seq, ord, id and actor. */
 CONFAB_NODISCARD enum confab_err event_peek(struct span bytes, struct event *ret);
 
+/* Does it change who is in a conversation, or what that is? People see these between messages. */
+static inline bool event_is_change(uint8_t kind)
+{
+    return kind == EVENT_CREATE || (kind >= EVENT_ADD && kind <= EVENT_SETTINGS);
+}
 static inline uint64_t event_time_ms(const struct event *ev)
 {
     return message_id_time_ms(ev->id);

@@ -131,7 +131,8 @@ static bool collect_take(struct collect *c, struct span bytes, struct buf *part,
         }
         return true;
     }
-    if (!c->messages_only || ev.kind == EVENT_MESSAGE) {
+    if (!c->messages_only || ev.kind == EVENT_MESSAGE ||
+        (c->with_changes && event_is_change(ev.kind))) {
         if (c->count >= c->limit) {
             return false;
         }
@@ -473,11 +474,13 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
                             .hi = member_last_visible(m, r->c.head_seq),
                             .limit = MIN(cmd->limit, HISTORY_MAX),
                             .reverse = cmd->reverse,
-                            .messages_only = cmd->messages_only};
+                            .messages_only = cmd->messages_only,
+                            .with_changes = cmd->with_changes};
     if (cmd->to_seq > 0) {
         h->c.hi = MIN(h->c.hi, cmd->to_seq);
     }
     cmd->ret_conv = r->c.id;
+    cmd->ret_conv_kind = r->c.kind;
     cmd->ret_seq = r->c.head_seq;
     conv_lowest_cursors(&r->c, &cmd->ret_delivered, &cmd->ret_read);
     r->pins++;

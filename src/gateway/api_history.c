@@ -11,8 +11,9 @@
 #define RECEIPTS_MAX  1000U /* on one page */
 /* Numbers below are seqs, those above message ids: the first id of 2025 is far above. */
 #define SEQ_MAX (1ULL << 40)
-/* An event's bytes come up to three times in a message object, besides its fields. */
-#define BYTES_FACTOR 4U
+/* A message's bytes come up to three times in its object, besides the fields; a member's ten bytes
+ * as fifty. */
+#define BYTES_FACTOR 5U
 
 /* ---- History ---- */
 
@@ -29,6 +30,7 @@ struct history {
     struct place at;
     uint32_t limit;
     uint64_t offset;
+    bool changes;
 };
 
 static bool place_parse(struct span text, struct place *ret)
@@ -76,12 +78,19 @@ static bool history_read(struct api_request *r, struct history *h)
         api_fail(r, CONFAB_INVALID, "a number, without before, after or around", "offset");
         return false;
     }
+    enum confab_err err = http_query_get(r->http->query, "changes", &r->s->scratch, &text);
+    h->changes = !err && span_is(text, "true");
+    if (err != CONFAB_NOT_FOUND && !h->changes && (err || !span_is(text, "false"))) {
+        api_fail(r, CONFAB_INVALID, "true or false", "changes");
+        return false;
+    }
     return true;
 }
 
 static void history_bounds(struct command *cmd, const struct history *h)
 {
     cmd->messages_only = true;
+    cmd->with_changes = h->changes;
     cmd->limit = h->limit;
     cmd->offset = h->offset;
     cmd->reverse = h->way != HISTORY_AFTER;
@@ -128,17 +137,49 @@ static void history_trim(struct shard *s, struct command *cmd)
     cmd->ret.len = at;
 }
 
+/* The messages of an answer, or what else it has. */
 static void put_records(struct shard *s, struct json_writer *w, const struct command *cmd,
-                        uint64_t *io_first, uint64_t *io_last)
+                        bool changes)
 {
-    struct render_about about = {.conv = cmd->conv, .reader = cmd->actor};
+    struct render_about about = {
+        .conv = cmd->conv, .reader = cmd->actor, .conv_kind = cmd->ret_conv_kind};
     struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
     struct event ev;
     while (command_record_next(&rd, &ev)) {
-        render_message(&s->render, w, &about, &ev, cmd);
+        if (changes == (ev.kind == EVENT_MESSAGE)) {
+            continue;
+        }
+        if (changes) {
+            wire_page_event(w);
+            render_event(&s->render, w->b, &about, &ev);
+        } else {
+            render_message(&s->render, w, &about, &ev, cmd);
+        }
+    }
+}
+
+/* The first and last seq of an answer; both 0: it is empty. */
+static void bounds_of(const struct command *cmd, uint64_t *io_first, uint64_t *io_last)
+{
+    struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
+    struct event ev;
+    while (command_record_next(&rd, &ev)) {
         *io_first = *io_first == 0 ? ev.seq : *io_first;
         *io_last = ev.seq;
     }
+}
+
+static void put_list(struct shard *s, struct json_writer *w, const char *key, bool changes,
+                     const struct command *const *halves)
+{
+    json_w_key(w, key);
+    json_w_array(w);
+    for (size_t i = 0; i < 2; i++) {
+        if (halves[i]) {
+            put_records(s, w, halves[i], changes);
+        }
+    }
+    json_w_array_end(w);
 }
 
 static void history_answer(struct shard *s, struct api_call *call, const struct command *older,
@@ -151,17 +192,18 @@ static void history_answer(struct shard *s, struct api_call *call, const struct 
     uint64_t last = 0;
     const struct command *low = older ? older : newer;
     const struct command *high = newer ? newer : older;
+    const struct command *const halves[] = {older, newer};
     json_w_init(&w, &body);
     json_w_object(&w);
-    json_w_key(&w, "messages");
-    json_w_array(&w);
-    if (older) {
-        put_records(s, &w, older, &first, &last);
+    put_list(s, &w, "messages", false, halves);
+    if (h->changes) {
+        put_list(s, &w, "changes", true, halves);
     }
-    if (newer) {
-        put_records(s, &w, newer, &first, &last);
+    for (size_t i = 0; i < ARRAY_LEN(halves); i++) {
+        if (halves[i]) {
+            bounds_of(halves[i], &first, &last);
+        }
     }
-    json_w_array_end(&w);
     /* Pages go on in the direction asked for: `before` the first, or `after` the last. */
     bool more = h->way == HISTORY_AFTER ? high->more : low->more;
     uint64_t cursor = h->way == HISTORY_AFTER ? last : first;
@@ -205,6 +247,7 @@ static void on_history(struct shard *s, struct api_call *call, struct command *c
     next->actor = cmd->actor;
     next->conv = cmd->conv;
     next->messages_only = true;
+    next->with_changes = h->changes;
     next->limit = MAX(h->limit / 2, 1U);
     if (cmd->covered_to >= cmd->covered_from && cmd->covered_to > 0) {
         next->from_seq = cmd->covered_to + 1;

@@ -397,7 +397,8 @@ def send(world, method, path, op, request, token=True):
         url = url.replace("{" + name + "}", value if value in WRONG_PATHS and "%" in value
                           else quote(value, safe=""))
     if request["query"]:
-        url += "?" + urlencode(request["query"])
+        url += "?" + urlencode({key: str(value).lower() if isinstance(value, bool) else value
+                                for key, value in request["query"].items()})
     headers = {k: v for k, v in request["headers"].items()}
     if token and op.get("security") != []:
         headers["Authorization"] = f"Bearer {token_for(world, op)}"

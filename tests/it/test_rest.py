@@ -159,6 +159,54 @@ def test_a_conversation_that_one_left(alice, bob):
     fails(bob.http("POST", f"/api/v1/groups/{room}/leave"), 404, "not_found")
 
 
+def test_history_tells_what_changed_the_conversation(alice, bob, carol):
+    room = group(alice, bob, name="tea")
+    ok(alice.send("one", conversation_id=room), 201)
+    ok(alice.http("POST", f"/api/v1/groups/{room}/members", {"user_ids": [carol.user_id]}))
+    edited = ok(alice.send("two", conversation_id=room), 201)
+    ok(alice.http("PATCH", f"/api/v1/messages/{edited['message_id']}", {"content": "2"}))
+    ok(alice.http("PATCH", f"/api/v1/groups/{room}", {"name": "coffee"}))
+    ok(alice.http("PATCH", f"/api/v1/groups/{room}/members/{bob.user_id}", {"role": "admin"}))
+    ok(alice.http("PATCH", f"/api/v1/groups/{room}", {"settings": {
+        "history": "all", "send": "admins", "invite": "members"}}))
+    ok(alice.http("DELETE", f"/api/v1/groups/{room}/members/{carol.user_id}"))
+    ok(bob.http("POST", f"/api/v1/groups/{room}/leave"))
+    path = f"/api/v1/conversations/{room}/messages"
+    assert "changes" not in ok(alice.http("GET", path))
+    assert "changes" not in ok(alice.http("GET", path + "?changes=false"))
+    fails(alice.http("GET", path + "?changes=1"), 400, "invalid", "changes")
+    page = ok(alice.http("GET", path + "?changes=true"))
+    assert [m["content"] for m in page["messages"]] == ["one", "2"]
+    told = [(e["event"], e.get("action"), e["seq"]) for e in page["changes"]]
+    assert told == [("membership", "create", 1), ("membership", "add", 3),
+                    ("conversation", None, 6), ("membership", "role", 7),
+                    ("conversation", None, 8), ("membership", "remove", 9),
+                    ("membership", "leave", 10)]
+    first, added, renamed, role, settings, removed, gone = page["changes"]
+    assert first["type"] == "group" and {m["user_id"] for m in first["members"]} == {
+        alice.user_id, bob.user_id}
+    assert added["members"] == [{"user_id": carol.user_id, "role": "member"}]
+    assert renamed["name"] == "coffee" and settings["settings"]["send"] == "admins"
+    assert role["members"] == [{"user_id": bob.user_id, "role": "admin"}]
+    assert removed["members"][0]["user_id"] == carol.user_id and gone["from"] == bob.user_id
+    # Who left sees it up to there; who was removed the same.
+    assert ok(carol.http("GET", path + "?changes=true"))["changes"][-1]["seq"] == 9
+    # Page by page, in both directions, each once.
+    for way, start in (("before", ""), ("after", "&after=0")):
+        seen, more = [], start
+        for _ in range(20):
+            page = ok(alice.http("GET", f"{path}?changes=true&limit=2{more}"))
+            got = sorted(e["seq"] for e in page["messages"] + page["changes"])
+            assert len(got) <= 2
+            seen += got
+            if not page["has_more"]:
+                break
+            more = f"&{way}={page['next_cursor']}"
+        assert sorted(seen) == [1, 2, 3, 4, 6, 7, 8, 9, 10] and len(set(seen)) == len(seen)
+    around = ok(alice.http("GET", path + "?changes=true&limit=4&around=6"))
+    assert [e["seq"] for e in around["changes"]] == [3, 6, 7, 8]
+
+
 def test_mute_and_pin_are_in_the_conversation(alice, bob):
     room = group(alice, bob)
     joined(bob, room)

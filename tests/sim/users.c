@@ -487,6 +487,7 @@ static void do_history(struct sim *s, uint32_t user)
     cmd->conv = c->id;
     cmd->reverse = !sim_one_in(s, 3);
     cmd->messages_only = sim_one_in(s, 2);
+    cmd->with_changes = cmd->messages_only && sim_one_in(s, 2);
     cmd->limit = (uint32_t)(sim_one_in(s, 3) ? 1 + sim_below(s, 220) : 1 + sim_below(s, 12));
     uint64_t seq = 1 + sim_below(s, c->head + 1);
     switch (sim_below(s, 7)) {

@@ -9,10 +9,16 @@ enum { LIMIT_MAX = 200, PREVIEW_BYTES = 120, MENTIONS_MAX = 100 };
 
 #define ULL(x) ((unsigned long long)(x))
 
+static bool history_wants(const struct command *cmd, uint8_t kind)
+{
+    return !cmd || !cmd->messages_only || kind == EVENT_MESSAGE ||
+           (cmd->with_changes && event_is_change(kind));
+}
+
 /* The wanted events of a range: rising, right, allowed; how many. */
 static uint32_t check_records(struct sim *s, const struct mconv *c, uint64_t user,
                               const struct seen_conv *seen, const struct buf *records,
-                              uint64_t from, uint64_t to, bool messages_only)
+                              uint64_t from, uint64_t to, const struct command *cmd)
 {
     bool complete = c->members_version == seen->members_version;
     struct reader rd = reader_of(records->data, records->len);
@@ -42,7 +48,7 @@ static uint32_t check_records(struct sim *s, const struct mconv *c, uint64_t use
         }
         for (uint64_t seq = next; complete && seq < upto; seq++) {
             const struct mevent *e = mconv_event(c, seq);
-            bool wanted = e && (!messages_only || e->ev.kind == EVENT_MESSAGE);
+            bool wanted = e && history_wants(cmd, e->ev.kind);
             SIM_CHECK(s, !wanted || model_sees(s->model, c, user, seq) != SIGHT_YES,
                       "what is covered is complete",
                       CONV_FMT " seq %llu is missing, covered %llu-%llu, user %llu",
@@ -107,8 +113,7 @@ void verify_history(struct sim *s, const struct uop *op, const struct command *c
               CONV_ARG(cmd->conv), ULL(cmd->actor));
     uint64_t from = cmd->covered_from;
     uint64_t to = cmd->covered_to;
-    uint32_t n =
-        check_records(s, c, cmd->actor, &op->seen, &cmd->ret, from, to, cmd->messages_only);
+    uint32_t n = check_records(s, c, cmd->actor, &op->seen, &cmd->ret, from, to, cmd);
     SIM_CHECK(s, n <= MIN(cmd->limit, LIMIT_MAX), "limits are kept", "%u of %u", n, cmd->limit);
     if (!still) {
         return;

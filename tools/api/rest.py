@@ -48,6 +48,8 @@ HISTORY_QUERY = [
     ("around", HISTORY_PLACE, "half of them up to this place, half after it"),
     limit(200, 50),
     ("offset", COUNT, "leaves out so many of the newest messages; not with the others"),
+    ("changes", {"type": "boolean", "default": False},
+     "also what changed the conversation between them, in `changes`; `limit` counts both"),
 ]
 
 SEND = {

@@ -199,3 +199,10 @@ SCHEMAS = {
         "features": array({"type": "string"})}),
     "Ready": obj({"status": {"type": "string", "enum": ["ready"]}}),
 }
+# Not in every answer, as page() has it.
+SCHEMAS["MessagePage"]["properties"]["changes"] = array(
+    {"type": "object", "required": ["event", "seq"], "properties": {
+        "event": {"type": "string", "enum": ["membership", "conversation"]},
+        "seq": {**SEQ, "minimum": 1}}},
+    description="only when asked for: events as the socket has them, without the name that a "
+                "group has by now")

@@ -201,6 +201,8 @@ export interface HistoryMessage extends Omit<NewMessage, 'event'> {
 }
 export interface HistoryPage {
     messages: HistoryMessage[];
+    /* What changed the conversation between them. */
+    changes: SequencedEvent[];
     hasMore: boolean;
     coveredFrom: number;
     coveredTo: number;
@@ -592,6 +594,9 @@ export function decodeHistory(value: unknown): HistoryPage {
     const [coveredFrom, coveredTo] = range(o, 'covered');
     return {
         messages: listOf(o, 'messages').map(decodeHistoryMessage),
+        changes: (Array.isArray(o['changes']) ? o['changes'] : []).map((e) =>
+            decodeSequenced(fieldsOf(e, 'changes')),
+        ),
         hasMore: o['has_more'] === true,
         coveredFrom,
         coveredTo,

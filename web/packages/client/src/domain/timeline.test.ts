@@ -45,12 +45,12 @@ function rig(head: number, stored?: [number, number]) {
                 from = place.after + 1;
                 to = Math.min(from + limit - 1, state.head);
                 const more = to < state.head;
-                return Promise.resolve({ messages: list(from, to), hasMore: more, coveredFrom: from, coveredTo: to });
+                return Promise.resolve({ messages: list(from, to), changes: [], hasMore: more, coveredFrom: from, coveredTo: to });
             } else {
                 from = Math.max(place.around - limit / 2, 1);
                 to = Math.min(place.around + limit / 2, state.head);
             }
-            return Promise.resolve({ messages: list(from, to), hasMore: from > 1, coveredFrom: from, coveredTo: to });
+            return Promise.resolve({ messages: list(from, to), changes: [], hasMore: from > 1, coveredFrom: from, coveredTo: to });
         },
         keep,
         changed: () => undefined,

@@ -10,7 +10,7 @@
 import type { HistoryPlace } from '../net/rest.js';
 import type { Slice } from '../store/store.js';
 import type { HistoryPage } from '../wire.js';
-import { type Item, itemOfHistory, newerItem, type Patch, patched } from './model.js';
+import { type Item, itemOf, itemOfHistory, newerItem, type Patch, patched } from './model.js';
 import { rangeAt } from './ranges.js';
 
 export const PAGE = 50;
@@ -285,11 +285,13 @@ export class Timeline {
     /* ---- ---- */
 
     private itemsOf(page: HistoryPage): Item[] {
-        return page.messages.map((m) =>
+        const messages = page.messages.map((m) =>
             this.patches
                 .filter((p) => p.seq === m.seq)
                 .reduce((item: Item, p) => patched(item, p), itemOfHistory(m)),
         );
+        const notes = page.changes.map(itemOf).filter((i): i is Item => i !== undefined);
+        return notes.length === 0 ? messages : [...messages, ...notes].sort((a, b) => a.seq - b.seq);
     }
 
     private boundsOf(page: HistoryPage, to: number): [number, number] {
@@ -297,7 +299,8 @@ export class Timeline {
             const low = page.hasMore ? page.coveredFrom : 1;
             return [low, Math.max(page.coveredTo, page.messages.at(-1)?.seq ?? 0)];
         }
-        return [page.messages[0]?.seq ?? to + 1, page.messages.at(-1)?.seq ?? to];
+        const items = this.itemsOf(page);
+        return [items[0]?.seq ?? to + 1, items.at(-1)?.seq ?? to];
     }
 
     private take(page: HistoryPage, to: number, first: boolean): void {

@@ -66,7 +66,8 @@ export class Device {
         await this.client.signIn({ username: this.user, password: 'password' });
     }
 
-    /* All messages of a conversation as the person can see them, scrolled to the beginning. */
+    /* All that a conversation has as the person can see it, scrolled to the beginning: texts of
+     * messages, and what the lines between them tell. */
     async read(conv: string): Promise<[number, string][]> {
         const { timeline, release } = this.client.openTimeline(conv);
         await timeline.open('end');
@@ -74,7 +75,7 @@ export class Device {
             await timeline.older();
         }
         const seen = timeline.items.flatMap((i): [number, string][] =>
-            i.kind === 'message' ? [[i.seq, i.deleted ? '' : i.content]] : [],
+            [[i.seq, i.kind === 'note' ? `(${i.note.what})` : i.deleted ? '' : i.content]],
         );
         release();
         return seen;

@@ -60,6 +60,15 @@ interface Connection {
     jobs: (() => Frame)[];
 }
 
+function isChange(e: Event): boolean {
+    return e.body['event'] === 'membership' || e.body['event'] === 'conversation';
+}
+
+function changeOf(e: Event): string {
+    const { event, action, name } = e.body;
+    return `(${event === 'membership' ? String(action) : name === undefined ? 'settings' : 'rename'})`;
+}
+
 export class FakeServer {
     readonly conversations = new Map<string, FakeConversation>();
     readonly users = new Map<string, string>();
@@ -315,12 +324,13 @@ export class FakeServer {
     }
 
     /* What the user sees of it: [seq, text] of each message, in order. */
+    /* Messages, and what the lines between them tell, as Device.read has it. */
     visible(conv: string, user: string): [number, string][] {
         const c = this.conv(conv);
         const m = c.members.get(user);
         return c.events
-            .filter((e) => e.message && m && sees(m, e.seq))
-            .map((e) => [e.seq, e.message?.deleted ? '' : (e.message?.content ?? '')]);
+            .filter((e) => (e.message || (c.kind === 'group' && isChange(e))) && m && sees(m, e.seq))
+            .map((e) => [e.seq, e.message ? (e.message.deleted ? '' : e.message.content) : changeOf(e)]);
     }
 
     unread(conv: string, user: string): number {
@@ -406,7 +416,8 @@ export class FakeServer {
         }
         const limit = Number(query.get('limit') ?? '50');
         const last = Math.min(c.events.length, m.to);
-        const all = c.events.filter((e) => e.message && sees(m, e.seq));
+        const changes = query.get('changes') === 'true';
+        const all = c.events.filter((e) => (e.message || (changes && isChange(e))) && sees(m, e.seq));
         const after = query.get('after');
         const before = query.get('before');
         const around = query.get('around');
@@ -436,7 +447,7 @@ export class FakeServer {
         const delivered = Math.min(...others.map((o) => o.delivered));
         const read = Math.min(...others.map((o) => o.read));
         return answer(200, {
-            messages: chosen.map((e) => ({
+            messages: chosen.filter((e) => e.message).map((e) => ({
                 message_id: e.id,
                 conversation_id: conv,
                 seq: e.seq,
@@ -449,6 +460,7 @@ export class FakeServer {
                 ...(e.message?.editedAt === undefined ? {} : { edited_at: iso(e.message.editedAt) }),
                 deleted: e.message?.deleted === true,
             })),
+            ...(changes ? { changes: chosen.filter(isChange).map((e) => e.body) } : {}),
             has_more: more,
             covered: [from, to],
         });

@@ -126,5 +126,5 @@ void test('rest: paths are escaped, places become queries', async () => {
     await rest.history('c1', { before: 7 }, 20);
     const paths = http.requests.map((r) => r.path);
     assert.ok(paths.includes('/api/v1/users/a%2Fb%3F'));
-    assert.ok(paths.includes('/api/v1/conversations/c1/messages?limit=20&before=7'));
+    assert.ok(paths.includes('/api/v1/conversations/c1/messages?limit=20&changes=true&before=7'));
 });

@@ -106,7 +106,7 @@ export class Rest {
     /* ---- Messages ---- */
 
     async history(conv: string, place: HistoryPlace, limit: number): Promise<HistoryPage> {
-        const query = new URLSearchParams({ limit: String(limit) });
+        const query = new URLSearchParams({ limit: String(limit), changes: 'true' });
         if (place !== 'newest') {
             for (const [way, seq] of Object.entries(place)) {
                 query.set(way, String(seq));
