@@ -144,8 +144,7 @@ static bool covers(const struct tls_cert *cert, const struct tls_names *names)
     return true;
 }
 
-static enum confab_err own_cert(struct front *f, const struct datadir *dir, bool make,
-                                char key_path[PATH_MAX], char *detail)
+static enum confab_err own_cert(struct front *f, const struct datadir *dir, bool make, char *detail)
 {
     char folder[PATH_MAX];
     struct tls_names names = f->reach;
@@ -155,7 +154,7 @@ static enum confab_err own_cert(struct front *f, const struct datadir *dir, bool
     }
     host_names_add(&names);
     datadir_file(dir, "tls/cert.pem", f->cert_path);
-    datadir_file(dir, "tls/key.pem", key_path);
+    datadir_file(dir, "tls/key.pem", f->key_path);
     f->own_cert = true;
     bool found = tls_cert_look(f->cert_path, &f->cert) == CONFAB_OK;
     if (found && f->cert.seconds_left > RENEW_S && covers(&f->cert, &names)) {
@@ -173,7 +172,7 @@ static enum confab_err own_cert(struct front *f, const struct datadir *dir, bool
     for (size_t i = 0; found && i < f->cert.names.n; i++) {
         (void)tls_names_add(&names, f->cert.names.at[i]);
     }
-    err = tls_cert_make(f->cert_path, key_path, &names, detail);
+    err = tls_cert_make(f->cert_path, f->key_path, &names, detail);
     if (err == CONFAB_OK) {
         f->made = true;
         err = tls_cert_look(f->cert_path, &f->cert);
@@ -197,16 +196,15 @@ static void listen_choose(struct front *f, const struct config *cfg)
 enum confab_err front_open(const struct config *cfg, const struct datadir *dir, bool make,
                            char *detail, struct front *ret)
 {
-    char key_path[PATH_MAX];
     struct front f;
     memset(&f, 0, sizeof(f));
     listen_choose(&f, cfg);
     enum confab_err err = CONFAB_OK;
     if (cfg->tls_cert[0] != '\0') {
         (void)snprintf(f.cert_path, sizeof(f.cert_path), "%s", cfg->tls_cert);
-        (void)snprintf(key_path, sizeof(key_path), "%s", cfg->tls_key);
+        (void)snprintf(f.key_path, sizeof(f.key_path), "%s", cfg->tls_key);
     } else if (cfg->lan) {
-        err = own_cert(&f, dir, make, key_path, detail);
+        err = own_cert(&f, dir, make, detail);
         if (err == CONFAB_NOT_FOUND && !make) {
             *ret = f; /* the first start will make one */
             return CONFAB_OK;
@@ -216,7 +214,7 @@ enum confab_err front_open(const struct config *cfg, const struct datadir *dir, 
         return CONFAB_OK;
     }
     if (err == CONFAB_OK) {
-        const struct tls_server_config tls = {f.cert_path, key_path};
+        const struct tls_server_config tls = {f.cert_path, f.key_path};
         err = tls_server_open(&tls, detail, &f.tls);
     }
     if (err == CONFAB_OK && !f.own_cert) {

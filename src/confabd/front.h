@@ -27,7 +27,8 @@ struct front {
     struct tls_server *tls; /* NULL: plain HTTP */
     char listen[72];
     char cert_path[PATH_MAX];
-    struct tls_cert cert;   /* with tls */
+    char key_path[PATH_MAX];
+    struct tls_cert cert;   /* with tls: the one in use */
     bool own_cert;          /* of our own making */
     bool made;              /* just now */
     struct tls_names reach; /* addresses of this machine that others can use, the best first */

@@ -450,14 +450,6 @@ void instance_sample(struct instance *in)
     }
     in->reserved = reserve_take(in->root, in->reserved);
     process_stats_sample(m);
-    if (in->front->tls) {
-        struct tls_server_stats tls;
-        tls_server_stats(in->front->tls, &tls);
-        sample_counter(m, METRIC_TLS_OK, tls.handshakes_ok);
-        sample_counter(m, METRIC_TLS_FAILED, tls.handshakes_failed);
-        sample_counter(m, METRIC_TLS_PLAIN_HTTP, tls.plain_http);
-        sample_counter(m, METRIC_TLS_TRUNCATED, tls.truncated);
-    }
 }
 
 /*
@@ -507,6 +499,11 @@ bool instance_setup_link(struct instance *in, char *ret, size_t size)
 const char *instance_url(const struct instance *in)
 {
     return in->url;
+}
+
+struct metrics *instance_metrics(struct instance *in)
+{
+    return &in->metrics;
 }
 
 struct server *instance_server(struct instance *in)

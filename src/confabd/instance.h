@@ -40,5 +40,7 @@ bool instance_setup_link(struct instance *in, char *ret, size_t size);
 const char *instance_url(const struct instance *in);
 uint16_t instance_port(const struct instance *in);
 struct server *instance_server(struct instance *in);
+/* The main thread's own. */
+struct metrics *instance_metrics(struct instance *in);
 
 #endif

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/diag.h"
+#include "confabd/certs.h"
 #include "confabd/config.h"
 #include "confabd/datadir.h"
 #include "confabd/front.h"
@@ -184,24 +185,57 @@ static void raise_descriptors(void)
     }
 }
 
-/* Blocked in every thread: they are taken by serve_until_signal. */
-static void block_signals(sigset_t *set)
+/* Blocked in every thread: they are taken by serve_until_signal, those that end it by stop, too. */
+static void block_signals(sigset_t *all, sigset_t *ending)
 {
-    sigemptyset(set);
-    sigaddset(set, SIGINT);
-    sigaddset(set, SIGTERM);
-    (void)pthread_sigmask(SIG_BLOCK, set, NULL);
+    sigemptyset(ending);
+    sigaddset(ending, SIGINT);
+    sigaddset(ending, SIGTERM);
+    *all = *ending;
+    sigaddset(all, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, all, NULL);
     /* Writes to a closed socket or pipe are answered by their error. */
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-static void serve_until_signal(struct instance *in, const sigset_t *set)
+/*
+ * A program in a terminal ends with it, though SIGHUP means something else to a server: the
+ * terminal that was there at the start and is no terminal any more is gone.
+ */
+static bool terminal_gone(bool had_one)
 {
+    return had_one && !isatty(STDERR_FILENO);
+}
+
+static void announce(const struct instance *in, const struct datadir *dir,
+                     const struct front *front)
+{
+    char url[FRONT_URL_MAX];
+    front_local_url(front, instance_port(in), url, sizeof(url));
+    enum confab_err err = datadir_announce(dir, url, front->cert.fingerprint, CONFABD_VERSION);
+    if (err != CONFAB_OK) {
+        diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
+    }
+}
+
+static void serve_until_signal(struct instance *in, const struct datadir *dir, struct front *front,
+                               const sigset_t *set)
+{
+    struct certs certs;
+    bool had_terminal = isatty(STDERR_FILENO);
+    bool reload = false;
+    certs_init(&certs, front);
     for (;;) {
+        uint64_t wall_ms = clock_wall_ms(clock_system());
+        if (certs_tick(&certs, reload, clock_mono_ns(clock_system()) / 1000000, wall_ms)) {
+            announce(in, dir, front);
+        }
+        certs_tell(&certs, wall_ms, instance_metrics(in), server_notices(instance_server(in)));
         instance_sample(in);
         const struct timespec second = {.tv_sec = 1};
         int sig = sigtimedwait(set, NULL, &second);
-        if (sig > 0) {
+        reload = sig == SIGHUP;
+        if (sig > 0 && (sig != SIGHUP || terminal_gone(had_terminal))) {
             diag_info(DIAG_SERVER, "stopping | signal=%d", sig);
             return;
         }
@@ -244,13 +278,13 @@ static void stop(struct instance *in, const struct config *cfg, const sigset_t *
 }
 
 static int serve(const char *program, const struct config *cfg, const struct datadir *dir,
-                 const struct front *front)
+                 struct front *front)
 {
     char detail[DETAIL_MAX] = "";
-    char url[FRONT_URL_MAX];
-    sigset_t set;
+    sigset_t all;
+    sigset_t ending;
     uint64_t began = clock_mono_ns(clock_system());
-    block_signals(&set);
+    block_signals(&all, &ending);
     raise_descriptors();
     struct instance *in;
     if (instance_open(cfg, dir, front, detail, &in) != CONFAB_OK) {
@@ -261,11 +295,7 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         instance_close(in);
         return refuse(1, "the threads cannot be started");
     }
-    front_local_url(front, instance_port(in), url, sizeof(url));
-    err = datadir_announce(dir, url, front->cert.fingerprint, CONFABD_VERSION);
-    if (err != CONFAB_OK) {
-        diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
-    }
+    announce(in, dir, front);
     char link[512];
     const struct greeting greeting = {
         .program = program,
@@ -278,8 +308,8 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         .start_ms = (double)(clock_mono_ns(clock_system()) - began) / 1e6,
     };
     greet(&greeting);
-    serve_until_signal(in, &set);
-    stop(in, cfg, &set);
+    serve_until_signal(in, dir, front, &all);
+    stop(in, cfg, &ending);
     diag_flush();
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "gateway/api.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
+#include "gateway/notices.h"
 
 static void healthz(struct api_request *r)
 {
@@ -21,7 +22,12 @@ static void on_ping(struct shard *s, struct dir_call *dir)
         api_call_fail(s, a->call, CONFAB_BUSY, "the directory does not answer", NULL);
         return;
     }
-    buf_put_str(&body, "{\"status\":\"ready\"}");
+    buf_put_str(&body, "{\"status\":\"ready\"");
+    if (s->deps.notices) {
+        buf_put_str(&body, ",\"notices\":");
+        notices_put(s->deps.notices, &body);
+    }
+    buf_put_str(&body, "}");
     api_call_answer(s, a->call, 200, &body);
 }
 

@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/diag.h"
 #include "core/checkpoint.h"
+#include "gateway/notices.h"
 
 #define NS_PER_MS 1000000U
 /* While stopping, shards look at each other's progress that often at the latest. */
@@ -36,6 +37,7 @@ struct server {
     struct server_loop *loops;
     struct engine_shared engine_shared;
     struct auth_state *auth;
+    struct notices notices;
     struct checkpointer *checkpointer;
     struct engine *engines[SHARDS_MAX]; /* the checkpointer's view of them */
     struct metrics checkpoint_metrics;  /* its own: checkpoints end on the disk executor's thread */
@@ -93,6 +95,7 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .origins = s->deps.origins,
         .url = s->deps.url,
         .version = s->deps.version,
+        .notices = &s->notices,
         .metrics = &slot->metrics,
     };
     enum confab_err err = shard_new(&cfg, &deps, &slot->shard);
@@ -131,6 +134,7 @@ enum confab_err server_new(const struct server_config *cfg, const struct server_
     s->deps = *deps;
     s->deps.loops = NULL;
     atomic_init(&s->engine_shared.log_clock_ms, 0);
+    notices_init(&s->notices);
     struct shard *shards[SHARDS_MAX];
     enum confab_err err = CONFAB_OK;
     s->loops = calloc(cfg->shards, sizeof(*s->loops));
@@ -182,6 +186,7 @@ void server_free(struct server *s)
     }
     metrics_unregister(&s->checkpoint_metrics);
     auth_state_free(s->auth);
+    notices_deinit(&s->notices);
     free(s->loops);
     free(s);
 }
@@ -425,6 +430,11 @@ void server_stop(struct server *s, uint32_t grace_ms)
 {
     server_drain(s, grace_ms);
     threads_join(s);
+}
+
+struct notices *server_notices(struct server *s)
+{
+    return &s->notices;
 }
 
 struct auth_state *server_auth(struct server *s)

@@ -96,6 +96,8 @@ bool server_is_stopped(const struct server *s); /* any thread */
  */
 void server_free(struct server *s);
 
+/* What /readyz tells beside: for whoever notices it. */
+struct notices *server_notices(struct server *s);
 /* What its shards share about identity. */
 struct auth_state *server_auth(struct server *s);
 uint16_t server_shards(const struct server *s);

@@ -18,177 +18,9 @@
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 
-#include "adapters/mem/net_sim.h"
-#include "adapters/tls/net_tls.h"
 #include "adapters/tls/tls_cert.h"
 #include "base/random.h"
-#include "tls_peer.h"
-
-#define MS    1000000U
-#define TURNS 20000
-
-static struct clock_sim sim_clock;
-static struct net_sim *sim;
-static struct tls_server *server;
-static struct net *net;
-
-static int start(uint32_t chance)
-{
-    char detail[TLS_DETAIL_MAX];
-    struct net_sim_cfg cfg = {.clock = &sim_clock, .seed = 11, .shards = 1, .backlog_max = 1024};
-    clock_sim_init(&sim_clock, 1750000000000U);
-    cfg.delay_max_ns = MS;
-    cfg.short_read = cfg.short_write = chance;
-    assert_int_equal(net_sim_open(&cfg, &sim), CONFAB_OK);
-    assert_int_equal(tls_server_open(tls_test_files(), detail, &server), CONFAB_OK);
-    assert_int_equal(net_tls_open(server, net_sim_shard(sim, 0), &net), CONFAB_OK);
-    return 0;
-}
-
-static int setup(void **state)
-{
-    (void)state;
-    return start(0);
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    net_tls_close(net);
-    tls_server_close(server);
-    net_sim_close(sim);
-    return 0;
-}
-
-static struct tls_server_stats stats(void)
-{
-    struct tls_server_stats s;
-    tls_server_stats(server, &s);
-    return s;
-}
-
-/* ---- Ends ---- */
-
-static enum confab_err wire_send(void *arg, const void *p, size_t n, size_t *ret_n)
-{
-    return net_sim_send(arg, p, n, ret_n);
-}
-
-static enum confab_err wire_recv(void *arg, void *p, size_t n, size_t *ret_n)
-{
-    return net_sim_recv(arg, p, n, ret_n);
-}
-
-struct pair {
-    struct net_sim_conn *raw;
-    struct tls_peer *peer; /* NULL: the test speaks for itself */
-    int handle;
-};
-
-static struct pair pair_raw(void)
-{
-    struct pair p = {.handle = -1};
-    struct net_peer who;
-    assert_int_equal(net_sim_connect(sim, 0, &p.raw), CONFAB_OK);
-    for (int i = 0; i < TURNS && p.handle < 0; i++) {
-        struct net_event e[16];
-        (void)net->ops->poll(net, e, 16, 0);
-        (void)!net->ops->accept(net, net_sim_listener(sim, 0), &p.handle, &who);
-        clock_sim_advance(&sim_clock, MS);
-    }
-    assert_true(p.handle >= 0);
-    return p;
-}
-
-static struct pair pair_new(int max_version, const char *ciphers)
-{
-    struct pair p = pair_raw();
-    p.peer = tls_peer_new((struct tls_wire){wire_send, wire_recv, p.raw}, max_version, ciphers);
-    return p;
-}
-
-static void pair_free(struct pair *p)
-{
-    net->ops->close(net, p->handle);
-    tls_peer_free(p->peer);
-    net_sim_drop(p->raw);
-}
-
-/* One turn of everybody; what the net tells of the handle. */
-static uint32_t turn(struct pair *p)
-{
-    struct net_event e[16];
-    uint32_t flags = 0;
-    if (p->peer) {
-        tls_peer_pump(p->peer);
-    }
-    clock_sim_advance(&sim_clock, MS);
-    int n = net->ops->poll(net, e, 16, 0);
-    for (int i = 0; i < n; i++) {
-        flags |= e[i].handle == p->handle ? e[i].flags : 0;
-    }
-    return flags;
-}
-
-/* Turns until one of `flags` is told; fails when that does not come. */
-static uint32_t until(struct pair *p, uint32_t flags)
-{
-    for (int i = 0; i < TURNS; i++) {
-        uint32_t got = turn(p);
-        if (got & flags) {
-            return got;
-        }
-    }
-    fail_msg("no event");
-    return 0;
-}
-
-static void quiet_turns(struct pair *p, int n)
-{
-    for (int i = 0; i < n; i++) {
-        assert_int_equal(turn(p), 0);
-    }
-}
-
-static void shake(struct pair *p)
-{
-    uint64_t before = stats().handshakes_ok;
-    for (int i = 0; stats().handshakes_ok == before || !tls_peer_is_ready(p->peer); i++) {
-        assert_true(i < TURNS);
-        assert_int_equal(turn(p), 0);
-    }
-}
-
-static void send_text(struct pair *p, const char *text)
-{
-    size_t n = 0;
-    assert_int_equal(tls_peer_send(p->peer, text, strlen(text), &n), CONFAB_OK);
-    assert_int_equal(n, strlen(text));
-}
-
-static void expect_text(struct pair *p, const char *text)
-{
-    char got[256];
-    size_t len = 0;
-    while (len < strlen(text)) {
-        size_t n = 0;
-        enum confab_err err = net->ops->recv(net, p->handle, got + len, sizeof(got) - len, &n);
-        if (err == CONFAB_AGAIN) {
-            (void)until(p, NET_READABLE);
-            continue;
-        }
-        assert_int_equal(err, CONFAB_OK);
-        len += n;
-    }
-    assert_memory_equal(got, text, strlen(text));
-}
-
-static enum confab_err server_recv(struct pair *p)
-{
-    char c[16];
-    size_t n;
-    return net->ops->recv(net, p->handle, c, sizeof(c), &n);
-}
+#include "tls_rig.h"
 
 /* ---- Who gets in ---- */
 
@@ -198,31 +30,32 @@ static void test_tls__versions(void **state)
     static const int versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
     for (size_t i = 0; i < 2; i++) {
         struct pair p = pair_new(versions[i], NULL);
-        shake(&p);
+        pair_shake(&p);
         assert_int_equal(SSL_version(p.peer->ssl), versions[i]);
-        send_text(&p, "hello");
-        expect_text(&p, "hello");
+        pair_send(&p, "hello");
+        pair_expect(&p, "hello");
         pair_free(&p);
     }
-    assert_int_equal(stats().handshakes_ok, 2);
-    assert_int_equal(stats().handshakes_failed, 0);
+    assert_int_equal(rig_stats().handshakes_ok, 2);
+    assert_int_equal(rig_stats().handshakes_failed, 0);
 }
 
 /* Refused: nothing is shown to the net's user before the peer goes, and then only the end. */
 static void expect_refused(struct pair *p)
 {
-    for (int i = 0; stats().handshakes_failed == 0; i++) {
-        assert_true(i < TURNS);
-        assert_int_equal(turn(p), 0);
+    for (int i = 0; rig_stats().handshakes_failed == 0; i++) {
+        assert_true(i < RIG_TURNS);
+        assert_int_equal(pair_turn(p), 0);
     }
-    quiet_turns(p, 20);
-    assert_int_equal(stats().handshakes_ok, 0);
-    assert_int_equal(server_recv(p), CONFAB_AGAIN);
+    pair_quiet(p, 20);
+    assert_int_equal(rig_stats().handshakes_ok, 0);
+    assert_int_equal(pair_server_recv(p), CONFAB_AGAIN);
     size_t n = 0;
-    assert_int_equal(net->ops->writev(net, p->handle, &(struct iovec){"x", 1}, 1, &n), CONFAB_NET);
+    assert_int_equal(rig.net->ops->writev(rig.net, p->handle, &(struct iovec){"x", 1}, 1, &n),
+                     CONFAB_NET);
     net_sim_finish(p->raw);
-    (void)until(p, NET_READABLE);
-    assert_int_equal(server_recv(p), CONFAB_NET);
+    (void)pair_until(p, NET_READABLE);
+    assert_int_equal(pair_server_recv(p), CONFAB_NET);
     pair_free(p);
 }
 
@@ -231,7 +64,7 @@ static void test_tls__old_version_is_refused(void **state)
     (void)state;
     struct pair p = pair_new(TLS1_1_VERSION, "ALL:@SECLEVEL=0");
     for (int i = 0; i < 50; i++) {
-        (void)turn(&p);
+        (void)pair_turn(&p);
     }
     assert_false(SSL_is_init_finished(p.peer->ssl));
     expect_refused(&p);
@@ -244,8 +77,8 @@ static void test_tls__no_shared_cipher_is_refused(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct pair p = pair_new(TLS1_2_VERSION, ciphers[i]);
         expect_refused(&p);
-        (void)teardown(NULL);
-        (void)setup(NULL);
+        (void)rig_teardown(NULL);
+        (void)rig_setup(NULL);
     }
 }
 
@@ -264,8 +97,8 @@ static void test_tls__garbage_is_refused(void **state)
         noise[3] = 1;
         assert_int_equal(net_sim_send(p.raw, noise, sizeof(noise), &n), CONFAB_OK);
         expect_refused(&p);
-        (void)teardown(NULL);
-        (void)setup(NULL);
+        (void)rig_teardown(NULL);
+        (void)rig_setup(NULL);
     }
 }
 
@@ -281,9 +114,9 @@ static void test_tls__plain_http_is_told(void **state)
         size_t n;
         enum confab_err err = CONFAB_AGAIN;
         assert_int_equal(net_sim_send(p.raw, requests[i], strlen(requests[i]), &n), CONFAB_OK);
-        for (int k = 0; k < TURNS && err != CONFAB_EOF; k++) {
+        for (int k = 0; k < RIG_TURNS && err != CONFAB_EOF; k++) {
             n = 0;
-            assert_int_equal(turn(&p), 0);
+            assert_int_equal(pair_turn(&p), 0);
             err = net_sim_recv(p.raw, text + len, sizeof(text) - 1 - len, &n);
             len += err == CONFAB_OK ? n : 0;
         }
@@ -294,13 +127,13 @@ static void test_tls__plain_http_is_told(void **state)
         snprintf(want, sizeof(want), "Content-Length: %zu\r\n", strlen(body));
         assert_non_null(strstr(text, want));
         assert_non_null(strstr(body, "https://"));
-        assert_int_equal(stats().plain_http, i + 1);
+        assert_int_equal(rig_stats().plain_http, i + 1);
         net_sim_finish(p.raw);
-        (void)until(&p, NET_READABLE);
-        assert_int_equal(server_recv(&p), CONFAB_NET);
+        (void)pair_until(&p, NET_READABLE);
+        assert_int_equal(pair_server_recv(&p), CONFAB_NET);
         pair_free(&p);
     }
-    assert_int_equal(stats().handshakes_failed, 0);
+    assert_int_equal(rig_stats().handshakes_failed, 0);
 }
 
 static void test_tls__byte_by_byte(void **state)
@@ -310,9 +143,9 @@ static void test_tls__byte_by_byte(void **state)
     for (size_t i = 0; i < 2; i++) {
         struct pair p = pair_new(versions[i], NULL);
         p.peer->step = 1;
-        shake(&p);
-        send_text(&p, "slowly");
-        expect_text(&p, "slowly");
+        pair_shake(&p);
+        pair_send(&p, "slowly");
+        pair_expect(&p, "slowly");
         pair_free(&p);
     }
 }
@@ -323,15 +156,16 @@ static void test_tls__half_a_handshake_is_silent(void **state)
     (void)state;
     struct pair p = pair_new(0, NULL);
     p.peer->step = 1;
-    quiet_turns(&p, 40);
-    assert_int_equal(server_recv(&p), CONFAB_AGAIN);
+    pair_quiet(&p, 40);
+    assert_int_equal(pair_server_recv(&p), CONFAB_AGAIN);
     size_t n;
-    assert_int_equal(net->ops->writev(net, p.handle, &(struct iovec){"x", 1}, 1, &n), CONFAB_AGAIN);
-    net->ops->pause_reading(net, p.handle, true);
-    net->ops->pause_reading(net, p.handle, false);
+    assert_int_equal(rig.net->ops->writev(rig.net, p.handle, &(struct iovec){"x", 1}, 1, &n),
+                     CONFAB_AGAIN);
+    rig.net->ops->pause_reading(rig.net, p.handle, true);
+    rig.net->ops->pause_reading(rig.net, p.handle, false);
     pair_free(&p);
     p = pair_raw(); /* nothing at all was sent */
-    quiet_turns(&p, 10);
+    pair_quiet(&p, 10);
     pair_free(&p);
 }
 
@@ -340,21 +174,21 @@ static void test_tls__end_within_the_handshake(void **state)
     (void)state;
     struct pair p = pair_new(0, NULL);
     p.peer->step = 7;
-    quiet_turns(&p, 10);
+    pair_quiet(&p, 10);
     p.peer->broken = true; /* says nothing more */
     net_sim_finish(p.raw);
-    (void)until(&p, NET_READABLE);
-    assert_int_equal(server_recv(&p), CONFAB_NET);
+    (void)pair_until(&p, NET_READABLE);
+    assert_int_equal(pair_server_recv(&p), CONFAB_NET);
     pair_free(&p);
-    assert_int_equal(stats().handshakes_failed, 1);
+    assert_int_equal(rig_stats().handshakes_failed, 1);
     p = pair_new(0, NULL);
     p.peer->step = 7;
-    quiet_turns(&p, 10);
+    pair_quiet(&p, 10);
     p.peer->broken = true;
     net_sim_reset(p.raw);
-    (void)until(&p, NET_HANGUP);
+    (void)pair_until(&p, NET_HANGUP);
     pair_free(&p);
-    assert_int_equal(stats().handshakes_failed, 2);
+    assert_int_equal(rig_stats().handshakes_failed, 2);
 }
 
 static void test_tls__http_1_1_is_chosen(void **state)
@@ -365,7 +199,7 @@ static void test_tls__http_1_1_is_chosen(void **state)
     struct pair p = pair_new(0, NULL);
     assert_int_equal(SSL_set_alpn_protos(p.peer->ssl, (const uint8_t *)"\x02h2\x08http/1.1", 12),
                      0);
-    shake(&p);
+    pair_shake(&p);
     SSL_get0_alpn_selected(p.peer->ssl, &name, &n);
     assert_int_equal(n, 8);
     assert_memory_equal(name, "http/1.1", 8);
@@ -378,13 +212,13 @@ static void test_tls__renegotiation_is_refused(void **state)
 {
     (void)state;
     struct pair p = pair_new(TLS1_2_VERSION, NULL);
-    shake(&p);
+    pair_shake(&p);
     assert_int_equal(SSL_renegotiate(p.peer->ssl), 1);
     for (int i = 0; i < 100; i++) {
         (void)SSL_do_handshake(p.peer->ssl);
-        (void)turn(&p);
+        (void)pair_turn(&p);
     }
-    assert_int_equal(stats().handshakes_ok, 1);
+    assert_int_equal(rig_stats().handshakes_ok, 1);
     assert_false(SSL_is_init_finished(p.peer->ssl));
     pair_free(&p);
 }
@@ -393,13 +227,13 @@ static void test_tls__key_update_goes_unseen(void **state)
 {
     (void)state;
     struct pair p = pair_new(TLS1_3_VERSION, NULL);
-    shake(&p);
+    pair_shake(&p);
     for (int i = 0; i < 5; i++) {
         assert_int_equal(SSL_key_update(p.peer->ssl, SSL_KEY_UPDATE_REQUESTED), 1);
         assert_int_equal(SSL_do_handshake(p.peer->ssl), 1);
-        quiet_turns(&p, 10);
-        send_text(&p, "after");
-        expect_text(&p, "after");
+        pair_quiet(&p, 10);
+        pair_send(&p, "after");
+        pair_expect(&p, "after");
     }
     pair_free(&p);
 }
@@ -408,15 +242,15 @@ static void test_tls__truncation_is_told(void **state)
 {
     (void)state;
     struct pair p = pair_new(0, NULL);
-    shake(&p);
-    send_text(&p, "part");
+    pair_shake(&p);
+    pair_send(&p, "part");
     p.peer->broken = true;
     net_sim_finish(p.raw); /* without close_notify */
-    (void)until(&p, NET_READABLE);
-    expect_text(&p, "part");
-    (void)until(&p, NET_READABLE);
-    assert_int_equal(server_recv(&p), CONFAB_NET);
-    assert_int_equal(stats().truncated, 1);
+    (void)pair_until(&p, NET_READABLE);
+    pair_expect(&p, "part");
+    (void)pair_until(&p, NET_READABLE);
+    assert_int_equal(pair_server_recv(&p), CONFAB_NET);
+    assert_int_equal(rig_stats().truncated, 1);
     pair_free(&p);
 }
 
@@ -425,13 +259,14 @@ static void test_tls__tampering_ends_the_connection(void **state)
     (void)state;
     struct pair p = pair_new(0, NULL);
     size_t n;
-    shake(&p);
+    pair_shake(&p);
     static const uint8_t record[] = {0x17, 3, 3, 0, 20, 1, 2, 3, 4, 5, 6, 7, 8,
                                      9,    0, 1, 2, 3,  4, 5, 6, 7, 8, 9, 0};
     assert_int_equal(net_sim_send(p.raw, record, sizeof(record), &n), CONFAB_OK);
-    (void)until(&p, NET_READABLE);
-    assert_int_equal(server_recv(&p), CONFAB_NET);
-    assert_int_equal(net->ops->writev(net, p.handle, &(struct iovec){"x", 1}, 1, &n), CONFAB_NET);
+    (void)pair_until(&p, NET_READABLE);
+    assert_int_equal(pair_server_recv(&p), CONFAB_NET);
+    assert_int_equal(rig.net->ops->writev(rig.net, p.handle, &(struct iovec){"x", 1}, 1, &n),
+                     CONFAB_NET);
     pair_free(&p);
 }
 
@@ -440,8 +275,8 @@ static void test_tls__gathered_writes_arrive_whole(void **state)
 {
     (void)state;
     enum { TOTAL = 3 << 20 };
-    (void)teardown(NULL);
-    (void)start(3000);
+    (void)rig_teardown(NULL);
+    (void)rig_start(3000);
     struct random_seeded random;
     random_seeded_init(&random, 9);
     uint8_t *data = malloc(TOTAL);
@@ -449,14 +284,14 @@ static void test_tls__gathered_writes_arrive_whole(void **state)
     assert_true(data && got);
     random_fill(&random.base, data, TOTAL);
     struct pair p = pair_new(0, NULL);
-    shake(&p);
+    pair_shake(&p);
     size_t cuts[65] = {0};
     size_t sent = 0;
     size_t end = 0;
     size_t received = 0;
     bool blocked = false;
     for (int i = 0; received < TOTAL; i++) {
-        assert_true(i < TURNS * 10);
+        assert_true(i < RIG_TURNS * 10);
         if (sent == end) {
             cuts[0] = sent;
             for (int k = 1; k <= 64; k++) {
@@ -475,12 +310,12 @@ static void test_tls__gathered_writes_arrive_whole(void **state)
                 }
             }
             size_t n = 0;
-            enum confab_err err = net->ops->writev(net, p.handle, iov, niov, &n);
+            enum confab_err err = rig.net->ops->writev(rig.net, p.handle, iov, niov, &n);
             blocked = err == CONFAB_AGAIN;
             assert_true(err == CONFAB_OK || blocked);
             sent += blocked ? 0 : n;
         }
-        uint32_t flags = turn(&p);
+        uint32_t flags = pair_turn(&p);
         blocked = blocked && !(flags & NET_WRITABLE);
         size_t n = 0;
         enum confab_err err = tls_peer_recv(p.peer, got + received, TOTAL - received, &n);
@@ -503,38 +338,38 @@ static void test_tls__many_at_once(void **state)
     (void)state;
     enum { MANY = 300 };
     static struct echo echoes[MANY + 16];
-    (void)teardown(NULL);
-    (void)start(1000);
+    (void)rig_teardown(NULL);
+    (void)rig_start(1000);
     static struct pair pairs[MANY];
     static bool served[MANY];
     memset(served, 0, sizeof(served));
     for (int i = 0; i < MANY; i++) {
         pairs[i] = (struct pair){.handle = -1};
-        assert_int_equal(net_sim_connect(sim, 0, &pairs[i].raw), CONFAB_OK);
-        pairs[i].peer =
-            tls_peer_new((struct tls_wire){wire_send, wire_recv, pairs[i].raw}, 0, NULL);
+        assert_int_equal(net_sim_connect(rig.sim, 0, &pairs[i].raw), CONFAB_OK);
+        pairs[i].peer = tls_peer_new((struct tls_wire){rig_send, rig_recv, pairs[i].raw}, 0, NULL);
     }
     int left = MANY;
     for (int round = 0; left > 0; round++) {
-        assert_true(round < TURNS);
+        assert_true(round < RIG_TURNS);
         struct net_event e[64];
-        clock_sim_advance(&sim_clock, MS);
-        int n = net->ops->poll(net, e, 64, 0);
+        clock_sim_advance(&rig.clock, RIG_MS);
+        int n = rig.net->ops->poll(rig.net, e, 64, 0);
         for (int k = 0; k < n; k++) {
             int handle;
             struct net_peer who;
             while ((e[k].flags & NET_ACCEPT) &&
-                   net->ops->accept(net, e[k].handle, &handle, &who) == CONFAB_OK) {
+                   rig.net->ops->accept(rig.net, e[k].handle, &handle, &who) == CONFAB_OK) {
             }
             /* Echoes, and keeps what is not taken. */
             struct echo *echo = &echoes[e[k].handle];
             if (e[k].flags & NET_READABLE) {
-                (void)!net->ops->recv(net, e[k].handle, echo->text, sizeof(echo->text), &echo->n);
+                (void)!rig.net->ops->recv(rig.net, e[k].handle, echo->text, sizeof(echo->text),
+                                          &echo->n);
             }
             size_t sent = 0;
             if (echo->n > 0 &&
-                net->ops->writev(net, e[k].handle, &(struct iovec){echo->text, echo->n}, 1,
-                                 &sent) == CONFAB_OK) {
+                rig.net->ops->writev(rig.net, e[k].handle, &(struct iovec){echo->text, echo->n}, 1,
+                                     &sent) == CONFAB_OK) {
                 assert_int_equal(sent, echo->n);
                 echo->n = 0;
             }
@@ -546,7 +381,7 @@ static void test_tls__many_at_once(void **state)
             snprintf(want, sizeof(want), "number %d", i);
             tls_peer_pump(pairs[i].peer);
             if (!served[i] && tls_peer_is_ready(pairs[i].peer)) {
-                send_text(&pairs[i], want);
+                pair_send(&pairs[i], want);
                 served[i] = true;
             }
             if (served[i] && tls_peer_recv(pairs[i].peer, text, sizeof(text), &got) == CONFAB_OK) {
@@ -556,7 +391,7 @@ static void test_tls__many_at_once(void **state)
             }
         }
     }
-    assert_int_equal(stats().handshakes_ok, MANY);
+    assert_int_equal(rig_stats().handshakes_ok, MANY);
     for (int i = 0; i < MANY; i++) {
         tls_peer_free(pairs[i].peer);
         net_sim_drop(pairs[i].raw);
@@ -715,7 +550,7 @@ static void test_tls__made_certificates(void **state)
 
 int main(void)
 {
-#define CASE(fn)  cmocka_unit_test_setup_teardown(fn, setup, teardown)
+#define CASE(fn)  cmocka_unit_test_setup_teardown(fn, rig_setup, rig_teardown)
 #define FILES(fn) cmocka_unit_test_setup_teardown(fn, folder_make, folder_remove)
     const struct CMUnitTest tests[] = {
         CASE(test_tls__versions),

@@ -361,7 +361,8 @@ CALLS = [
 
     Call("GET", "/healthz", "health", "operation", "The process runs", {"type": "string"},
          open_to_all=True, media="text/plain; charset=utf-8"),
-    Call("GET", "/readyz", "ready", "operation", "The server serves", "Ready", open_to_all=True),
+    Call("GET", "/readyz", "ready", "operation", "The server serves", "Ready", open_to_all=True,
+         about="`notices`: what an operator should look at though it serves."),
     Call("GET", "/metrics", "metrics", "operation", "Metrics for Prometheus", {"type": "string"},
          open_to_all=True, errors=["not_found"],
          media="text/plain; version=0.0.4; charset=utf-8",

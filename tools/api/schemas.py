@@ -197,7 +197,8 @@ SCHEMAS = {
             "text_bytes", "frame_bytes", "request_bytes", "inflight", "password_bytes_min",
             "password_bytes_max", "devices", "access_token_seconds")}),
         "features": array({"type": "string"})}),
-    "Ready": obj({"status": {"type": "string", "enum": ["ready"]}}),
+    "Ready": obj({"status": {"type": "string", "enum": ["ready"]},
+                  "notices": array({"type": "string"})}),
 }
 # Not in every answer, as page() has it.
 SCHEMAS["MessagePage"]["properties"]["changes"] = array(

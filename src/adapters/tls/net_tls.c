@@ -46,7 +46,7 @@ static void enqueue(struct tconn *t, uint8_t work)
 
 static bool ssl_make(struct tconn *t)
 {
-    SSL *ssl = SSL_new(t->n->server->ctx);
+    SSL *ssl = tls_server_ssl_new(t->n->server);
     BIO *bio = BIO_new(t->n->server->bio);
     if (!ssl || !bio) {
         SSL_free(ssl);
@@ -281,6 +281,9 @@ static void handshake(struct tconn *t)
     if (r == 1) {
         t->state = STATE_OPEN;
         count(&t->n->server->handshakes_ok);
+        if (SSL_session_reused(t->ssl)) {
+            count(&t->n->server->resumed);
+        }
         if (t->bits & BIT_PAUSED) {
             t->n->below->ops->pause_reading(t->n->below, t->handle, true);
         }

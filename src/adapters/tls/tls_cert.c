@@ -11,6 +11,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/compiler.h"
@@ -85,6 +86,16 @@ static void names_collect(const X509 *cert, struct tls_names *ret)
     GENERAL_NAMES_free(all);
 }
 
+static bool seconds_of(const ASN1_TIME *t, int64_t *ret)
+{
+    struct tm tm;
+    if (ASN1_TIME_to_tm(t, &tm) != 1) {
+        return false;
+    }
+    *ret = timegm(&tm);
+    return true;
+}
+
 enum confab_err tls_cert_look(const char *path, struct tls_cert *ret)
 {
     FILE *f = fopen(path, "re");
@@ -94,7 +105,9 @@ enum confab_err tls_cert_look(const char *path, struct tls_cert *ret)
     int seconds = 0;
     memset(&c, 0, sizeof(c));
     bool ok = cert && fingerprint_put(cert, c.fingerprint) &&
-              ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) == 1;
+              ASN1_TIME_diff(&days, &seconds, NULL, X509_get0_notAfter(cert)) == 1 &&
+              seconds_of(X509_get0_notBefore(cert), &c.begins_s) &&
+              seconds_of(X509_get0_notAfter(cert), &c.ends_s);
     if (ok) {
         c.seconds_left = (int64_t)days * DAY_S + seconds;
         names_collect(cert, &c.names);

@@ -29,6 +29,8 @@ bool tls_names_have(const struct tls_names *names, const char *name);
 struct tls_cert {
     char fingerprint[TLS_FINGERPRINT_SIZE]; /* SHA-256, as AA:BB:… */
     int64_t seconds_left;                   /* below 0: expired */
+    int64_t begins_s;                       /* since 1970 */
+    int64_t ends_s;
     struct tls_names names;
 };
 /* Reads the first certificate of a PEM file. CONFAB_NOT_FOUND: no file, or none in it. */

@@ -4,19 +4,24 @@
 
 #include <openssl/bio.h>
 #include <openssl/ssl.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "adapters/tls/tls_server.h"
+#include "adapters/tls/tls_tickets.h"
 #include "ports/net.h"
 
 #define EVENTS_MAX 256
 #define RECORD_MAX 16384U
 
 struct tls_server {
-    SSL_CTX *ctx;
+    pthread_mutex_t lock; /* around ctx */
+    SSL_CTX *ctx;         /* of the present pair; connections hold theirs by a reference */
+    struct tls_tickets *tickets;
     BIO_METHOD *bio; /* of net_tls.c: moves bytes through the net below */
     atomic_uint_fast64_t handshakes_ok;
+    atomic_uint_fast64_t resumed;
     atomic_uint_fast64_t handshakes_failed;
     atomic_uint_fast64_t plain_http;
     atomic_uint_fast64_t truncated;
@@ -71,6 +76,9 @@ struct net_tls {
     struct net_event events[EVENTS_MAX];
     uint8_t block[RECORD_MAX]; /* for gathering writes and for what is dropped */
 };
+
+/* A connection's end with the present pair; NULL when out of memory. */
+SSL *tls_server_ssl_new(struct tls_server *s);
 
 /* In net_tls_bio.c: its BIO_set_data is the tconn. NULL when out of memory. */
 BIO_METHOD *net_tls_bio_method(void);

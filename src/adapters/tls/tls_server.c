@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "adapters/tls/tls_internal.h"
+#include "base/check.h"
 #include "base/compiler.h"
 
 /* For 1.2; those of 1.3 are all good and stay as OpenSSL has them. */
@@ -150,6 +151,26 @@ static bool set_rules(SSL_CTX *ctx)
            SSL_CTX_set_session_id_context(ctx, ID, sizeof(ID) - 1) == 1;
 }
 
+static enum confab_err ctx_make(struct tls_server *s, const struct tls_server_config *cfg,
+                                char *detail, SSL_CTX **ret)
+{
+    ERR_clear_error();
+    SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
+    enum confab_err err = CONFAB_NOMEM;
+    if (ctx && set_rules(ctx) && tls_tickets_use(s->tickets, ctx)) {
+        err = use_cert(ctx, cfg->cert_path, detail);
+    }
+    if (err == CONFAB_OK) {
+        err = use_key(ctx, cfg, detail);
+    }
+    if (err != CONFAB_OK) {
+        SSL_CTX_free(ctx);
+        return err;
+    }
+    *ret = ctx;
+    return CONFAB_OK;
+}
+
 enum confab_err tls_server_open(const struct tls_server_config *cfg, char *detail,
                                 struct tls_server **ret)
 {
@@ -157,15 +178,11 @@ enum confab_err tls_server_open(const struct tls_server_config *cfg, char *detai
     if (!s) {
         return CONFAB_NOMEM;
     }
-    ERR_clear_error();
-    s->ctx = SSL_CTX_new(TLS_server_method());
+    CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
     s->bio = net_tls_bio_method();
-    enum confab_err err = CONFAB_NOMEM;
-    if (s->ctx && s->bio && set_rules(s->ctx)) {
-        err = use_cert(s->ctx, cfg->cert_path, detail);
-    }
+    enum confab_err err = tls_tickets_new(&s->tickets);
     if (err == CONFAB_OK) {
-        err = use_key(s->ctx, cfg, detail);
+        err = s->bio ? ctx_make(s, cfg, detail, &s->ctx) : CONFAB_NOMEM;
     }
     if (err != CONFAB_OK) {
         tls_server_close(s);
@@ -175,11 +192,45 @@ enum confab_err tls_server_open(const struct tls_server_config *cfg, char *detai
     return CONFAB_OK;
 }
 
+/* A session that was agreed on under the old certificate is not resumed under the new one. */
+enum confab_err tls_server_reload(struct tls_server *s, const struct tls_server_config *cfg,
+                                  char *detail)
+{
+    SSL_CTX *fresh;
+    enum confab_err err = ctx_make(s, cfg, detail, &fresh);
+    if (err != CONFAB_OK) {
+        return err;
+    }
+    tls_tickets_forget(s->tickets);
+    CHECK(pthread_mutex_lock(&s->lock) == 0);
+    SSL_CTX *old = s->ctx;
+    s->ctx = fresh;
+    CHECK(pthread_mutex_unlock(&s->lock) == 0);
+    SSL_CTX_free(old);
+    return CONFAB_OK;
+}
+
+void tls_server_tick(struct tls_server *s, uint64_t now_ms)
+{
+    tls_tickets_tick(s->tickets, now_ms);
+}
+
+/* Under the lock: it takes the connection's reference before a reload can let the last one go. */
+SSL *tls_server_ssl_new(struct tls_server *s)
+{
+    CHECK(pthread_mutex_lock(&s->lock) == 0);
+    SSL *ssl = SSL_new(s->ctx);
+    CHECK(pthread_mutex_unlock(&s->lock) == 0);
+    return ssl;
+}
+
 void tls_server_close(struct tls_server *s)
 {
     if (s) {
         SSL_CTX_free(s->ctx);
+        tls_tickets_free(s->tickets);
         BIO_meth_free(s->bio);
+        CHECK(pthread_mutex_destroy(&s->lock) == 0);
         free(s);
     }
 }
@@ -187,6 +238,7 @@ void tls_server_close(struct tls_server *s)
 void tls_server_stats(const struct tls_server *s, struct tls_server_stats *ret)
 {
     ret->handshakes_ok = atomic_load_explicit(&s->handshakes_ok, memory_order_relaxed);
+    ret->resumed = atomic_load_explicit(&s->resumed, memory_order_relaxed);
     ret->handshakes_failed = atomic_load_explicit(&s->handshakes_failed, memory_order_relaxed);
     ret->plain_http = atomic_load_explicit(&s->plain_http, memory_order_relaxed);
     ret->truncated = atomic_load_explicit(&s->truncated, memory_order_relaxed);
