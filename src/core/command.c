@@ -39,6 +39,7 @@ void command_free(struct command *cmd)
     free(cmd->snaps);
     free(cmd->items);
     free(cmd->entries);
+    member_set_unref(cmd->ret_members);
     buf_deinit(&cmd->body);
     buf_deinit(&cmd->ret);
     free(cmd);

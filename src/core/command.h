@@ -82,9 +82,17 @@ enum command_type {
      * message, or not known). All of them must belong to partitions of the addressed shard.
      */
     COMMAND_HEADS,
+    /*
+     * Whom may be told what the actor does in conv (or in the direct one with `peer`) at this
+     * moment. Results: ret_conv; ret_members, NULL when there is nobody: the actor is no member,
+     * or is alone, or one of two has blocked the other.
+     */
+    COMMAND_AUDIENCE,
     /* Between conversations, made by engines only: */
     COMMAND_FOLLOWUP,
 };
+
+struct member_set;
 
 /* One conversation in the actor's own list. */
 struct list_entry {
@@ -212,7 +220,8 @@ struct command {
     uint64_t covered_to;
     uint64_t closed_ms;
     struct buf ret;
-    struct list_entry *entries; /* owned */
+    struct member_set *ret_members; /* a reference */
+    struct list_entry *entries;     /* owned */
     uint32_t nentries;
     struct snapshot *snaps; /* owned */
     uint32_t nsnaps;

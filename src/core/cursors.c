@@ -305,10 +305,8 @@ void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_
     if (r->c.nactive > RECEIPT_MEMBERS_MAX || r->c.nactive < 2 || from > to) {
         return;
     }
-    for (uint32_t i = 0; r->c.kind == CONV_DIRECT && i < r->c.nmembers; i++) {
-        if (r->c.members[i].blocks) {
-            return; /* who was blocked does not learn what the other does */
-        }
+    if (engine_has_block(&r->c)) {
+        return;
     }
     struct member_set *all = resident_set(r);
     struct slot *s = resident_slot(r, to);

@@ -352,6 +352,9 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
 enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_receipts(struct engine *e, struct resident *r, struct command *cmd);
+/* In a direct conversation with a block nobody learns what the other does. */
+bool engine_has_block(const struct conv *c);
+enum step engine_step_audience(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_blocks(struct engine *e, struct resident *r, struct command *cmd);
 /* The first overlay of this target or a later one; n when there is none. */
 uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq);

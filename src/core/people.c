@@ -98,8 +98,7 @@ enum step engine_step_lookup(struct engine *e, struct resident *r, struct comman
     return STEP_DONE;
 }
 
-/* In a direct conversation with a block nobody learns what the other does. */
-static bool receipts_hidden(const struct conv *c)
+bool engine_has_block(const struct conv *c)
 {
     for (uint32_t i = 0; c->kind == CONV_DIRECT && i < c->nmembers; i++) {
         if (c->members[i].blocks) {
@@ -111,7 +110,7 @@ static bool receipts_hidden(const struct conv *c)
 
 static void put_views(const struct conv *c, const struct event *ev, struct command *cmd)
 {
-    bool hidden = receipts_hidden(c);
+    bool hidden = engine_has_block(c);
     bool list = c->nactive <= CONV_STATUS_MEMBERS_MAX;
     uint64_t n = 0;
     for (uint32_t i = 0; i < c->nmembers; i++) {
@@ -148,5 +147,18 @@ enum step engine_step_receipts(struct engine *e, struct resident *r, struct comm
         err = buf_ok(&cmd->ret) ? CONFAB_OK : CONFAB_NOMEM;
     }
     engine_complete(e, cmd, err, err == CONFAB_NOT_FOUND ? "message_id" : NULL);
+    return STEP_DONE;
+}
+
+enum step engine_step_audience(struct engine *e, struct resident *r, struct command *cmd)
+{
+    enum confab_err err = CONFAB_OK;
+    cmd->ret_conv = r->c.id;
+    if (conv_active(&r->c, cmd->actor) && r->c.nactive > 1 && !engine_has_block(&r->c)) {
+        struct member_set *set = resident_set(r);
+        cmd->ret_members = set ? member_set_ref(set) : NULL;
+        err = set ? CONFAB_OK : CONFAB_NOMEM;
+    }
+    engine_complete(e, cmd, err, NULL);
     return STEP_DONE;
 }

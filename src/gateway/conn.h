@@ -57,6 +57,7 @@ enum conn_flags {
     CONN_PEER_DONE = 2048, /* the peer will send nothing more */
     CONN_WORKING = 4096,   /* its input is being processed, further up the stack */
     CONN_EXPIRING = 8192,  /* session: was told that its token runs out */
+    CONN_LOOKS = 16384,    /* session: has a struct look, see look.h */
 };
 
 enum conn_holds {

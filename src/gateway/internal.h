@@ -13,6 +13,7 @@
 #include "gateway/conn.h"
 #include "gateway/fanout.h"
 #include "gateway/link.h"
+#include "gateway/look.h"
 #include "gateway/origin.h"
 #include "gateway/password.h"
 #include "gateway/render.h"
@@ -68,6 +69,7 @@ struct shard {
     struct auth auth;
     struct resumes resumes;
     struct fanouts fanouts;
+    struct looks looks;
 
     struct link_out *out; /* by shard, this one too */
     struct link_in *in;

@@ -155,10 +155,8 @@ static void link_mark_behind(struct shard *s, struct link_out *l, struct conv_id
     l->nbehind++;
 }
 
-/* False: no room, or no memory. */
-static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, struct conv_id conv,
-                         struct member_set *members, uint64_t origin, uint64_t sent_ms,
-                         struct frame_bytes *bytes)
+/* A copy of what `what` says, with references of its own. False: no room, or no memory. */
+static bool link_deliver(struct shard *s, struct link_out *l, const struct delivery *what)
 {
     if (ring_free_slots(l->ring) <= reserved(s)) {
         return false;
@@ -167,15 +165,10 @@ static bool link_deliver(struct shard *s, struct link_out *l, uint8_t kind, stru
     if (!d) {
         return false;
     }
-    *d = (struct delivery){
-        .number = ++l->number,
-        .kind = kind,
-        .conv = conv,
-        .origin = origin,
-        .sent_ms = sent_ms,
-        .bytes = bytes ? frame_bytes_ref(bytes) : NULL,
-        .members = members ? member_set_ref(members) : NULL,
-    };
+    *d = *what;
+    d->number = ++l->number;
+    d->bytes = what->bytes ? frame_bytes_ref(what->bytes) : NULL;
+    d->members = what->members ? member_set_ref(what->members) : NULL;
     CHECK(ring_push(l->ring, item_of(d, ITEM_DELIVERY)));
     l->pushed = true;
     return true;
@@ -185,6 +178,12 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
                   struct member_set *all, uint64_t origin, uint64_t sent_ms,
                   struct frame_bytes *bytes)
 {
+    struct delivery what = {.kind = kind,
+                            .conv = conv,
+                            .origin = origin,
+                            .sent_ms = sent_ms,
+                            .bytes = bytes,
+                            .members = members};
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         struct link_out *l = &s->out[i];
         /*
@@ -194,9 +193,25 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
         if (atomic_load_explicit(&l->peer->nlive, memory_order_relaxed) == 0) {
             continue;
         }
-        if (l->behind || !bytes ||
-            !link_deliver(s, l, kind, conv, members, origin, sent_ms, bytes)) {
+        if (l->behind || !bytes || !link_deliver(s, l, &what)) {
             link_mark_behind(s, l, conv, all);
+        }
+    }
+}
+
+void link_publish_typing(struct shard *s, struct conv_id conv, struct member_set *members,
+                         uint64_t user, struct frame_bytes *bytes)
+{
+    struct delivery what = {
+        .kind = DELIVERY_TYPING, .conv = conv, .about = user, .bytes = bytes, .members = members};
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        struct link_out *l = &s->out[i];
+        if (atomic_load_explicit(&l->peer->looks.nviews, memory_order_relaxed) == 0) {
+            continue;
+        }
+        /* Not while it is behind: the room goes to what may not be lost. */
+        if (l->behind || !link_deliver(s, l, &what)) {
+            metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
         }
     }
 }
@@ -204,16 +219,18 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
 /* Markers first, then the link is as before. */
 static void link_catch_up(struct shard *s, struct link_out *l)
 {
-    struct conv_id none = {0};
+    struct delivery marker = {.kind = DELIVERY_BEHIND};
     if (l->behind_all) {
-        if (!link_deliver(s, l, DELIVERY_BEHIND, none, NULL, 0, 0, NULL)) {
+        if (!link_deliver(s, l, &marker)) {
             return;
         }
         l->behind_all = false;
     }
     while (!list_is_empty(&l->conversations)) {
         struct link_behind *b = LIST_ENTRY(l->conversations.next, struct link_behind, node);
-        if (!link_deliver(s, l, DELIVERY_BEHIND, b->conv, b->members, 0, 0, NULL)) {
+        marker.conv = b->conv;
+        marker.members = b->members;
+        if (!link_deliver(s, l, &marker)) {
             return;
         }
         list_remove(&b->node);
@@ -273,6 +290,8 @@ static void take_delivery(struct shard *s, struct link_in *l, struct delivery *d
     if (d->kind == DELIVERY_BEHIND) {
         sessions_behind(s, d->members);
         delivery_free(d);
+    } else if (d->kind == DELIVERY_TYPING) {
+        look_take_typing(s, d);
     } else {
         fanout_take(s, d);
     }

@@ -29,13 +29,14 @@ struct command_sink {
     void (*on_done)(struct shard *s, struct command_sink *sink, struct command *cmd);
 };
 
-enum delivery_kind { DELIVERY_EVENT = 1, DELIVERY_RECEIPT, DELIVERY_BEHIND };
+enum delivery_kind { DELIVERY_EVENT = 1, DELIVERY_RECEIPT, DELIVERY_BEHIND, DELIVERY_TYPING };
 
 struct delivery {
     uint64_t number; /* in its link, from 1 */
     uint8_t kind;
     struct conv_id conv;
     uint64_t origin;            /* connection id that gets the answer instead */
+    uint64_t about;             /* TYPING: the user who types, who is not told */
     uint64_t sent_ms;           /* EVENT: when it was decided, by the wall clock */
     struct frame_bytes *bytes;  /* NULL for BEHIND */
     struct member_set *members; /* BEHIND: NULL means everyone */
@@ -87,6 +88,13 @@ void link_complete(struct shard *s, struct command *cmd);
 void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
                   struct member_set *all, uint64_t origin, uint64_t sent_ms,
                   struct frame_bytes *bytes);
+
+/*
+ * That `user` types, to each shard with sessions that look at something. What finds no room is
+ * dropped. Nothing is taken over.
+ */
+void link_publish_typing(struct shard *s, struct conv_id conv, struct member_set *members,
+                         uint64_t user, struct frame_bytes *bytes);
 
 /* Takes what has come, up to a bound; true when there is more. */
 bool links_receive(struct shard *s);

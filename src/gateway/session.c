@@ -14,10 +14,12 @@
 #define PROTOCOL_TOKEN  "token."
 #define RESUME_FACTOR   4U
 #define EXPIRING_MS     60000U
+/* Ephemeral frames get this part of an output queue: what is stored has the rest. */
+#define EPHEMERAL_SHARE 4U
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
 static const char *const features[] = {"resume", "receipts", "replies", "mentions",
-                                       "edits",  "deletes",  NULL};
+                                       "edits",  "deletes",  "typing",  NULL};
 
 /* ---- Index ---- */
 
@@ -70,6 +72,9 @@ void session_closed(struct shard *s, struct conn *c)
     uint64_t *first = u64map_find(&s->sessions, c->user);
     CHECK(first);
     session_set_live(s, c, false);
+    if (c->flags & CONN_LOOKS) {
+        look_drop(s, c);
+    }
     if (*first == c->index) {
         if (c->next_of_user == SLAB_NONE) {
             u64map_del(&s->sessions, c->user, NULL);
@@ -590,6 +595,18 @@ void session_deliver(struct shard *s, struct conn *c, struct frame *f)
     }
     metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
     (void)conn_push(s, c, f);
+}
+
+bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f)
+{
+    if (c->out_bytes + f->len > s->cfg.queue_bytes_max / EPHEMERAL_SHARE ||
+        c->out_frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE) {
+        metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
+        return false;
+    }
+    metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    metrics_inc(s->metrics, METRIC_EPHEMERAL);
+    return conn_push(s, c, f);
 }
 
 void session_drained(struct shard *s, struct conn *c)

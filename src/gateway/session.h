@@ -47,6 +47,11 @@ void session_alive(struct shard *s, struct conn *c);
 void session_set_live(struct shard *s, struct conn *c, bool live);
 /* A live frame: queued, or, when the queue is full, dropped and the session marked slow. */
 void session_deliver(struct shard *s, struct conn *c, struct frame *f);
+/*
+ * The same for what nobody misses when it is late (typing, presence): dropped when more than a
+ * share of the queue is taken already, and the session stays as it is. False: dropped.
+ */
+bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f);
 /* Frames were lost on the way to it: no further live ones, `resync` once its queue is empty. */
 void session_mark_slow(struct shard *s, struct conn *c);
 /* Its output is written: sends `resync` if that is due. */

@@ -329,6 +329,12 @@ void session_message(struct shard *s, struct conn *c, struct span text)
             session_send_error(s, c, err, NULL, NULL, span_str(EVENT_RESUME), span_of(NULL, 0));
         }
         break;
+    case WIRE_C_VIEW:
+        look_view(s, c, &msg.u.view);
+        break;
+    case WIRE_C_TYPING:
+        look_typing(s, c, &msg.u.typing);
+        break;
     case WIRE_C_NONE:
         break;
     }

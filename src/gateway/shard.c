@@ -110,6 +110,7 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     shard_read_time(s);
     u64map_init(&s->sessions, random_u64(deps->random));
     users_init(s);
+    looks_init(s);
     auth_init(s);
     enum confab_err err = conns_init(s);
     if (!err) {
@@ -151,6 +152,7 @@ void shard_free(struct shard *s)
     fanouts_deinit(s);
     resumes_deinit(s);
     api_calls_drop(s);
+    looks_deinit(s);
     users_deinit(s);
     u64map_deinit(&s->sessions);
     buf_deinit(&s->text);

@@ -30,6 +30,7 @@
 #define WIRE_TOKEN_MAX    1024U
 #define WIRE_SINCE_MAX    1024U
 #define WIRE_MENTIONS_MAX 100U
+#define WIRE_VIEW_MAX     20U
 
 enum wire_role {
     WIRE_ROLE_NONE = 0,
@@ -79,6 +80,8 @@ enum wire_client_event {
     WIRE_C_ACK,
     WIRE_C_HEARTBEAT,
     WIRE_C_RESUME,
+    WIRE_C_VIEW,
+    WIRE_C_TYPING,
 };
 
 struct wire_send {
@@ -113,6 +116,18 @@ struct wire_resume {
     struct span have; /* list, for wire_have_next; empty when absent */
 };
 
+/* What is on the client's screen. */
+struct wire_view {
+    uint32_t n;
+    struct conv_id convs[WIRE_VIEW_MAX]; /* each once */
+};
+
+struct wire_typing {
+    struct span to;      /* user id or username; empty when conv is set */
+    struct conv_id conv; /* zero when `to` is set */
+    bool active;
+};
+
 struct wire_client_msg {
     enum wire_client_event event;
     struct span name; /* as the client wrote it */
@@ -122,6 +137,8 @@ struct wire_client_msg {
         struct wire_send send;
         struct wire_ack ack;
         struct wire_resume resume;
+        struct wire_view view;
+        struct wire_typing typing;
     } u;
 };
 
@@ -131,7 +148,6 @@ const char *wire_server_event_at(size_t i);
 
 /*
  * Parses one frame. On an error returns err->code, `ret` is undefined. `err` is always written.
- * A short form of `typing` or `presence` is CONFAB_UNSUPPORTED like any other unknown event.
  */
 CONFAB_NODISCARD enum confab_err wire_parse_client(struct span frame, struct scratch *scratch,
                                                    struct wire_client_msg *ret,
@@ -148,6 +164,8 @@ void wire_put_client_ack(struct buf *b, const struct wire_ack *m);
 void wire_put_heartbeat(struct buf *b); /* both directions */
 void wire_put_resume(struct buf *b, struct span since, const struct wire_have *have,
                      uint32_t nhave);
+void wire_put_view(struct buf *b, const struct conv_id *convs, uint32_t n);
+void wire_put_client_typing(struct buf *b, const struct wire_typing *m);
 
 /* ---- Server to client ---- */
 
@@ -168,6 +186,7 @@ enum wire_server_event {
     WIRE_S_CAUGHT_UP,
     WIRE_S_RESYNC,
     WIRE_S_RECONNECT,
+    WIRE_S_TYPING,
 };
 
 struct wire_hello {
@@ -302,6 +321,13 @@ struct wire_receipt {
     uint64_t at_ms;
 };
 
+struct wire_typist {
+    struct conv_id conv;
+    uint64_t user_id;
+    bool active;
+    uint32_t expires_in_ms; /* 0: left out, as it is when not active */
+};
+
 struct wire_preview {
     uint64_t message_id; /* 0: no preview */
     uint64_t from;
@@ -350,6 +376,7 @@ void wire_put_membership(struct buf *b, const struct wire_membership *m);
 void wire_put_conversation(struct buf *b, const struct wire_conversation_change *m);
 void wire_put_self(struct buf *b, const struct wire_self *m);
 void wire_put_receipt(struct buf *b, const struct wire_receipt *m);
+void wire_put_typing(struct buf *b, const struct wire_typist *m);
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms);
 void wire_put_resync(struct buf *b);
 void wire_put_reconnect(struct buf *b, uint32_t delay_ms);
@@ -388,6 +415,7 @@ struct wire_server_msg {
             uint64_t server_time_ms;
         } caught_up;
         uint32_t delay_ms; /* RECONNECT */
+        struct wire_typist typing;
     } u;
 };
 

@@ -21,6 +21,8 @@ enum slot {
     S_SINCE,
     S_HAVE,
     S_TOKEN,
+    S_CONVS,
+    S_ACTIVE,
     S_COUNT
 };
 
@@ -48,6 +50,8 @@ static const struct wire_key keys[] = {
     WIRE_KEY("since", S_SINCE),
     WIRE_KEY("have", S_HAVE),
     WIRE_KEY("token", S_TOKEN),
+    WIRE_KEY("conversation_ids", S_CONVS),
+    WIRE_KEY("active", S_ACTIVE),
 };
 
 /* Printable ASCII, 1 to max bytes. */
@@ -88,14 +92,15 @@ static bool get_cmid(struct wire_fields *f, struct span *ret)
 }
 
 /* Exactly one of to, conversation_id and group_id. */
-static bool get_target(struct wire_fields *f, struct wire_send *m)
+static bool get_target(struct wire_fields *f, bool *io_group, struct span *ret_to,
+                       struct conv_id *ret_conv)
 {
-    m->to = (struct span){NULL, 0};
-    m->conv = (struct conv_id){0, 0};
+    *ret_to = (struct span){NULL, 0};
+    *ret_conv = (struct conv_id){0, 0};
     bool to = wire_has(f, S_TO);
     bool conv = wire_has(f, S_CONV);
     bool group = wire_has(f, S_GROUP);
-    if (m->group && !conv && !group) {
+    if (*io_group && !conv && !group) {
         return wire_refuse(f, to ? S_TO : S_GROUP, CONFAB_INVALID,
                            to ? "is not for send_group_message" : "is missing");
     }
@@ -109,16 +114,16 @@ static bool get_target(struct wire_fields *f, struct wire_send *m)
                                "is given beside another target");
         }
     }
-    m->group |= group;
+    *io_group |= group;
     if (to) {
-        if (!wire_get_string(f, S_TO, &m->to)) {
+        if (!wire_get_string(f, S_TO, ret_to)) {
             return false;
         }
-        return m->to.n > 0 && m->to.n <= WIRE_TO_MAX
+        return ret_to->n > 0 && ret_to->n <= WIRE_TO_MAX
                    ? true
                    : wire_refuse(f, S_TO, CONFAB_INVALID, "has to be a user's id or name");
     }
-    return wire_get_conv(f, group ? S_GROUP : S_CONV, &m->conv);
+    return wire_get_conv(f, group ? S_GROUP : S_CONV, ret_conv);
 }
 
 static bool get_content(struct wire_fields *f, struct span *ret)
@@ -173,9 +178,9 @@ static bool parse_send(struct wire_fields *f, bool group, struct wire_client_msg
         !span_eq(f->vals[S_TYPE].s, f->vals[S_MESSAGE_TYPE].s)) {
         return wire_refuse(f, S_TYPE, CONFAB_INVALID, "given twice with different values");
     }
-    if (!get_target(f, m) || !get_content(f, &m->content) || !wire_get_string(f, slot, &m->type) ||
-        !wire_get_id(f, S_REPLY_TO, &m->reply_to) || !get_mentions(f, m) ||
-        !wire_get_bool(f, S_FRESH, &m->fresh)) {
+    if (!get_target(f, &m->group, &m->to, &m->conv) || !get_content(f, &m->content) ||
+        !wire_get_string(f, slot, &m->type) || !wire_get_id(f, S_REPLY_TO, &m->reply_to) ||
+        !get_mentions(f, m) || !wire_get_bool(f, S_FRESH, &m->fresh)) {
         return false;
     }
     if (!m->type.p) {
@@ -263,6 +268,53 @@ static bool parse_resume(struct wire_fields *f, struct wire_client_msg *ret)
     return true;
 }
 
+static bool view_has(const struct wire_view *m, struct conv_id conv)
+{
+    for (uint32_t i = 0; i < m->n; i++) {
+        if (conv_id_eq(m->convs[i], conv)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_view(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    struct wire_view *m = &ret->u.view;
+    struct span list = {NULL, 0};
+    ret->event = WIRE_C_VIEW;
+    m->n = 0;
+    if (!wire_need(f, S_CONVS) || !wire_get_list(f, S_CONVS, &list)) {
+        return false;
+    }
+    struct json it;
+    struct conv_id conv;
+    uint32_t n = 0;
+    wire_list_begin(&it, list, NULL);
+    while (json_array_next(&it)) {
+        if (++n > WIRE_VIEW_MAX) {
+            return wire_refuse(f, S_CONVS, CONFAB_TOO_LARGE, "has more than 20 entries");
+        }
+        if (!json_conv_id(&it, &conv)) {
+            return wire_refuse(f, S_CONVS, CONFAB_INVALID, "has to be a list of conversation ids");
+        }
+        if (!view_has(m, conv)) {
+            m->convs[m->n++] = conv;
+        }
+    }
+    return json_ok(&it) ||
+           wire_refuse(f, S_CONVS, CONFAB_INVALID, "has to be a list of conversation ids");
+}
+
+static bool parse_typing(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    struct wire_typing *m = &ret->u.typing;
+    bool group = false;
+    ret->event = WIRE_C_TYPING;
+    m->active = true;
+    return get_target(f, &group, &m->to, &m->conv) && wire_get_bool(f, S_ACTIVE, &m->active);
+}
+
 static bool parse_auth(struct wire_fields *f, struct wire_client_msg *ret)
 {
     ret->event = WIRE_C_AUTH;
@@ -301,9 +353,12 @@ static const struct {
     {"heartbeat", false, parse_heartbeat},
     {"resume", false, parse_resume},
     {"auth", false, parse_auth},
+    {"view", false, parse_view},
+    {"typing", false, parse_typing},
     {"message", true, parse_send_one},
     {"ack", true, parse_ack},
     {"heartbeat", true, parse_heartbeat},
+    {"typing", true, parse_typing},
 };
 
 const char *wire_client_event_at(size_t i, bool *ret_short_form)
@@ -450,6 +505,34 @@ void wire_put_resume(struct buf *b, struct span since, const struct wire_have *h
             json_w_object_end(&w);
         }
         json_w_array_end(&w);
+    }
+    json_w_object_end(&w);
+}
+
+void wire_put_view(struct buf *b, const struct conv_id *convs, uint32_t n)
+{
+    struct json_writer w;
+    begin(&w, b, "view");
+    json_w_key(&w, "conversation_ids");
+    json_w_array(&w);
+    for (uint32_t i = 0; i < n; i++) {
+        json_w_conv_id(&w, convs[i]);
+    }
+    json_w_array_end(&w);
+    json_w_object_end(&w);
+}
+
+void wire_put_client_typing(struct buf *b, const struct wire_typing *m)
+{
+    struct json_writer w;
+    begin(&w, b, "typing");
+    if (m->to.n > 0) {
+        json_w_kstring(&w, "to", m->to);
+    } else {
+        json_w_kconv_id(&w, "conversation_id", m->conv);
+    }
+    if (!m->active) {
+        json_w_kbool(&w, "active", false);
     }
     json_w_object_end(&w);
 }

@@ -298,6 +298,19 @@ void wire_put_receipt(struct buf *b, const struct wire_receipt *m)
     json_w_object_end(&w);
 }
 
+void wire_put_typing(struct buf *b, const struct wire_typist *m)
+{
+    struct json_writer w;
+    begin(&w, b, "typing");
+    json_w_kconv_id(&w, "conversation_id", m->conv);
+    json_w_kid(&w, "user_id", m->user_id);
+    json_w_kbool(&w, "active", m->active);
+    if (m->expires_in_ms != 0) {
+        json_w_ku64(&w, "expires_in_ms", m->expires_in_ms);
+    }
+    json_w_object_end(&w);
+}
+
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms)
 {
     struct json_writer w;

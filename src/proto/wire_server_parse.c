@@ -45,6 +45,8 @@ enum slot {
     S_DEVICE_ID,
     S_LIMITS,
     S_HEARTBEAT_MS,
+    S_ACTIVE,
+    S_EXPIRES_IN_MS,
     S_COUNT
 };
 
@@ -91,6 +93,8 @@ static const struct wire_key keys[] = {
     WIRE_KEY("device_id", S_DEVICE_ID),
     WIRE_KEY("limits", S_LIMITS),
     WIRE_KEY("heartbeat_ms", S_HEARTBEAT_MS),
+    WIRE_KEY("active", S_ACTIVE),
+    WIRE_KEY("expires_in_ms", S_EXPIRES_IN_MS),
 };
 
 static const struct {
@@ -112,6 +116,7 @@ static const struct {
     {"error", WIRE_S_ERROR},
     {"resync", WIRE_S_RESYNC},
     {"reconnect", WIRE_S_RECONNECT},
+    {"typing", WIRE_S_TYPING},
     /* Of use to who holds a refresh token: passed over by the client library. */
     {"token_expiring", WIRE_S_UNKNOWN},
     {"authenticated", WIRE_S_UNKNOWN},
@@ -287,6 +292,15 @@ static bool parse_receipt(struct wire_fields *f, struct wire_receipt *m)
            wire_refuse(f, S_STATUS, CONFAB_INVALID, "has to be delivered or read");
 }
 
+static bool parse_typing(struct wire_fields *f, struct wire_typist *m)
+{
+    m->active = true;
+    m->expires_in_ms = 0;
+    return wire_need_conv(f, S_CONV, &m->conv) && wire_need_id(f, S_USER_ID, &m->user_id) &&
+           wire_get_bool(f, S_ACTIVE, &m->active) &&
+           wire_get_u32(f, S_EXPIRES_IN_MS, &m->expires_in_ms);
+}
+
 static bool parse_sent(struct wire_fields *f, struct wire_sent *m)
 {
     m->duplicate = false;
@@ -383,6 +397,8 @@ static bool parse_event(struct wire_fields *f, struct wire_server_msg *ret)
     case WIRE_S_RECONNECT:
         ret->u.delay_ms = 0;
         return wire_get_u32(f, S_DELAY_MS, &ret->u.delay_ms);
+    case WIRE_S_TYPING:
+        return parse_typing(f, &ret->u.typing);
     case WIRE_S_HEARTBEAT:
     case WIRE_S_RESYNC:
     case WIRE_S_UNKNOWN:

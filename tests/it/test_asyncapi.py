@@ -95,7 +95,7 @@ def test_the_page_of_errors_is_that_of_the_table():
     of_events = (API / "socket.md").read_text().split("## Errors, by", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`(\w+)`", of_events))
     assert len(named & set(rows)) > 10
-    fields = {"field", "client_msg_id", "content", "mentions", "to", "reply_to"}
+    fields = {"field", "client_msg_id", "conversation_ids", "content", "mentions", "to", "reply_to"}
     assert named - set(rows) - fields - set(events("client")) - set(events("client_short")) == set()
 
 
@@ -158,6 +158,14 @@ def test_every_frame_of_a_conversation_is_as_documented(server_factory):
     assert two.until("new_message", message_id=sent["message_id"])["mentions"] == [bob.user_id]
     two.socket.send("ack", conversation_id=sent["conversation_id"], seq=sent["seq"], status="read")
     one.until("delivery_receipt", status="read")
+    two.socket.send("view", conversation_ids=[sent["conversation_id"]])
+    two.socket.send("heartbeat")
+    two.until("heartbeat")
+    one.socket.send("typing", to="bob")
+    assert two.until("typing", active=True)["user_id"] == alice.user_id
+    one.socket.send_text(json.dumps({"type": "typing", "active": False,
+                                     "conversation_id": sent["conversation_id"]}))
+    two.until("typing", active=False)
     message = f"/api/v1/messages/{sent['message_id']}"
     assert alice.http("PATCH", message, {"content": "hello you"}).status == 200
     two.until("message_edited")
@@ -231,7 +239,7 @@ def test_the_short_form_both_ways(server):
     one.expect("heartbeat")
     path = f"/api/v1/messages/{sent['message_id']}"
     harness.wait_until(lambda: bob.http("GET", path).json["status"] == "read", "it is read")
-    one.send_text('{"type":"typing","to":"bob"}')
+    one.send_text('{"type":"weather","to":"bob"}')
     assert one.expect("error")["code"] == "unsupported"
 
 

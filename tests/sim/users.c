@@ -805,6 +805,7 @@ void users_check_answer(struct sim *s, struct command *cmd)
     case COMMAND_RECEIPTS:
     case COMMAND_BLOCKS:
     case COMMAND_HEADS:
+    case COMMAND_AUDIENCE:
     case COMMAND_FOLLOWUP:
         break;
     }

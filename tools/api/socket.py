@@ -20,6 +20,10 @@ ACK = {"type": "object", "properties": {
     "seq": {**SEQ, "minimum": 1}, "status": STATUS}, "required": ["status"],
     "anyOf": [{"required": ["message_id"]}, {"required": ["conversation_id", "seq"]}]}
 
+TYPING = obj({"to": PERSON, "conversation_id": ref("ConversationId"),
+              "active": {"type": "boolean", "default": True}},
+             optional=("to", "conversation_id", "active"))
+
 MEMBER = obj({"user_id": ref("Id"), "role": ROLE}, optional=("role",))
 AT = {"conversation_id": ref("ConversationId"), "seq": {**SEQ, "minimum": 1},
       "event_id": ref("Id"), "sent_at": ref("Time"),
@@ -64,6 +68,9 @@ CLIENT = {
         "have": array(obj({"conversation_id": ref("ConversationId"),
                            "seq": {**SEQ, "minimum": 1}, "event_id": ref("Id")})),
     }, optional=("since", "have"))),
+    "view": ("This is on my screen", obj({
+        "conversation_ids": array(ref("ConversationId"), maxItems=20)})),
+    "typing": ("I am typing, or not any more", {**TYPING, **TARGETS}),
     "auth": ("Sign in", obj({"token": {"type": "string", "minLength": 1, "maxLength": 1024}})),
 }
 CLIENT_SHORT = {
@@ -72,6 +79,7 @@ CLIENT_SHORT = {
         "client_msg_id": KEY}, optional=("to", "conversation_id", "client_msg_id")), **TARGETS}),
     "ack": ("As `ack`", ACK),
     "heartbeat": ("As `heartbeat`", obj({})),
+    "typing": ("As `typing`", {**TYPING, **TARGETS}),
 }
 SERVER = {
     "hello": ("Signed in", obj({
@@ -122,6 +130,10 @@ SERVER = {
         "conversation_id": ref("ConversationId"), "from_seq": {**SEQ, "minimum": 1},
         "seq": {**SEQ, "minimum": 1}, "message_id": ref("Id"), "user_id": ref("Id"),
         "status": STATUS, "at": ref("Time")}, optional=("message_id",))),
+    "typing": ("Somebody types in a conversation that is on the screen", obj({
+        "conversation_id": ref("ConversationId"), "user_id": ref("Id"),
+        "active": {"type": "boolean"}, "expires_in_ms": {"type": "integer", "minimum": 1}},
+        optional=("expires_in_ms",))),
     "conversations": ("A page of the answer to `resume`", obj({
         "conversations": array(PAGE_ENTRY)})),
     "caught_up": ("Everything before this has been sent", obj({

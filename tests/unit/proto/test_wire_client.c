@@ -81,7 +81,26 @@ static const struct row rows[] = {
      CONFAB_UNSUPPORTED, "event"},
     {"event_upper_case", "{\"event\":\"HEARTBEAT\"}", CONFAB_UNSUPPORTED, "event"},
     {"short_form_unknown", "{\"type\":\"dance\"}", CONFAB_UNSUPPORTED, "type"},
-    {"short_form_typing", "{\"type\":\"typing\",\"to\":\"ann\"}", CONFAB_UNSUPPORTED, "type"},
+    {"short_form_typing", "{\"type\":\"typing\",\"to\":\"ann\"}", CONFAB_OK, NULL},
+    {"short_form_view", "{\"type\":\"view\",\"conversation_ids\":[]}", CONFAB_UNSUPPORTED, "type"},
+    {"typing", "{\"event\":\"typing\",\"conversation_id\":\"" C1 "\",\"active\":false}", CONFAB_OK,
+     NULL},
+    {"typing_nowhere", "{\"event\":\"typing\"}", CONFAB_INVALID, "to"},
+    {"typing_twice", "{\"event\":\"typing\",\"to\":\"ann\",\"conversation_id\":\"" C1 "\"}",
+     CONFAB_INVALID, "to"},
+    {"typing_active_number", "{\"event\":\"typing\",\"to\":\"ann\",\"active\":1}", CONFAB_INVALID,
+     "active"},
+    {"view", "{\"event\":\"view\",\"conversation_ids\":[\"" C1 "\",\"" C2 "\",\"" C1 "\"]}",
+     CONFAB_OK, NULL},
+    {"view_none", "{\"event\":\"view\",\"conversation_ids\":[]}", CONFAB_OK, NULL},
+    {"view_missing", "{\"event\":\"view\"}", CONFAB_INVALID, "conversation_ids"},
+    {"view_names", "{\"event\":\"view\",\"conversation_ids\":[\"ann\"]}", CONFAB_INVALID,
+     "conversation_ids"},
+    {"view_21",
+     "{\"event\":\"view\",\"conversation_ids\":[\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1
+     "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1
+     "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\",\"" C1 "\"]}",
+     CONFAB_TOO_LARGE, "conversation_ids"},
     {"short_form_of_event", "{\"type\":\"send_message\",\"to\":\"ann\",\"text\":\"hi\"}",
      CONFAB_UNSUPPORTED, "type"},
 
@@ -480,6 +499,19 @@ static void test_round_trip(void **state)
     assert_true(m.u.send.nmentions == 2 && m.u.send.mentions[0] == 8 && m.u.send.mentions[1] == 9);
     proto_assert_span(m.name, "send_group_message");
     proto_assert_span(m.u.send.type, "image");
+    buf_clear(&b);
+    wire_put_view(&b, (struct conv_id[]){{1, 2}, {3, 4}}, 2);
+    m = parsed(proto_text(&b));
+    assert_true(m.event == WIRE_C_VIEW && m.u.view.n == 2 && m.u.view.convs[1].hi == 3);
+    buf_clear(&b);
+    wire_put_client_typing(&b, &(struct wire_typing){.to = span_str("ann"), .active = true});
+    m = parsed(proto_text(&b));
+    assert_true(m.event == WIRE_C_TYPING && m.u.typing.active);
+    proto_assert_span(m.u.typing.to, "ann");
+    buf_clear(&b);
+    wire_put_client_typing(&b, &(struct wire_typing){.conv = {1, 2}});
+    m = parsed(proto_text(&b));
+    assert_true(!m.u.typing.active && m.u.typing.conv.lo == 2);
     buf_clear(&b);
     s.group = false;
     wire_put_send(&b, &s);

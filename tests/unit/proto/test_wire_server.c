@@ -317,10 +317,29 @@ static void test_session_frames(void **state)
     wire_put_heartbeat(&b);
     assert_int_equal(parsed(&b).event, WIRE_S_HEARTBEAT);
     buf_clear(&b);
-    buf_put_str(&b, "{\"event\":\"presence_update\",\"user_id\":5}");
+    buf_put_str(&b, "{\"event\":\"weather\",\"user_id\":5}");
     m = parsed(&b);
     assert_int_equal(m.event, WIRE_S_UNKNOWN);
-    proto_assert_span(m.name, "presence_update");
+    proto_assert_span(m.name, "weather");
+    buf_deinit(&b);
+}
+
+static void test_typing(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct wire_typist in = {.conv = {1, 2}, .user_id = 7, .active = true, .expires_in_ms = 6000};
+    wire_put_typing(&b, &in);
+    struct wire_server_msg m = parsed(&b);
+    assert_int_equal(m.event, WIRE_S_TYPING);
+    assert_true(conv_id_eq(m.u.typing.conv, in.conv) && m.u.typing.user_id == 7);
+    assert_true(m.u.typing.active && m.u.typing.expires_in_ms == 6000);
+    in.active = false;
+    in.expires_in_ms = 0;
+    buf_clear(&b);
+    wire_put_typing(&b, &in);
+    m = parsed(&b);
+    assert_true(!m.u.typing.active && m.u.typing.expires_in_ms == 0);
     buf_deinit(&b);
 }
 
@@ -561,6 +580,7 @@ int main(void)
     proto_case(&cases, "wire_server", "settings", test_settings, NULL);
     proto_case(&cases, "wire_server", "self", test_self, NULL);
     proto_case(&cases, "wire_server", "session_frames", test_session_frames, NULL);
+    proto_case(&cases, "wire_server", "typing", test_typing, NULL);
     proto_case(&cases, "wire_server", "page", test_page, NULL);
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         proto_case(&cases, "wire_server_refused", refused[i].name, run_refused, &refused[i]);
