@@ -103,7 +103,7 @@ void clink_resume(struct csession *s, uint64_t now)
     size_t mark = clink_frame_begin(s);
     wire_put_resume(&s->out,
                     s->since.len > 0 ? span_of(s->since.data, s->since.len) : span_of(NULL, 0),
-                    have, n);
+                    have, n, s->batch);
     free(have);
     s->resumes++;
     s->asked++;
@@ -278,7 +278,7 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
     }
 }
 
-static void on_text(struct csession *s, struct span frame, uint64_t now)
+static void on_object(struct csession *s, struct span frame, uint64_t now)
 {
     /* Only strings with escapes need memory of their own. */
     struct scratch scratch = {0};
@@ -302,6 +302,36 @@ static void on_text(struct csession *s, struct span frame, uint64_t now)
         on_event(s, &m, frame, &scratch, now);
     }
     free(block);
+}
+
+/* Also a frame of several events: in their order, up to one that ends the link. */
+static void on_text(struct csession *s, struct span frame, uint64_t now)
+{
+    if (frame.n == 0 || frame.p[0] != '[') {
+        on_object(s, frame, now);
+        return;
+    }
+    struct json *it = malloc(sizeof(*it)); /* handlers may want much of the stack */
+    struct span one;
+    bool any = false;
+    if (!it) {
+        no_memory(s, now);
+        return;
+    }
+    json_init(it, frame, NULL);
+    json_array_begin(it);
+    while (json_array_next(it) && json_raw(it, &one)) {
+        any = true;
+        on_object(s, one, now);
+        if (s->phase < CPHASE_HELLO || s->phase > CPHASE_LIVE) {
+            free(it);
+            return;
+        }
+    }
+    if (!json_end(it) || !any) {
+        protocol_error(s, WS_CLOSE_PROTOCOL, "a frame is no list of events", now);
+    }
+    free(it);
 }
 
 /* ---- Frames ---- */

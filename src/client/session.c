@@ -145,6 +145,7 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
         return err;
     }
     s->renewable = cfg->renewable;
+    s->batch = !cfg->no_batch;
     s->opt.server = NULL;
     s->opt.token = NULL;
     s->opt.refresh_token = NULL;

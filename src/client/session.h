@@ -63,6 +63,7 @@ struct csession_config {
     struct span token;
     /* Can a new token be had? Then it is asked for by csession_wants_token. */
     bool renewable;
+    bool no_batch;     /* one event in a frame, for tests */
     uint64_t renew_ms; /* `now` from which it should be renewed; UINT64_MAX: not known */
 };
 

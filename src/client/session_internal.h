@@ -152,6 +152,7 @@ struct csession {
     uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
     bool renewable;
+    bool batch;        /* ask for arrays */
     uint8_t renewed;   /* so often since the last hello */
     uint64_t renew_ms; /* from then on; UINT64_MAX: not known, 0: it was refused */
     struct buf host;

@@ -60,6 +60,11 @@ enum conn_flags {
     CONN_LOOKS = 16384,    /* session: has a struct look, see look.h */
 };
 
+enum conn_wire {
+    WIRE_BATCH = 1,       /* session: takes arrays of events */
+    WIRE_ARRAY_FIRST = 2, /* nothing of the array under way was written whole */
+};
+
 enum conn_holds {
     HOLD_CALL = 1,     /* HTTP: a request is being answered */
     HOLD_AUTH = 2,     /* HTTP: it is being looked up whether it may */
@@ -116,13 +121,15 @@ struct conn {
     uint32_t out_bytes; /* queued */
     uint32_t out_head;  /* chunk */
     uint32_t out_tail;
-    uint32_t out_offset; /* bytes of the first frame already written */
+    uint32_t out_offset; /* bytes of what the first frame has become that are already written */
     uint16_t out_frames;
     uint16_t flags;    /* enum conn_flags */
     uint16_t inflight; /* session: sends and acks under way */
     uint8_t state;     /* enum conn_state */
     uint8_t holds;     /* enum conn_holds */
     uint8_t bad_frames;
+    uint8_t wire;        /* enum conn_wire */
+    uint16_t array_left; /* frames at the head of the queue that go as one array; 0: none does */
 };
 
 /* A session that is signed in or will be, and not closing. */

@@ -1,6 +1,15 @@
 /*
  * Output queues of connections: frames by reference, in chunks of a shared pool that are there only
  * while something waits. Each connection with output gets one writev a turn.
+ *
+ * A session that takes arrays gets the events which wait when a turn begins to write as one:
+ *
+ *     frames in the queue     [head a] [head b] [head c]
+ *     on the wire             head '[' a ',' b ',' c ']'
+ *
+ * Nothing is copied or put into the queue for that. The connection remembers how many frames from
+ * the head of its queue belong to the array under way; what each of them becomes on the wire (its
+ * parts) follows from that and the queue, so it is worked out anew when a write has ended within.
  */
 #include "gateway/conn.h"
 
@@ -9,13 +18,29 @@
 
 #define CHUNK_FRAMES 14U
 #define CHUNKS_MAX   (1U << 22)
-#define WRITE_IOVECS 64
+#define WRITE_IOVECS 128
+#define PARTS_MAX    3 /* of one frame: what is before its bytes, they, what is behind them */
+/* Of the header of an array and its bracket. */
+#define ARRAY_HEAD_MAX (WS_HEADER_MAX + 1)
 
 struct chunk {
     uint32_t next;
     uint16_t first; /* frames [first, end) are queued */
     uint16_t end;
     struct frame *frames[CHUNK_FRAMES];
+};
+
+/* A place in the queue of a connection. */
+struct place {
+    uint32_t chunk;
+    uint16_t at;
+};
+
+/* What a frame at the head of the queue is on the wire. */
+struct parts {
+    struct span at[PARTS_MAX];
+    int n;
+    size_t bytes;
 };
 
 void conns_output_init(struct shard *s)
@@ -86,52 +111,162 @@ bool conn_push_bytes(struct shard *s, struct conn *c, struct span bytes)
     return ok;
 }
 
-/* Forgets n bytes at the head of the queue, and the frames that end with them. */
-static void conn_pop(struct shard *s, struct conn *c, size_t n)
+/* ---- Arrays ---- */
+
+static struct place queue_head(struct shard *s, const struct conn *c)
+{
+    struct place p = {.chunk = c->out_head};
+    if (p.chunk != SLAB_NONE) {
+        p.at = ((struct chunk *)slab_get(&s->chunks, p.chunk))->first;
+    }
+    return p;
+}
+
+/* NULL at the end. */
+static struct frame *queue_next(struct shard *s, struct place *p)
+{
+    while (p->chunk != SLAB_NONE) {
+        const struct chunk *k = slab_get(&s->chunks, p->chunk);
+        if (p->at < k->end) {
+            return k->frames[p->at++];
+        }
+        p->chunk = k->next;
+        p->at = 0;
+    }
+    return NULL;
+}
+
+/* Makes an array of the events at the head of the queue when there are several. */
+static void array_begin(struct shard *s, struct conn *c)
+{
+    struct place p = queue_head(s, c);
+    struct frame *f;
+    uint32_t n = 0;
+    size_t bytes = 1; /* each event brings a comma or the last bracket */
+    while (n < UINT16_MAX && (f = queue_next(s, &p)) != NULL && f->head > 0) {
+        bytes += frame_payload(f).n + 1;
+        if (bytes > s->cfg.frame_bytes_max) {
+            break;
+        }
+        n++;
+    }
+    if (n > 1) {
+        c->array_left = (uint16_t)n;
+        c->wire |= WIRE_ARRAY_FIRST;
+        metrics_inc(s->metrics, METRIC_WS_ARRAYS);
+        metrics_add(s->metrics, METRIC_WS_ARRAY_EVENTS, n);
+    }
+}
+
+/* Header and bracket of the array whose first frame is at the head of the queue. */
+static size_t array_head(struct shard *s, const struct conn *c, uint8_t out[ARRAY_HEAD_MAX])
+{
+    struct place p = queue_head(s, c);
+    size_t bytes = 1;
+    for (uint32_t i = 0; i < c->array_left; i++) {
+        bytes += frame_payload(queue_next(s, &p)).n + 1;
+    }
+    size_t n = ws_header(out, WS_TEXT, true, bytes, NULL);
+    out[n] = '[';
+    return n + 1;
+}
+
+static void parts_add(struct parts *p, struct span bytes)
+{
+    p->at[p->n++] = bytes;
+    p->bytes += bytes.n;
+}
+
+/* `i`: which of the array under way it is. `head` is written for the first, and used by `ret`. */
+static void parts_of(struct shard *s, const struct conn *c, const struct frame *f, uint32_t i,
+                     uint8_t head[ARRAY_HEAD_MAX], struct parts *ret)
+{
+    *ret = (struct parts){.n = 0};
+    if (c->array_left == 0) {
+        parts_add(ret, span_of(f->data, f->len));
+        return;
+    }
+    if (i == 0 && (c->wire & WIRE_ARRAY_FIRST)) {
+        parts_add(ret, span_of(head, array_head(s, c, head)));
+    }
+    parts_add(ret, frame_payload(f));
+    parts_add(ret, span_str(i + 1 < c->array_left ? "," : "]"));
+}
+
+/* ---- Writing ---- */
+
+/* Bytes count as queued until as many were written, however many a frame becomes on the wire. */
+static void uncount(struct shard *s, struct conn *c, size_t n)
 {
     s->queued_bytes -= n;
     c->out_bytes -= (uint32_t)n;
-    while (c->out_head != SLAB_NONE) {
+}
+
+static void pop_frame(struct shard *s, struct conn *c)
+{
+    struct chunk *k = slab_get(&s->chunks, c->out_head);
+    frame_unref(k->frames[k->first++]);
+    c->out_frames--;
+    c->out_offset = 0;
+    if (k->first == k->end) {
         uint32_t at = c->out_head;
-        struct chunk *k = slab_get(&s->chunks, at);
-        while (k->first < k->end) {
-            struct frame *f = k->frames[k->first];
-            size_t left = f->len - c->out_offset;
-            if (n < left) {
-                c->out_offset += (uint32_t)n;
-                return;
-            }
-            n -= left;
-            c->out_offset = 0;
-            c->out_frames--;
-            k->first++;
-            frame_unref(f);
-        }
         c->out_head = k->next;
         slab_free(&s->chunks, at);
     }
-    c->out_tail = SLAB_NONE;
+    if (c->out_head == SLAB_NONE) {
+        c->out_tail = SLAB_NONE;
+    }
 }
 
+/* Forgets n bytes at the head of the queue, and the frames that end with them. */
+static void conn_pop(struct shard *s, struct conn *c, size_t n)
+{
+    uint8_t head[ARRAY_HEAD_MAX];
+    while (c->out_head != SLAB_NONE) {
+        struct place p = queue_head(s, c);
+        const struct frame *f = queue_next(s, &p);
+        struct parts parts;
+        parts_of(s, c, f, 0, head, &parts);
+        size_t before = MIN(c->out_offset, f->len);
+        size_t left = parts.bytes - c->out_offset;
+        if (n < left) {
+            c->out_offset += (uint32_t)n;
+            uncount(s, c, MIN(c->out_offset, f->len) - before);
+            return;
+        }
+        n -= left;
+        uncount(s, c, f->len - before);
+        pop_frame(s, c);
+        if (c->array_left > 0) {
+            c->array_left--;
+            c->wire &= (uint8_t)~WIRE_ARRAY_FIRST;
+        }
+    }
+}
+
+/* Up to the end of an array, if one is under way: what follows is for the next turn. */
 static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS],
-                       size_t *ret_bytes)
+                       uint8_t head[ARRAY_HEAD_MAX])
 {
     int n = 0;
-    size_t bytes = 0;
     size_t skip = c->out_offset;
-    for (uint32_t at = c->out_head; at != SLAB_NONE && n < WRITE_IOVECS;) {
-        const struct chunk *k = slab_get(&s->chunks, at);
-        for (uint32_t i = k->first; i < k->end && n < WRITE_IOVECS; i++) {
-            const struct frame *f = k->frames[i];
-            iov[n].iov_base = (void *)(uintptr_t)(f->data + skip);
-            iov[n].iov_len = f->len - skip;
-            bytes += iov[n].iov_len;
-            skip = 0;
-            n++;
+    struct place p = queue_head(s, c);
+    const struct frame *f;
+    for (uint32_t i = 0; n <= WRITE_IOVECS - PARTS_MAX && (f = queue_next(s, &p)) != NULL; i++) {
+        struct parts parts;
+        if (i > 0 && i == c->array_left) {
+            break;
         }
-        at = k->next;
+        parts_of(s, c, f, i, head, &parts);
+        for (int k = 0; k < parts.n; k++) {
+            size_t drop = MIN(skip, parts.at[k].n);
+            skip -= drop;
+            if (drop < parts.at[k].n) {
+                iov[n].iov_base = (void *)(uintptr_t)(parts.at[k].p + drop);
+                iov[n++].iov_len = parts.at[k].n - drop;
+            }
+        }
     }
-    *ret_bytes = bytes;
     return n;
 }
 
@@ -158,8 +293,11 @@ static void conn_drained(struct shard *s, struct conn *c)
 static void conn_flush(struct shard *s, struct conn *c)
 {
     struct iovec iov[WRITE_IOVECS];
-    size_t want;
-    int niov = conn_gather(s, c, iov, &want);
+    uint8_t head[ARRAY_HEAD_MAX];
+    if ((c->wire & WIRE_BATCH) && c->array_left == 0 && c->out_offset == 0 && c->out_frames > 1) {
+        array_begin(s, c);
+    }
+    int niov = conn_gather(s, c, iov, head);
     if (niov == 0) {
         conn_drained(s, c);
         return;
@@ -209,5 +347,9 @@ bool conns_write(struct shard *s)
 
 void conn_output_drop(struct shard *s, struct conn *c)
 {
-    conn_pop(s, c, c->out_bytes);
+    while (c->out_head != SLAB_NONE) {
+        pop_frame(s, c);
+    }
+    uncount(s, c, c->out_bytes);
+    c->array_left = 0;
 }

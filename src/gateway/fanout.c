@@ -63,17 +63,6 @@ void fanouts_deinit(struct shard *s)
 
 /* ---- One fan-out ---- */
 
-static struct span frame_payload(const struct frame *f)
-{
-    size_t head = 2;
-    if (f->len > 1 && (f->data[1] & 127) == 126) {
-        head = 4;
-    } else if (f->len > 1 && (f->data[1] & 127) == 127) {
-        head = 10;
-    }
-    return f->len < head ? span_of(NULL, 0) : span_of(f->data + head, f->len - head);
-}
-
 /* The short form is made from the frame where a session wants it: rare, and no burden for the
  * owner. */
 static struct frame *short_frame(struct shard *s, struct fanout *f)
@@ -95,6 +84,9 @@ static struct frame *short_frame(struct shard *s, struct fanout *f)
     ws_frame_end(&s->text, mark, WS_TEXT, NULL);
     if (buf_ok(&s->text)) {
         f->short_frame = frame_new(span_of(s->text.data, s->text.len));
+    }
+    if (f->short_frame) {
+        frame_event(f->short_frame);
     }
     return f->short_frame;
 }

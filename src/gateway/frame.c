@@ -35,6 +35,14 @@ void frame_bytes_unref(struct frame_bytes *b)
     }
 }
 
+void frame_event(struct frame *f)
+{
+    DCHECK(f->len >= 2);
+    uint8_t small = f->data[1];
+    f->head = small < 126 ? 2 : small == 126 ? 4 : 10;
+    DCHECK(f->head <= f->len);
+}
+
 struct frame *frame_new(struct span bytes)
 {
     if (bytes.n > UINT32_MAX / 2) {
@@ -62,6 +70,7 @@ struct frame *frame_of_bytes(struct frame_bytes *shared)
             .data = shared->data,
             .shared = frame_bytes_ref(shared),
         };
+        frame_event(f);
     }
     return f;
 }

@@ -1,7 +1,7 @@
 /*
- * Immutable, counted bytes on their way to connections. frame_bytes are shared between shards
- * (atomic count, one step per shard); a frame is one shard's handle on them or on bytes of its own,
- * with a plain count, one step per connection.
+ * Immutable, counted bytes on their way to connections. frame_bytes are an event in its WebSocket
+ * frame, shared between shards (atomic count, one step per shard); a frame is one shard's handle on
+ * them or on bytes of its own, with a plain count, one step per connection.
  */
 #ifndef CONFAB_GATEWAY_FRAME_H
 #define CONFAB_GATEWAY_FRAME_H
@@ -27,6 +27,7 @@ struct frame {
     const uint8_t *data;
     struct frame_bytes *shared; /* NULL: not shared */
     uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
+    uint8_t head; /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
 };
 /* All with one reference; NULL when out of memory. */
 struct frame *frame_new(struct span bytes);               /* copies */
@@ -39,5 +40,13 @@ static inline struct frame *frame_ref(struct frame *f)
     return f;
 }
 void frame_unref(struct frame *f); /* NULL is fine */
+
+/* It is one event in one text frame, written by the server: it may share a frame with others. */
+void frame_event(struct frame *f);
+/* What is in the WebSocket frame of an event. */
+static inline struct span frame_payload(const struct frame *f)
+{
+    return span_of(f->data + f->head, f->len - f->head);
+}
 
 #endif

@@ -18,8 +18,8 @@
 #define EPHEMERAL_SHARE 4U
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
-static const char *const features[] = {"resume", "receipts", "replies", "mentions",
-                                       "edits",  "deletes",  "typing",  NULL};
+static const char *const features[] = {"resume",  "receipts", "replies", "mentions", "edits",
+                                       "deletes", "typing",   "batch",   NULL};
 
 /* ---- Index ---- */
 
@@ -112,7 +112,16 @@ bool session_frame_end(struct shard *s, struct conn *c)
         conn_kill(s, c);
         return false;
     }
-    return conn_push_bytes(s, c, span_of(s->text.data, s->text.len));
+    struct frame *f = frame_new(span_of(s->text.data, s->text.len));
+    if (!f) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return false;
+    }
+    frame_event(f);
+    bool ok = conn_push(s, c, f);
+    frame_unref(f);
+    return ok;
 }
 
 void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,

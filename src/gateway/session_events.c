@@ -324,6 +324,7 @@ void session_message(struct shard *s, struct conn *c, struct span text)
         session_frame_end(s, c);
         break;
     case WIRE_C_RESUME:
+        c->wire = (uint8_t)((c->wire & ~WIRE_BATCH) | (msg.u.resume.batch ? WIRE_BATCH : 0));
         err = resume_begin(s, c, &msg.u.resume);
         if (err) {
             session_send_error(s, c, err, NULL, NULL, span_str(EVENT_RESUME), span_of(NULL, 0));

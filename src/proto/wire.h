@@ -114,6 +114,7 @@ struct wire_resume {
     struct span since; /* p is NULL when absent */
     uint32_t nhave;
     struct span have; /* list, for wire_have_next; empty when absent */
+    bool batch;       /* takes frames that are arrays of events */
 };
 
 /* What is on the client's screen. */
@@ -162,8 +163,8 @@ void wire_put_auth(struct buf *b, struct span token);
 void wire_put_send(struct buf *b, const struct wire_send *m);
 void wire_put_client_ack(struct buf *b, const struct wire_ack *m);
 void wire_put_heartbeat(struct buf *b); /* both directions */
-void wire_put_resume(struct buf *b, struct span since, const struct wire_have *have,
-                     uint32_t nhave);
+void wire_put_resume(struct buf *b, struct span since, const struct wire_have *have, uint32_t nhave,
+                     bool batch);
 void wire_put_view(struct buf *b, const struct conv_id *convs, uint32_t n);
 void wire_put_client_typing(struct buf *b, const struct wire_typing *m);
 

@@ -20,6 +20,7 @@ enum slot {
     S_STATUS,
     S_SINCE,
     S_HAVE,
+    S_BATCH,
     S_TOKEN,
     S_CONVS,
     S_ACTIVE,
@@ -49,6 +50,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("message_id", S_MESSAGE_ID),
     WIRE_KEY("since", S_SINCE),
     WIRE_KEY("have", S_HAVE),
+    WIRE_KEY("batch", S_BATCH),
     WIRE_KEY("token", S_TOKEN),
     WIRE_KEY("conversation_ids", S_CONVS),
     WIRE_KEY("active", S_ACTIVE),
@@ -249,7 +251,8 @@ static bool parse_resume(struct wire_fields *f, struct wire_client_msg *ret)
     struct wire_resume *m = &ret->u.resume;
     ret->event = WIRE_C_RESUME;
     *m = (struct wire_resume){.nhave = 0};
-    if (!wire_get_string(f, S_SINCE, &m->since) || !wire_get_list(f, S_HAVE, &m->have)) {
+    if (!wire_get_string(f, S_SINCE, &m->since) || !wire_get_list(f, S_HAVE, &m->have) ||
+        !wire_get_bool(f, S_BATCH, &m->batch)) {
         return false;
     }
     if (m->since.p && !printable(m->since, WIRE_SINCE_MAX)) {
@@ -487,7 +490,8 @@ void wire_put_heartbeat(struct buf *b)
     buf_put_str(b, "{\"event\":\"heartbeat\"}");
 }
 
-void wire_put_resume(struct buf *b, struct span since, const struct wire_have *have, uint32_t nhave)
+void wire_put_resume(struct buf *b, struct span since, const struct wire_have *have, uint32_t nhave,
+                     bool batch)
 {
     struct json_writer w;
     begin(&w, b, "resume");
@@ -505,6 +509,9 @@ void wire_put_resume(struct buf *b, struct span since, const struct wire_have *h
             json_w_object_end(&w);
         }
         json_w_array_end(&w);
+    }
+    if (batch) {
+        json_w_kbool(&w, "batch", true);
     }
     json_w_object_end(&w);
 }

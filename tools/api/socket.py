@@ -67,7 +67,8 @@ CLIENT = {
         "since": {"type": "string", "description": "the token of the last `caught_up`"},
         "have": array(obj({"conversation_id": ref("ConversationId"),
                            "seq": {**SEQ, "minimum": 1}, "event_id": ref("Id")})),
-    }, optional=("since", "have"))),
+        "batch": {"type": "boolean", "description": "frames may be arrays of events"},
+    }, optional=("since", "have", "batch"))),
     "view": ("This is on my screen", obj({
         "conversation_ids": array(ref("ConversationId"), maxItems=20)})),
     "typing": ("I am typing, or not any more", {**TYPING, **TARGETS}),
@@ -159,8 +160,9 @@ GROUPS = {  # (prefix of the message's key, the member that names it) → events
     "server": ("send", "event", SERVER, "What the server sends"),
     "server_short": ("send", "type", SERVER_SHORT, "What the server sends in the short form"),
 }
-DESCRIPTION = """Confab's socket: GET /ws, text frames, one JSON object each. docs/api/socket.md \
-tells in which order what happens. Unknown events and fields are ignored by both sides."""
+DESCRIPTION = """Confab's socket: GET /ws, text frames, one JSON object each; after a `resume` \
+with `batch` those of the server may also be arrays of such objects. docs/api/socket.md tells \
+in which order what happens. Unknown events and fields are ignored by both sides."""
 
 
 def payload(key, name, schema):

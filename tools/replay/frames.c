@@ -292,7 +292,7 @@ static void on_parsed(struct session *s, const struct wire_server_msg *m, struct
     }
 }
 
-void frame_on_text(struct session *s, uint8_t *p, size_t n)
+static void on_object(struct session *s, uint8_t *p, size_t n)
 {
     struct replay *r = s->r;
     if (s->last < s->ncursors && s->state == SESSION_READY) {
@@ -327,5 +327,25 @@ void frame_on_text(struct session *s, uint8_t *p, size_t n)
     }
     if (block != small) {
         free(block);
+    }
+}
+
+void frame_on_text(struct session *s, uint8_t *p, size_t n)
+{
+    static struct json it;
+    struct span one;
+    if (n == 0 || p[0] != '[') {
+        on_object(s, p, n);
+        return;
+    }
+    uint64_t events = 0;
+    json_init(&it, span_of(p, n), NULL);
+    json_array_begin(&it);
+    while (s->fd >= 0 && json_array_next(&it) && json_raw(&it, &one)) {
+        on_object(s, p + (one.p - p), one.n);
+        events++;
+    }
+    if (s->fd >= 0 && (!json_end(&it) || events < 2 || !s->r->opt.batch)) {
+        replay_error(s->r, "session %u got an array of %" PRIu64 " events", s->index, events);
     }
 }

@@ -41,6 +41,7 @@ static const char USAGE[] =
     "  --history N       members whose whole history is compared [2]\n"
     "  --kill-every N    kill -9 and restart of the server, about every N messages; needs "
     "--server-cmd\n"
+    "  --batch           takes several events in one frame\n"
     "  --seed N          of everything that is drawn [of the clock]\n"
     "  --stall-s N       gives up after N seconds without progress [60]\n"
     "  --mixed           a mixed day: direct conversations, groups, devices that come and go\n"
@@ -89,6 +90,7 @@ enum {
     OPT_ACK,
     OPT_HISTORY,
     OPT_KILL,
+    OPT_BATCH,
     OPT_SEED,
     OPT_STALL,
     OPT_MIXED,
@@ -111,6 +113,7 @@ static const struct option LONG_OPTIONS[] = {
     {"ack-ms", required_argument, NULL, OPT_ACK},
     {"history", required_argument, NULL, OPT_HISTORY},
     {"kill-every", required_argument, NULL, OPT_KILL},
+    {"batch", no_argument, NULL, OPT_BATCH},
     {"seed", required_argument, NULL, OPT_SEED},
     {"stall-s", required_argument, NULL, OPT_STALL},
     {"mixed", no_argument, NULL, OPT_MIXED},
@@ -181,6 +184,9 @@ static void options_read(struct options *o, int argc, char **argv)
             break;
         case OPT_KILL:
             o->kill_every = (uint32_t)number(optarg, 1, UINT32_MAX / 4);
+            break;
+        case OPT_BATCH:
+            o->batch = true;
             break;
         case OPT_SEED:
             o->seed = number(optarg, 0, UINT64_MAX);

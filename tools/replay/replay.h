@@ -48,6 +48,7 @@ struct options {
     uint32_t stall_s; /* without progress for so long, it gives up */
     bool json;
     bool mixed;
+    bool batch;
     uint32_t directs;
     uint32_t groups;
     uint32_t devices; /* of one person at most */

@@ -185,7 +185,7 @@ static void send_resume(struct session *s)
     buf_clear(&r->text);
     wire_put_resume(&r->text,
                     s->since.len > 0 ? span_of(s->since.data, s->since.len) : span_of(NULL, 0),
-                    have, n);
+                    have, n, r->opt.batch);
     send_text(s);
     set_state(s, SESSION_RESUMING);
 }

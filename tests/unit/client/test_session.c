@@ -104,6 +104,45 @@ static void test_session__applies_next_and_ignores_older(void **state)
     assert_int_equal(stats.messages, 3);
 }
 
+static void test_session__several_events_in_one_frame(void **state)
+{
+    struct script *h = *state;
+    assert_int_equal(script_open(h), CONFAB_OK);
+    script_connect(h);
+    script_expect(h, "\"batch\":true");
+    script_page(h, 'a', 6, 7, 6, "", "");
+    script_caught_up(h, "t1");
+    script_log_clear(h);
+    char seven[600];
+    char eight[600];
+    snprintf(seven, sizeof(seven), "%s", script_message_text('a', 7, 5, "se\\u0076en"));
+    snprintf(eight, sizeof(eight), "%s", script_message_text('a', 8, 5, "eight"));
+    for (h->split = 0; h->split < 4; h->split++) {
+        script_send(h, "[%s,%s]", seven, eight);
+    }
+    script_log_is(h, "m a7 seven live\nm a8 eight live\n");
+    /* What follows the event that ends the link does not count. */
+    script_send(h, "[{\"event\":\"reconnect\",\"delay_ms\":5},%s]",
+                script_message_text('a', 9, 5, "nine"));
+    struct confab_stats stats;
+    csession_stats(h->session, &stats);
+    assert_int_equal(stats.messages, 2);
+    assert_int_equal(stats.repeated, 6);
+    assert_int_equal(stats.protocol_errors, 0);
+}
+
+static void test_session__an_array_that_is_none(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 6);
+    script_send(h, "[%s,]", script_message_text('a', 7, 5, "seven"));
+    struct confab_stats stats;
+    csession_stats(h->session, &stats);
+    assert_int_equal(stats.messages, 1);
+    assert_int_equal(stats.protocol_errors, 1);
+    assert_false(csession_wants_link(h->session));
+}
+
 static void test_session__text_with_escapes(void **state)
 {
     struct script *h = *state;
@@ -1117,6 +1156,8 @@ int main(void)
         T(test_session__signs_in_and_catches_up),
         T(test_session__sends_the_token_and_no_other_secret),
         T(test_session__applies_next_and_ignores_older),
+        T(test_session__several_events_in_one_frame),
+        T(test_session__an_array_that_is_none),
         T(test_session__text_with_escapes),
         T(test_session__own_events_of_other_devices_are_own),
         T(test_session__gap_is_fetched_before_what_follows),

@@ -452,7 +452,7 @@ static void test_many_have(void **state)
         have[i] = (struct wire_have){{i + 1, 7}, i + 1, i + 100};
     }
     struct buf b = {0};
-    wire_put_resume(&b, span_str("since"), have, ARRAY_LEN(have));
+    wire_put_resume(&b, span_str("since"), have, ARRAY_LEN(have), true);
     struct wire_client_msg msg;
     struct wire_error err;
     assert_int_equal(parse(span_of(b.data, b.len), &msg, &err), CONFAB_OK);
@@ -535,8 +535,12 @@ static void test_round_trip(void **state)
     m = parsed(proto_text(&b));
     assert_true(m.u.ack.message_id == 99 && m.u.ack.status == WIRE_DELIVERED);
     buf_clear(&b);
-    wire_put_resume(&b, span_of(NULL, 0), NULL, 0);
+    wire_put_resume(&b, span_of(NULL, 0), NULL, 0, false);
     assert_string_equal(proto_text(&b), "{\"event\":\"resume\"}");
+    assert_false(parsed(proto_text(&b)).u.resume.batch);
+    buf_clear(&b);
+    wire_put_resume(&b, span_of(NULL, 0), NULL, 0, true);
+    assert_true(parsed(proto_text(&b)).u.resume.batch);
     buf_deinit(&b);
 }
 

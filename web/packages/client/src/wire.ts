@@ -517,9 +517,19 @@ function decodeFailure(o: Fields): WireFailure {
     };
 }
 
-/* One frame of the server. Throws WireError, or SyntaxError for what is not JSON. */
+/* What a frame of the server holds, in its order. Throws WireError, or SyntaxError for what is not JSON. */
+export function decodeFrames(frame: string): ServerFrame[] {
+    const value: unknown = JSON.parse(frame);
+    return Array.isArray(value) && value.length > 0 ? value.map(decodeEvent) : [decodeEvent(value)];
+}
+
+/* A frame of one event. */
 export function decodeFrame(frame: string): ServerFrame {
-    const o = fieldsOf(JSON.parse(frame), 'frame');
+    return decodeEvent(JSON.parse(frame));
+}
+
+function decodeEvent(value: unknown): ServerFrame {
+    const o = fieldsOf(value, 'frame');
     switch (o['event']) {
         case 'new_message':
         case 'message_edited':
@@ -657,6 +667,8 @@ export interface ResumeFrame {
     event: 'resume';
     since?: string;
     have?: { conversation_id: string; seq: number; event_id: string }[];
+    /* Frames may hold several events. */
+    batch?: true;
 }
 export type ClientFrame =
     | SendFrame

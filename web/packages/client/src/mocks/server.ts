@@ -56,6 +56,8 @@ interface Connection {
     events: SocketEvents;
     toServer: string[];
     toClient: Frame[];
+    /* It takes several events in one frame. */
+    batch: boolean;
     /* Pages of a resume that are still to be made. */
     jobs: (() => Frame)[];
 }
@@ -108,6 +110,7 @@ export class FakeServer {
                     events,
                     toServer: [],
                     toClient: [],
+                    batch: false,
                     jobs: [],
                 };
                 this.connections.push(c);
@@ -169,6 +172,13 @@ export class FakeServer {
             choices.push(() => {
                 c.toClient.shift();
                 c.events.onMessage(JSON.stringify(out));
+            });
+        }
+        const several = c.toClient.slice(0, 2 + this.random.below(4));
+        if (c.batch && several.length > 1) {
+            choices.push(() => {
+                c.toClient.splice(0, several.length);
+                c.events.onMessage(JSON.stringify(several));
             });
         }
         this.random.pick(choices)();
@@ -486,6 +496,7 @@ export class FakeServer {
                 });
                 break;
             case 'resume':
+                c.batch = frame['batch'] === true;
                 this.resume(c, frame);
                 break;
             case 'send_message':

@@ -42,6 +42,22 @@ void test('session: signs in by the first frame, then beats', async () => {
     assert.deepEqual(socket.take(), [{ event: 'heartbeat' }]);
 });
 
+void test('session: takes several events in one frame, up to the one that ends it', () => {
+    const { socket, session, frames, ends } = rig();
+    socket.accept();
+    socket.deliver(hello);
+    session.send({ event: 'resume' });
+    assert.deepEqual(socket.take()[1], { event: 'resume', batch: true });
+    socket.deliver([{ event: 'heartbeat' }, { event: 'resync' }, { event: 'heartbeat' }]);
+    assert.deepEqual(
+        frames.map((f) => f.event),
+        ['heartbeat', 'resync', 'heartbeat'],
+    );
+    socket.deliver([{ event: 'heartbeat' }, hello, { event: 'heartbeat' }]);
+    assert.equal(frames.length, 4);
+    assert.deepEqual(ends, [[1002, 'the server speaks another version']]);
+});
+
 void test('session: ends when the server is silent, and only then', async () => {
     const { clock, socket, ends } = rig();
     socket.accept();

@@ -3,7 +3,7 @@
  * handler as they come, decoded. A session is used once; the Reconnector makes the next.
  */
 import type { Clock, Socket, SocketOpener, Timer } from '../platform/platform.js';
-import { type ClientFrame, decodeFrame, type Hello, type ServerFrame } from '../wire.js';
+import { type ClientFrame, decodeFrames, type Hello, type ServerFrame } from '../wire.js';
 
 export const CLOSE_TOKEN = 4401;
 export const CLOSE_TOO_MANY = 4429;
@@ -51,7 +51,7 @@ export class Session {
 
     send(frame: ClientFrame): void {
         if (!this.ended) {
-            this.socket?.send(JSON.stringify(frame));
+            this.socket?.send(JSON.stringify(frame.event === 'resume' ? { ...frame, batch: true } : frame));
         }
     }
 
@@ -96,18 +96,28 @@ export class Session {
             return;
         }
         this.heardAt = this.clock.now();
-        let frame: ServerFrame;
+        let frames: ServerFrame[];
         try {
-            frame = decodeFrame(text);
+            frames = decodeFrames(text);
         } catch (e) {
             this.end(CLOSE_PROTOCOL, e instanceof Error ? e.message : 'not a frame');
             return;
         }
-        if (frame.event === 'hello') {
-            this.onHello(frame);
-        } else {
-            this.events.onFrame(frame);
+        for (const frame of frames) {
+            if (frame.event === 'hello') {
+                this.onHello(frame);
+            } else {
+                this.events.onFrame(frame);
+            }
+            /* What an event has led to may have ended it. */
+            if (this.finished()) {
+                return;
+            }
         }
+    }
+
+    private finished(): boolean {
+        return this.ended;
     }
 
     private onHello(hello: Hello): void {
