@@ -90,6 +90,8 @@ enum command_type {
     COMMAND_AUDIENCE,
     /* Between conversations, made by engines only: */
     COMMAND_FOLLOWUP,
+    /* Between shards of the host: no engine ever sees it. */
+    COMMAND_HOST,
 };
 
 struct member_set;

@@ -349,6 +349,8 @@ static enum step step(struct engine *e, struct resident *r, struct command *cmd)
         return engine_step_audience(e, r, cmd);
     case COMMAND_HEADS:
         break; /* not about one conversation */
+    case COMMAND_HOST:
+        break;
     case COMMAND_FOLLOWUP:
         return engine_step_followup(e, r, cmd);
     }

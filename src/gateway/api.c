@@ -12,7 +12,7 @@
 static const struct api_route *const tables[] = {
     api_accounts,    api_tokens,        api_devices, api_invites,  api_admin,
     api_admin_users, api_users,         api_groups,  api_messages, api_history,
-    api_inbox,       api_conversations, api_ops,
+    api_inbox,       api_conversations, api_events,  api_ops,
 };
 
 bool api_route_at(size_t i, struct api_route *ret)

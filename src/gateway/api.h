@@ -77,6 +77,7 @@ extern const struct api_route api_messages[];
 extern const struct api_route api_conversations[];
 extern const struct api_route api_history[];
 extern const struct api_route api_inbox[];
+extern const struct api_route api_events[];
 extern const struct api_route api_ops[];
 
 /* The routes of all tables; false behind the last. For documents and their tests. */

@@ -11,8 +11,10 @@
 #include <stdlib.h>
 
 #include "gateway/api.h"
+#include "gateway/carrier.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
+#include "gateway/pipe.h"
 #include "gateway/session.h"
 
 #define ACCEPTS_PER_TURN 256
@@ -121,14 +123,13 @@ static bool is_loopback(const char *address)
            strncmp(address, "::ffff:127.", 11) == 0;
 }
 
-static void conn_accepted(struct shard *s, int handle, const struct net_peer *peer)
+/* What all kinds begin with. NULL: no place, or no memory. */
+static struct conn *conn_make(struct shard *s, int handle)
 {
     uint32_t index;
-    if (handle < 0 || !handle_slot(s, handle) || slab_alloc(&s->conns, &index)) {
-        metrics_inc(s->metrics, METRIC_CONNECTIONS_REFUSED);
+    if (slab_alloc(&s->conns, &index)) {
         metrics_inc(s->metrics, METRIC_BOUND_SESSIONS);
-        s->deps.net->ops->close(s->deps.net, handle);
-        return;
+        return NULL;
     }
     struct conn *c = slab_get(&s->conns, index);
     wheel_timer_init(&c->timer);
@@ -138,13 +139,39 @@ static void conn_accepted(struct shard *s, int handle, const struct net_peer *pe
     c->generation = s->generation;
     c->next_of_user = c->next_dirty = c->next_ready = SLAB_NONE;
     c->out_head = c->out_tail = SLAB_NONE;
+    c->seen_s = (uint32_t)(s->now_ms / 1000);
+    s->conns_high = MAX(s->conns_high, index + 1);
+    return c;
+}
+
+static void conns_gauge(struct shard *s)
+{
+    metrics_gauge_set(s->metrics, METRIC_CONNECTIONS, slab_count(&s->conns) - s->ncarried);
+}
+
+struct conn *conn_new_carried(struct shard *s)
+{
+    struct conn *c = conn_make(s, -1);
+    if (c) {
+        c->state = CONN_CARRIED;
+        s->ncarried++;
+    }
+    return c;
+}
+
+static void conn_accepted(struct shard *s, int handle, const struct net_peer *peer)
+{
+    struct conn *c = handle >= 0 && handle_slot(s, handle) ? conn_make(s, handle) : NULL;
+    if (!c) {
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_REFUSED);
+        s->deps.net->ops->close(s->deps.net, handle);
+        return;
+    }
     c->state = CONN_HTTP;
     c->flags = is_loopback(peer->address) ? CONN_LOOPBACK : 0;
-    c->seen_s = (uint32_t)(s->now_ms / 1000);
-    s->by_handle[handle] = index;
-    s->conns_high = MAX(s->conns_high, index + 1);
+    s->by_handle[handle] = c->index;
     metrics_inc(s->metrics, METRIC_CONNECTIONS_ACCEPTED);
-    metrics_gauge_set(s->metrics, METRIC_CONNECTIONS, slab_count(&s->conns));
+    conns_gauge(s);
     /* From here on as if its first byte had come: opening and saying nothing has a deadline too. */
     conn_arm(s, c, s->cfg.header_timeout_ms);
 }
@@ -287,6 +314,10 @@ static void ready_push(struct shard *s, struct conn *c)
 static void conn_read(struct shard *s, struct conn *c)
 {
     for (int i = 0; i < READS_PER_TURN; i++) {
+        if (conn_is_pipe(c) && c->io->http.pipe.open) {
+            pipe_watch(s, c);
+            return;
+        }
         if (c->holds && (c->state == CONN_HTTP || c->state == CONN_WS)) {
             c->flags |= CONN_UNREAD;
             return;
@@ -369,7 +400,11 @@ bool conns_resume(struct shard *s)
         struct conn *c = slab_get(&s->conns, at);
         at = c->next_ready;
         c->flags &= (uint16_t)~CONN_READY;
-        if (c->state == CONN_DEAD || (c->holds && (c->state == CONN_HTTP || c->state == CONN_WS))) {
+        if (c->state == CONN_DEAD || (c->holds && (c->state == CONN_HTTP || conn_is_session(c)))) {
+            continue;
+        }
+        if (c->state == CONN_CARRIED) {
+            carrier_resume(s, c);
             continue;
         }
         if (c->io && c->io->in.len > 0) {
@@ -398,6 +433,11 @@ void conn_kill(struct shard *s, struct conn *c)
     if (c->state == CONN_DEAD) {
         return;
     }
+    if (c->state == CONN_CARRIED) {
+        carrier_dying(s, c);
+    } else if (conn_is_pipe(c)) {
+        pipe_dying(s, c);
+    }
     if (c->user != 0) {
         session_closed(s, c);
     }
@@ -407,13 +447,18 @@ void conn_kill(struct shard *s, struct conn *c)
     conn_output_drop(s, c);
     c->next_of_user = s->dead;
     s->dead = c->index;
-    metrics_inc(s->metrics, METRIC_CONNECTIONS_CLOSED);
+    if (c->handle >= 0) {
+        metrics_inc(s->metrics, METRIC_CONNECTIONS_CLOSED);
+    }
 }
 
 void conn_finish(struct shard *s, struct conn *c)
 {
     if (c->state == CONN_DEAD || c->state == CONN_LINGER) {
         return;
+    }
+    if (conn_is_pipe(c)) {
+        pipe_dying(s, c);
     }
     if (c->user != 0) {
         session_closed(s, c);
@@ -450,10 +495,15 @@ void conns_free_dead(struct shard *s)
             s->dead = c->index;
             continue;
         }
-        s->deps.net->ops->close(s->deps.net, c->handle);
-        s->by_handle[c->handle] = SLAB_NONE;
+        if (c->handle < 0) {
+            carrier_free(c->carrier);
+            s->ncarried--;
+        } else {
+            s->deps.net->ops->close(s->deps.net, c->handle);
+            s->by_handle[c->handle] = SLAB_NONE;
+        }
         conn_free_io(c);
         slab_free(&s->conns, c->index);
-        metrics_gauge_set(s->metrics, METRIC_CONNECTIONS, slab_count(&s->conns));
+        conns_gauge(s);
     }
 }

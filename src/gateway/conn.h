@@ -73,6 +73,14 @@ enum conn_holds {
     HOLD_OUTPUT = 16,  /* its output queue is full */
 };
 
+/* Of the connection of a GET that fetches a carried session's events (pipe.h). */
+struct pipe {
+    uint64_t session; /* 0: it is none */
+    uint8_t mode;     /* enum carrier_mode */
+    bool open;        /* a stream whose head is out */
+    bool full;        /* the session waits until it has room */
+};
+
 /* Where an HTTP connection stands in its request. */
 struct http_state {
     struct http_scan scan;
@@ -92,6 +100,7 @@ struct http_state {
     enum confab_err auth_err;
     uint64_t begun_ns;    /* when it was complete */
     uint64_t expect_user; /* ?userId= of a socket without token */
+    struct pipe pipe;     /* the request at hand fetches events */
 };
 
 struct conn_io {
@@ -138,6 +147,11 @@ static inline bool conn_is_session(const struct conn *c)
     return c->state == CONN_WS || c->state == CONN_CARRIED;
 }
 
+static inline bool conn_is_pipe(const struct conn *c)
+{
+    return c->state == CONN_HTTP && c->io && c->io->http.pipe.session != 0;
+}
+
 /* Names a connection across turns and shards; 0 is none. */
 uint64_t conn_id(const struct shard *s, const struct conn *c);
 /* NULL when it is gone or dead. */
@@ -148,6 +162,9 @@ struct conn *conn_at(struct shard *s, uint32_t index);
 CONFAB_NODISCARD enum confab_err conns_init(struct shard *s);
 void conns_deinit(struct shard *s);
 size_t conns_bytes(const struct shard *s);
+
+/* A carried session's: no socket, nothing but its place. NULL: no place or no memory. */
+struct conn *conn_new_carried(struct shard *s);
 
 /* Read phase. */
 void conn_accept_all(struct shard *s);
@@ -193,6 +210,11 @@ void conns_free_dead(struct shard *s);
 void conns_output_init(struct shard *s);
 /* Forgets what is queued. */
 void conn_output_drop(struct shard *s, struct conn *c);
+/* Collects the frames from the at-th queued one on, at most max; returns how many. */
+uint32_t conn_output_peek(struct shard *s, const struct conn *c, uint32_t at, uint32_t max,
+                          struct frame **ret);
+/* Forgets the first n frames. */
+void conn_output_forget(struct shard *s, struct conn *c, uint32_t n);
 /* Ends it when the peer is done and nothing of what it asked is under way any more. */
 void conn_settle(struct shard *s, struct conn *c);
 

@@ -13,7 +13,9 @@
  */
 #include "gateway/conn.h"
 
+#include "gateway/carrier.h"
 #include "gateway/internal.h"
+#include "gateway/pipe.h"
 #include "gateway/session.h"
 
 #define CHUNK_FRAMES 14U
@@ -244,6 +246,39 @@ static void conn_pop(struct shard *s, struct conn *c, size_t n)
     }
 }
 
+/* There is room again for the answers of what its peer sends. */
+static void conn_roomy(struct shard *s, struct conn *c)
+{
+    if ((c->holds & HOLD_OUTPUT) && c->out_bytes <= s->cfg.queue_bytes_max / 2 &&
+        c->out_frames <= s->cfg.queue_frames_max) {
+        conn_release(s, c, HOLD_OUTPUT);
+    }
+}
+
+uint32_t conn_output_peek(struct shard *s, const struct conn *c, uint32_t at, uint32_t max,
+                          struct frame **ret)
+{
+    struct place p = queue_head(s, c);
+    struct frame *f;
+    uint32_t n = 0;
+    for (uint32_t i = 0; n < max && (f = queue_next(s, &p)) != NULL; i++) {
+        if (i >= at) {
+            ret[n++] = f;
+        }
+    }
+    return n;
+}
+
+void conn_output_forget(struct shard *s, struct conn *c, uint32_t n)
+{
+    for (; n > 0 && c->out_head != SLAB_NONE; n--) {
+        struct place p = queue_head(s, c);
+        uncount(s, c, queue_next(s, &p)->len);
+        pop_frame(s, c);
+    }
+    conn_roomy(s, c);
+}
+
 /* Up to the end of an array, if one is under way: what follows is for the next turn. */
 static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS],
                        uint8_t head[ARRAY_HEAD_MAX])
@@ -318,8 +353,9 @@ static void conn_flush(struct shard *s, struct conn *c)
         c->seen_s = (uint32_t)(s->now_ms / 1000); /* taking an answer is a sign of life */
     }
     conn_pop(s, c, n);
-    if ((c->holds & HOLD_OUTPUT) && c->out_bytes <= s->cfg.queue_bytes_max / 2) {
-        conn_release(s, c, HOLD_OUTPUT);
+    conn_roomy(s, c);
+    if (conn_is_pipe(c)) {
+        pipe_drained(s, c);
     }
     if (c->out_head == SLAB_NONE) {
         conn_drained(s, c);
@@ -337,7 +373,9 @@ bool conns_write(struct shard *s)
         struct conn *c = slab_get(&s->conns, at);
         at = c->next_dirty;
         c->flags &= (uint16_t)~CONN_DIRTY;
-        if (c->state != CONN_DEAD && !(c->flags & CONN_BLOCKED)) {
+        if (c->state == CONN_CARRIED) {
+            carrier_flush(s, c);
+        } else if (c->state != CONN_DEAD && !(c->flags & CONN_BLOCKED)) {
             conn_flush(s, c);
         }
     }

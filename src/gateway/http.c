@@ -8,6 +8,7 @@
 
 #include "gateway/api.h"
 #include "gateway/internal.h"
+#include "gateway/pipe.h"
 #include "gateway/session.h"
 #include "gateway/static.h"
 
@@ -42,6 +43,16 @@ static void http_answered(struct shard *s, struct conn *c, int status)
 /* What the API answers is somebody's own, and may be a code or a password: no cache keeps it. */
 static const char NO_STORE[] = "Cache-Control: no-store\r\n";
 
+static void put_cors(const struct shard *s, const struct conn *c, struct buf *out)
+{
+    uint8_t page = c->io->http.cors;
+    if (page != 0) {
+        http_put_header_str(out, "Access-Control-Allow-Origin", s->deps.origins->origins[page - 1]);
+        http_put_header_str(out, "Access-Control-Expose-Headers", "Retry-After");
+        http_put_header_str(out, "Vary", "Origin");
+    }
+}
+
 /* `file`: `extra` says what caches may do. */
 static void answer_head(const struct shard *s, struct conn *c, struct buf *out, int status,
                         const char *type, size_t len, struct span extra, bool file)
@@ -55,12 +66,7 @@ static void answer_head(const struct shard *s, struct conn *c, struct buf *out, 
     struct buf all = {0};
     buf_put(&all, extra.p, extra.n);
     buf_put_str(&all, file ? "" : NO_STORE);
-    if (h->cors != 0) {
-        http_put_header_str(&all, "Access-Control-Allow-Origin",
-                            s->deps.origins->origins[h->cors - 1]);
-        http_put_header_str(&all, "Access-Control-Expose-Headers", "Retry-After");
-        http_put_header_str(&all, "Vary", "Origin");
-    }
+    put_cors(s, c, &all);
     http_put_head(out, status, type, len, h->keep_alive, h->minor, span_of(all.data, all.len));
     out->failed = out->failed || !buf_ok(&all);
     buf_deinit(&all);
@@ -144,6 +150,67 @@ void http_answer_static(struct shard *s, struct conn *c, int status, const char 
         conn_kill(s, c); /* half an answer cannot be taken back */
     }
 }
+
+/* ---- Streams ---- */
+
+bool http_stream_begin(struct shard *s, struct conn *c, const char *type, struct span extra)
+{
+    struct http_state *h = &c->io->http;
+    struct buf out = {0};
+    http_put_status(&out, 200);
+    http_put_header_str(&out, "Content-Type", type);
+    http_put_header_str(&out, "Connection", "close");
+    if (h->minor > 0) {
+        http_put_header_str(&out, "Transfer-Encoding", "chunked");
+    }
+    buf_put_str(&out, NO_STORE);
+    put_cors(s, c, &out);
+    buf_put(&out, extra.p, extra.n);
+    http_put_end(&out);
+    bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
+    if (!buf_ok(&out)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+    }
+    buf_deinit(&out);
+    h->keep_alive = false;
+    h->begun_ns = 0; /* how long it lasts says nothing about the server */
+    metrics_inc(s->metrics, METRIC_HTTP_2XX);
+    return ok;
+}
+
+bool http_stream_write(struct shard *s, struct conn *c, struct span bytes)
+{
+    struct buf out = {0};
+    bool chunked = c->io->http.minor > 0;
+    if (bytes.n == 0) {
+        return true; /* an empty chunk would be the end */
+    }
+    if (chunked) {
+        buf_printf(&out, "%zx\r\n", bytes.n);
+    }
+    buf_put(&out, bytes.p, bytes.n);
+    buf_put_str(&out, chunked ? "\r\n" : "");
+    struct frame *f = buf_ok(&out) ? frame_of_buf(&out) : NULL;
+    buf_deinit(&out);
+    if (!f) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+        return false;
+    }
+    bool ok = conn_push(s, c, f);
+    frame_unref(f);
+    return ok;
+}
+
+void http_stream_end(struct shard *s, struct conn *c)
+{
+    if (c->io->http.minor == 0 || conn_push_bytes(s, c, span_str("0\r\n\r\n"))) {
+        conn_finish(s, c);
+    }
+}
+
+/* ---- Errors ---- */
 
 static void answer_error(struct shard *s, struct conn *c, int status, enum confab_err code,
                          const char *message, const char *field, struct span extra,
@@ -416,6 +483,10 @@ size_t http_input(struct shard *s, struct conn *c, uint8_t *p, size_t n)
 
 void http_timer(struct shard *s, struct conn *c)
 {
+    if (conn_is_pipe(c)) {
+        pipe_timer(s, c);
+        return;
+    }
     if (c->holds & (HOLD_CALL | HOLD_AUTH)) {
         return;
     }

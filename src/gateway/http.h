@@ -21,6 +21,14 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
 /* The same with a body that is there for ever and is not copied. */
 void http_answer_static(struct shard *s, struct conn *c, int status, const char *type,
                         struct span body, const struct buf *extra);
+/*
+ * An answer without end: begin, any number of writes, end. Chunked, or, for HTTP/1.0, up to the end
+ * of the connection. False: out of memory, the connection is dead.
+ */
+bool http_stream_begin(struct shard *s, struct conn *c, const char *type, struct span extra);
+bool http_stream_write(struct shard *s, struct conn *c, struct span bytes);
+void http_stream_end(struct shard *s, struct conn *c);
+
 /* An error in its one shape. `field` may be NULL. */
 void http_answer_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                        const char *field);

@@ -55,6 +55,9 @@ struct shard {
     atomic_uint nlive;      /* sessions that take live frames; read by peers */
     uint64_t nsessions;
     uint64_t queued_bytes;
+    uint32_t ncarried;         /* connections without a socket */
+    uint32_t ncarried_kind[2]; /* sessions of them, by enum carrier_mode */
+    bool freeing;              /* peers may be gone already: nothing goes over links */
 
     /* Other threads' answers. */
     struct mpsc inbox;

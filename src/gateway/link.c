@@ -8,6 +8,7 @@
 
 #include <stdlib.h>
 
+#include "gateway/carrier.h"
 #include "gateway/internal.h"
 #include "gateway/session.h"
 
@@ -320,7 +321,11 @@ static bool link_receive(struct shard *s, uint16_t from)
             take_delivery(s, l, p);
             break;
         case ITEM_REQUEST:
-            engine_submit(s->engine, p);
+            if (((struct command *)p)->type == COMMAND_HOST) {
+                carrier_take(s, p);
+            } else {
+                engine_submit(s->engine, p);
+            }
             break;
         default:
             take_completion(s, from, p);

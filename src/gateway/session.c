@@ -6,6 +6,7 @@
 #include "gateway/session.h"
 
 #include "gateway/api.h"
+#include "gateway/carrier.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
 
@@ -48,6 +49,11 @@ void session_set_live(struct shard *s, struct conn *c, bool live)
 static void sessions_gauges(struct shard *s)
 {
     metrics_gauge_set(s->metrics, METRIC_SESSIONS, (int64_t)s->nsessions);
+    uint64_t sse = s->ncarried_kind[CARRIER_SSE];
+    uint64_t poll = s->ncarried_kind[CARRIER_POLL];
+    metrics_gauge_set(s->metrics, METRIC_SESSIONS_WS, (int64_t)(s->nsessions - sse - poll));
+    metrics_gauge_set(s->metrics, METRIC_SESSIONS_SSE, (int64_t)sse);
+    metrics_gauge_set(s->metrics, METRIC_SESSIONS_POLL, (int64_t)poll);
     metrics_gauge_set(s->metrics, METRIC_USERS_ONLINE, (int64_t)u64map_len(&s->sessions));
 }
 
@@ -63,6 +69,9 @@ static bool session_index(struct shard *s, struct conn *c)
         return false;
     }
     s->nsessions++;
+    if (c->state == CONN_CARRIED) {
+        s->ncarried_kind[c->carrier->kind]++;
+    }
     sessions_gauges(s);
     return true;
 }
@@ -91,6 +100,9 @@ void session_closed(struct shard *s, struct conn *c)
     c->next_of_user = SLAB_NONE;
     c->user = 0;
     s->nsessions--;
+    if (c->state == CONN_CARRIED) {
+        s->ncarried_kind[c->carrier->kind]--;
+    }
     sessions_gauges(s);
 }
 
@@ -106,7 +118,9 @@ struct buf *session_frame_begin(struct shard *s)
 bool session_frame_end(struct shard *s, struct conn *c)
 {
     ws_frame_end(&s->text, s->text_mark, WS_TEXT, NULL);
-    metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    if (c->state != CONN_CARRIED) {
+        metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    }
     if (!buf_ok(&s->text)) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         conn_kill(s, c);
@@ -175,6 +189,11 @@ static bool push_close(struct shard *s, struct conn *c, uint16_t code, struct sp
 
 void session_close(struct shard *s, struct conn *c, uint16_t code, const char *why)
 {
+    if (c->state == CONN_CARRIED) {
+        count_close(s, code);
+        carrier_close(s, c, code, why);
+        return;
+    }
     if (c->state != CONN_WS) {
         return;
     }
@@ -242,6 +261,10 @@ static bool token_lives(struct shard *s, struct conn *c)
 
 void session_alive(struct shard *s, struct conn *c)
 {
+    if (c->state == CONN_CARRIED) {
+        conn_arm(s, c, MIN(carrier_left_ms(s, c), token_left(s, c)));
+        return;
+    }
     uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
     uint64_t limit = c->flags & CONN_PINGED ? s->cfg.dead_after_ms : s->cfg.ping_after_ms;
     uint32_t after = silent < limit ? (uint32_t)(limit - silent) : 0;
@@ -262,7 +285,7 @@ void session_renew(struct shard *s, struct conn *c, const struct jwt_claims *who
     }
 }
 
-void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
+bool session_begin(struct shard *s, struct conn *c, const struct jwt_claims *who, struct buf *hello)
 {
     char id[SESSION_ID_TEXT];
     c->user = who->user;
@@ -271,10 +294,7 @@ void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
     if (!session_index(s, c)) {
         c->user = 0;
         conn_kill(s, c);
-        return;
-    }
-    if (c->io) {
-        c->io->http.expect_user = 0;
+        return false;
     }
     struct wire_hello m = {
         .protocol = PROTOCOL_NUMBER,
@@ -290,7 +310,18 @@ void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
         .edit_window_ms = s->cfg.engine.edit_window_ms,
         .features = features,
     };
-    wire_put_hello(session_frame_begin(s), &m);
+    wire_put_hello(hello, &m);
+    return true;
+}
+
+void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
+{
+    if (!session_begin(s, c, who, session_frame_begin(s))) {
+        return;
+    }
+    if (c->io) {
+        c->io->http.expect_user = 0;
+    }
     if (session_frame_end(s, c)) {
         session_alive(s, c);
     }
@@ -552,6 +583,10 @@ void session_timer(struct shard *s, struct conn *c)
     if (!token_lives(s, c)) {
         return;
     }
+    if (c->state == CONN_CARRIED) {
+        carrier_tick(s, c);
+        return;
+    }
     if (c->holds & (HOLD_LOOKUP | HOLD_INFLIGHT)) {
         c->seen_s = (uint32_t)(s->now_ms / 1000); /* it is we who do not listen */
     }
@@ -602,7 +637,9 @@ void session_deliver(struct shard *s, struct conn *c, struct frame *f)
         session_mark_slow(s, c);
         return;
     }
-    metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    if (c->state != CONN_CARRIED) {
+        metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
+    }
     (void)conn_push(s, c, f);
 }
 

@@ -1,6 +1,6 @@
 /*
- * WebSocket sessions: handshake, signing in, frames in, and the live frames out. The events that a
- * client sends are handled in session_events.c.
+ * Sessions: what they are on every carrier; and those on a WebSocket: handshake, signing in, frames
+ * in, and the live frames out. The events that a client sends are handled in session_events.c.
  *
  * Signing in: with the upgrade (query, ticket or subprotocol) or by the first frame, in time. A
  * session lives as long as its token: it is told a minute before, and goes on with another one that
@@ -28,7 +28,10 @@ void session_timer(struct shard *s, struct conn *c);
 /* After its input was processed: a message of which only a part is there has a deadline. */
 void session_partial(struct shard *s, struct conn *c);
 
-/* Signs the session in: index, hello. */
+/* Signs the session in: index; appends its hello. False: it is dead. */
+bool session_begin(struct shard *s, struct conn *c, const struct jwt_claims *who,
+                   struct buf *hello);
+/* The same on a WebSocket: sends it. */
 void session_open(struct shard *s, struct conn *c, const struct jwt_claims *who);
 /* It goes on with another token of the same device. */
 void session_renew(struct shard *s, struct conn *c, const struct jwt_claims *who);

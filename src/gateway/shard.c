@@ -35,6 +35,9 @@ void shard_config_defaults(struct shard_config *cfg)
         .heartbeat_ms = 30000,
         .ping_after_ms = 45000,
         .dead_after_ms = 90000,
+        .carried_silent_ms = 60000,
+        .stream_beat_ms = 15000,
+        .carried_max = 4,
         .users_cache = 65536,
         .devices_max = 100,
         .invites_max = 20,
@@ -71,6 +74,7 @@ static bool config_ok(const struct shard_config *c)
            c->queue_bytes_max <= (1U << 28) && c->resumes_max > 0 && c->resume_page > 0 &&
            c->link_credits > 0 && c->link_deliveries > 0 && c->fanout_chunk > 0 &&
            c->fanout_turn > 0 && c->fanouts_max > 0 && c->ping_after_ms < c->dead_after_ms &&
+           c->stream_beat_ms > 0 && c->carried_silent_ms > 0 && c->carried_max > 0 &&
            c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
            c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26) &&
            c->access_ms >= 1000 && c->access_ms / 1000 <= JWT_LIFE_MAX_S;
@@ -145,6 +149,7 @@ void shard_free(struct shard *s)
     if (!s) {
         return;
     }
+    s->freeing = true;
     async_drop_all(s);
     conns_deinit(s);
     engine_free(s->engine);
@@ -267,6 +272,7 @@ static void on_timer(void *arg, struct wheel_timer *timer)
         break;
     case CONN_WS:
     case CONN_WS_CLOSING:
+    case CONN_CARRIED:
         session_timer(s, c);
         break;
     case CONN_LINGER:

@@ -60,6 +60,10 @@ struct shard_config {
     uint32_t ping_after_ms;     /* silence after which the server pings */
     uint32_t dead_after_ms;     /* silence after which a session is closed */
 
+    uint32_t carried_silent_ms; /* a session without a GET for so long ends */
+    uint32_t stream_beat_ms;    /* between comments in a stream that has nothing else to say */
+    uint32_t carried_max;       /* sessions of one device without a WebSocket, in one shard */
+
     uint32_t users_cache;         /* accounts remembered, for names and existence */
     uint32_t devices_max;         /* of one user */
     uint32_t invites_max;         /* of one user that can still be used; administrators: any */

@@ -188,6 +188,7 @@ enum wire_server_event {
     WIRE_S_RESYNC,
     WIRE_S_RECONNECT,
     WIRE_S_TYPING,
+    WIRE_S_CLOSED,
 };
 
 struct wire_hello {
@@ -381,6 +382,8 @@ void wire_put_typing(struct buf *b, const struct wire_typist *m);
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms);
 void wire_put_resync(struct buf *b);
 void wire_put_reconnect(struct buf *b, uint32_t delay_ms);
+/* The close frame of those that have no WebSocket. */
+void wire_put_closed(struct buf *b, uint16_t close_code, struct span reason);
 void wire_put_token_expiring(struct buf *b, uint64_t expires_ms);
 void wire_put_authenticated(struct buf *b, uint64_t expires_ms); /* a token was renewed */
 
@@ -415,8 +418,9 @@ struct wire_server_msg {
             struct span since;
             uint64_t server_time_ms;
         } caught_up;
-        uint32_t delay_ms; /* RECONNECT */
         struct wire_typist typing;
+        uint32_t delay_ms;   /* RECONNECT */
+        uint32_t close_code; /* CLOSED */
     } u;
 };
 

@@ -333,6 +333,15 @@ void wire_put_reconnect(struct buf *b, uint32_t delay_ms)
     json_w_object_end(&w);
 }
 
+void wire_put_closed(struct buf *b, uint16_t close_code, struct span reason)
+{
+    struct json_writer w;
+    begin(&w, b, "closed");
+    json_w_ku64(&w, "close_code", close_code);
+    json_w_kstring(&w, "reason", reason);
+    json_w_object_end(&w);
+}
+
 void wire_put_token_expiring(struct buf *b, uint64_t expires_ms)
 {
     struct json_writer w;

@@ -34,6 +34,7 @@ enum slot {
     S_SINCE,
     S_SERVER_TIME,
     S_DELAY_MS,
+    S_CLOSE_CODE,
     S_CODE,
     S_MESSAGE,
     S_FIELD,
@@ -82,6 +83,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("since", S_SINCE),
     WIRE_KEY("server_time", S_SERVER_TIME),
     WIRE_KEY("delay_ms", S_DELAY_MS),
+    WIRE_KEY("close_code", S_CLOSE_CODE),
     WIRE_KEY("code", S_CODE),
     WIRE_KEY("message", S_MESSAGE),
     WIRE_KEY("field", S_FIELD),
@@ -117,6 +119,7 @@ static const struct {
     {"resync", WIRE_S_RESYNC},
     {"reconnect", WIRE_S_RECONNECT},
     {"typing", WIRE_S_TYPING},
+    {"closed", WIRE_S_CLOSED},
     /* Of use to who holds a refresh token: passed over by the client library. */
     {"token_expiring", WIRE_S_UNKNOWN},
     {"authenticated", WIRE_S_UNKNOWN},
@@ -399,6 +402,9 @@ static bool parse_event(struct wire_fields *f, struct wire_server_msg *ret)
         return wire_get_u32(f, S_DELAY_MS, &ret->u.delay_ms);
     case WIRE_S_TYPING:
         return parse_typing(f, &ret->u.typing);
+    case WIRE_S_CLOSED:
+        ret->u.close_code = 0;
+        return wire_get_u32(f, S_CLOSE_CODE, &ret->u.close_code);
     case WIRE_S_HEARTBEAT:
     case WIRE_S_RESYNC:
     case WIRE_S_UNKNOWN:

@@ -99,6 +99,7 @@ class World:
     def __init__(self, server):
         self.server = server
         self.connection = None
+        self.events = None
         self.alice, self.bob, self.carol = (server.register(n) for n in ("alice", "bob", "carol"))
         people = [self.alice, self.bob, self.carol]
         self.operator = (server.data / "operator.key").read_text()
@@ -124,6 +125,17 @@ class World:
         self.hidden_conversations = [foreign, NOBODY]
         self.hidden_messages = [self.carol.send("x", conversation_id=foreign).json["message_id"],
                                 NO_ID, "1"]
+
+    def session(self):
+        """One without a WebSocket that is there."""
+        if self.events:
+            path = f"/api/v1/events/{self.events}"
+            if self.alice.http("POST", path, {"event": "heartbeat"}).status == 202:
+                return self.events
+        answer = self.alice.http("POST", "/api/v1/events", {"mode": "poll"})
+        assert answer.status == 201, answer.body
+        self.events = answer.json["session_id"]
+        return self.events
 
     @staticmethod
     def group(owner, *members):
@@ -199,6 +211,11 @@ def named(world, name, schema):
         return st.one_of(named(world, "conversation_id", schema), named(world, "user", schema))
     if name == "chat_or_message":
         return st.one_of(named(world, "chat", schema), named(world, "message_id", schema))
+    if name == "session_id":
+        return st.sampled_from([True, True, False]).map(
+            lambda there: world.session() if there else "0" * 16)
+    if name == "wait" or (name == "after" and schema["type"] == "integer"):
+        return st.just(0)
     if name == "seq":
         return st.sampled_from([1, 2, 3])
     if name in ("before", "after", "around"):
@@ -292,6 +309,8 @@ def wrong_bodies(world, schema):
     """Bodies with one thing wrong; they may happen to be allowed."""
     def spoil(value):
         keys = list(resolve(schema).get("properties", {}))
+        if not keys:
+            return st.sampled_from([[], [[]], "x", 1, None])
         return st.one_of(
             st.tuples(st.sampled_from(keys), st.sampled_from(WRONG)).map(
                 lambda kv: {**value, kv[0]: kv[1]}),
@@ -348,10 +367,11 @@ def some_query(world, op):
 
     @st.composite
     def build(draw):
-        chosen = [n for n in names if n != "cursor" and draw(st.booleans())]
+        # `wait` always: nothing here is waited for.
+        chosen = [n for n in names if n == "wait" or (n != "cursor" and draw(st.booleans()))]
         places = [n for n in chosen if n in ("before", "after", "around")]
         if places:
-            chosen = [n for n in chosen if n == places[0] or n in ("limit", "for")]
+            chosen = [n for n in chosen if n == places[0] or n in ("limit", "for", "wait")]
         return {n: draw(query[n]) for n in chosen}
 
     return build()
@@ -503,7 +523,7 @@ def test_parameters_that_it_does_not_allow(world, name):
             answer = send(world, method, path, op, request)
             assert answer.status >= 400, f"taken: {which}={value!r}"
         elif which in queries:
-            request["query"] = {which: text}
+            request["query"] = {**({"wait": 0} if "wait" in queries else {}), which: text}
             send(world, method, path, op, request)
         else:
             request["query"] = {**request["query"], "x_unknown": text}

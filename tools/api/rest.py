@@ -2,6 +2,7 @@
 
 import re
 
+from api import socket as events
 from api.schemas import (COUNT, ROLE, SCHEMAS, SETTING_VALUES, array, nullable, obj, ref)
 
 USERNAME = "^(?![0-9]+$)[A-Za-z0-9_.\\[\\]\\\\^{|}`-]{1,50}$"
@@ -24,6 +25,8 @@ PATH = {
     "member_id": (ref("Id"), "the person's id"),
     "device_id": (ref("Id"), "the device"),
     "invite_id": (ref("Id"), "the invite"),
+    "session_id": ({"type": "string", "pattern": "^[0-9a-f]{16}$", "example": "0080000005000001"},
+                   "the session, from its `hello`"),
 }
 NAME = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": NO_CONTROLS,
         "example": "Garden club"}
@@ -105,6 +108,8 @@ PEOPLE_QUERY = ("query", {"type": "string", "maxLength": 200},
                 "words, each the beginning of one of the username or the display name; without "
                 "it, all by name")
 REGISTRATION = {"type": "string", "enum": ["open", "invite", "closed"]}
+
+EVENT_IN = {"type": "object", "properties": {"event": {"type": "string"}}}
 
 # Errors that any call may answer, by what it does.
 ANY = ["invalid", "busy", "closed", "out_of_memory", "storage_failed", "corrupt", "forbidden_host"]
@@ -359,6 +364,36 @@ CALLS = [
     Call("DELETE", f"{V1}/blocks/{{user}}", "unblock", "people", "Block no longer", "Change",
          errors=["not_found", "exists"]),
 
+    Call("POST", f"{V1}/events", "openEvents", "events", "Open a session without a WebSocket",
+         events.payload("event", "hello", events.SERVER["hello"][1]), status=201,
+         about="Answers with the session's first event. The session ends when nobody fetches its "
+               "events for 60 s; of one device there are at most four for each event loop of the "
+               "server, the one that was silent longest makes room. Everything else is as on the "
+               "socket.",
+         body=obj({"mode": {"type": "string", "enum": ["sse", "poll"],
+                            "description": "how its events will be fetched; either way will do"}})),
+    Call("GET", f"{V1}/events/{{session_id}}", "fetchEvents", "events",
+         "The events of a session, as a stream or by long polling",
+         obj({"events": array({"type": "object"}), "last": COUNT}), errors=["not_found"],
+         query=[("after", COUNT, "confirms the events up to this number; those behind it come"),
+                ("wait", {"type": "integer", "minimum": 0, "default": 25},
+                 "seconds to wait for an event, at most 60; not for streams")],
+         about="With `Accept: text/event-stream` the answer is a stream of Server-Sent Events, each "
+               "with its number in `id` (`Last-Event-ID` is the same as `after`), and a comment "
+               "each 15 s (`stream-heartbeat`). Otherwise it is one object: the events behind "
+               "`after`, and the number of the last of them. What was not confirmed comes again. "
+               "404: there is no such session of this device, or what comes behind `after` is not "
+               "kept any more: open another one and `resume`. A later call takes the place of an "
+               "earlier one."),
+    Call("POST", f"{V1}/events/{{session_id}}", "postEvents", "events",
+         "Events of the client, as on the socket", obj({}), status=202,
+         errors=["not_found", "busy"],
+         about="One event or an array of up to 256; the answers come on the session. One call at a "
+               "time: another one meanwhile is `busy`.",
+         body={"oneOf": [EVENT_IN, array(EVENT_IN, minItems=1, maxItems=256)]}),
+    Call("DELETE", f"{V1}/events/{{session_id}}", "closeEvents", "events", "End a session", None,
+         status=204, errors=["not_found"]),
+
     Call("GET", "/healthz", "health", "operation", "The process runs", {"type": "string"},
          open_to_all=True, media="text/plain; charset=utf-8"),
     Call("GET", "/readyz", "ready", "operation", "The server serves", "Ready", open_to_all=True,
@@ -373,6 +408,7 @@ TAGS = {
     "accounts": "Accounts and signing in", "conversations": "Conversations and the inbox",
     "messages": "Messages and their history", "groups": "Groups and their members",
     "people": "Other people", "invites": "Inviting people",
+    "events": "The socket's events for those who cannot have one (docs/api/socket.md)",
     "administration": "For administrators, and on the same machine for who has the operator's key",
     "operation": "For those who run the server",
 }

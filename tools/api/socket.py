@@ -142,6 +142,8 @@ SERVER = {
     "resync": ("Frames were dropped: resume", obj({})),
     "reconnect": ("The server is going away: come back after the delay", obj({
         "delay_ms": {"type": "integer", "minimum": 0}})),
+    "closed": ("The close frame of sessions without a WebSocket: the session has ended", obj({
+        "close_code": {"type": "integer"}, "reason": {"type": "string"}})),
     "token_expiring": ("The token runs out: send `auth` with a new one",
                        obj({"expires_at": ref("Time")})),
     "authenticated": ("The session goes on with the new token", obj({"expires_at": ref("Time")})),
