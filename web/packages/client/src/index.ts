@@ -6,9 +6,10 @@ export type { Conversation, Cursor, Item, MessageItem, NoteItem } from './domain
 export { newerItem, patched, type Patch } from './domain/model.js';
 export { addRange, type Range, type Ranges } from './domain/ranges.js';
 export { OutboxFull, type EntryState } from './domain/outbox.js';
+export type { Presence } from './domain/presence.js';
 export { Timeline } from './domain/timeline.js';
 export type { Topic } from './domain/topics.js';
 export * from './platform/platform.js';
 export type { Batch, OutboxEntry, Saved, Slice, Store, StoreOpener, TimelineOp } from './store/store.js';
 export { MemoryStore, MemoryStores } from './store/memory.js';
-export type { GroupSettings, Member, Preview, Role, User } from './wire.js';
+export type { GroupSettings, Member, PresenceStatus, Preview, Privacy, Role, User } from './wire.js';

@@ -33,7 +33,7 @@ void test('wire: membership, conversation, the user\'s own log', () => {
 void test('wire: what a later server sends still takes its place in the sequence', () => {
     assert.equal(decodeFrame(`{"event":"reaction",${at},"emoji":"x"}`).event, 'other');
     assert.equal(decodeFrame(`{"event":"membership",${at},"action":"ban","members":[]}`).event, 'other');
-    assert.equal(decodeFrame('{"event":"typing","user_id":"7"}').event, 'ignored');
+    assert.equal(decodeFrame('{"event":"call_ringing","user_id":"7"}').event, 'ignored');
     assert.equal(decodeFrame('{"type":"message","text":"short form"}').event, 'ignored');
 });
 

@@ -65,13 +65,14 @@ export interface ConversationEvent extends InSequence {
 }
 export interface SelfEvent extends InSequence {
     event: 'self';
-    action: 'joined' | 'left' | 'mute' | 'pin' | 'block' | 'hide' | 'unknown';
+    action: 'joined' | 'left' | 'mute' | 'pin' | 'block' | 'hide' | 'draft' | 'unknown';
     target?: string;
     until?: number | null;
     pinned?: boolean;
     userId?: string;
     blocked?: boolean;
     hidden?: [number, number];
+    content?: string;
 }
 /* Of a kind that this client does not know: it still takes its place in the sequence. */
 export interface OtherEvent extends InSequence {
@@ -142,9 +143,24 @@ export interface PageConversation {
     /* Empty when `to` is below `from`. */
     coveredFrom: number;
     coveredTo: number;
+    draft: string;
     limited: boolean;
     reset: boolean;
     events: SequencedEvent[];
+}
+export interface TypingEvent {
+    event: 'typing';
+    conversationId: string;
+    userId: string;
+    active: boolean;
+    expiresInMs: number;
+}
+export type PresenceStatus = 'online' | 'away' | 'offline';
+export interface PresenceUpdate {
+    event: 'presence_update';
+    userId: string;
+    status: PresenceStatus;
+    lastSeen: number | undefined;
 }
 /* Of a conversation, asked for by itself: what is unread of the first `head` events. */
 export interface UnreadCount {
@@ -192,6 +208,8 @@ export type ServerFrame =
     | WireFailure
     | TokenExpiring
     | ReconnectFrame
+    | TypingEvent
+    | PresenceUpdate
     | PlainFrame;
 
 export interface HistoryMessage extends Omit<NewMessage, 'event'> {
@@ -207,12 +225,19 @@ export interface HistoryPage {
     coveredFrom: number;
     coveredTo: number;
 }
+export interface Privacy {
+    online: boolean;
+    lastSeen: boolean;
+    readReceipts: boolean;
+}
 export interface User {
     userId: string;
     username: string;
     displayName: string;
     about?: string;
     role?: 'admin' | 'member';
+    /* One's own only, of servers that have it. */
+    privacy?: Privacy;
 }
 export interface TokenAnswer {
     token: string;
@@ -336,7 +361,7 @@ function inSequence(o: Fields): InSequence {
 }
 
 const membershipActions = new Set<string>(['create', 'add', 'remove', 'leave', 'role']);
-const selfActions = new Set<string>(['joined', 'left', 'mute', 'pin', 'block', 'hide']);
+const selfActions = new Set<string>(['joined', 'left', 'mute', 'pin', 'block', 'hide', 'draft']);
 
 function decodeMembers(o: Fields): Member[] {
     return listOf(o, 'members').map((m) => {
@@ -366,6 +391,7 @@ function decodeSelf(o: Fields, at: InSequence): SelfEvent {
         ...optional('userId', textOr(o, 'user_id')),
         ...(typeof o['blocked'] === 'boolean' ? { blocked: o['blocked'] } : {}),
         ...(action === 'hide' ? { hidden: range(o, 'hidden') } : {}),
+        ...(action === 'draft' ? { content: textOr(o, 'content') ?? '' } : {}),
     };
 }
 
@@ -463,6 +489,7 @@ function decodePageConversation(value: unknown): PageConversation {
         read: numberOr(cursors, 'read', 0),
         coveredFrom: coveredFrom === 0 ? 1 : coveredFrom,
         coveredTo,
+        draft: textOr(o, 'draft') ?? '',
         limited: o['limited'] === true,
         reset: o['reset'] === true,
         events: events.map((e) => decodeSequenced(fieldsOf(e, 'events'))),
@@ -517,6 +544,16 @@ function decodeFailure(o: Fields): WireFailure {
     };
 }
 
+export function decodePresence(o: Fields): PresenceUpdate {
+    const status = o['status'];
+    return {
+        event: 'presence_update',
+        userId: text(o, 'user_id'),
+        status: status === 'online' || status === 'away' ? status : 'offline',
+        lastSeen: timeOr(o, 'last_seen'),
+    };
+}
+
 /* What a frame of the server holds, in its order. Throws WireError, or SyntaxError for what is not JSON. */
 export function decodeFrames(frame: string): ServerFrame[] {
     const value: unknown = JSON.parse(frame);
@@ -559,6 +596,16 @@ function decodeEvent(value: unknown): ServerFrame {
             };
         case 'caught_up':
             return { event: 'caught_up', since: text(o, 'since'), serverTime: time(o, 'server_time') };
+        case 'typing':
+            return {
+                event: 'typing',
+                conversationId: text(o, 'conversation_id'),
+                userId: text(o, 'user_id'),
+                active: o['active'] !== false,
+                expiresInMs: numberOr(o, 'expires_in_ms', 6000),
+            };
+        case 'presence_update':
+            return decodePresence(o);
         case 'error':
             return decodeFailure(o);
         case 'token_expiring':
@@ -622,6 +669,16 @@ export function decodeUser(value: unknown): User {
         displayName: textOr(o, 'display_name') || username,
         ...optional('about', textOr(o, 'about')),
         ...(o['role'] === 'admin' || o['role'] === 'member' ? { role: o['role'] } : {}),
+        ...(o['privacy'] === undefined ? {} : { privacy: decodePrivacy(o['privacy']) }),
+    };
+}
+
+function decodePrivacy(value: unknown): Privacy {
+    const o = fieldsOf(value, 'privacy');
+    return {
+        online: o['online'] !== false,
+        lastSeen: o['last_seen'] !== false,
+        readReceipts: o['read_receipts'] !== false,
     };
 }
 
@@ -670,8 +727,18 @@ export interface ResumeFrame {
     /* Frames may hold several events. */
     batch?: true;
 }
+export interface TypingFrame {
+    event: 'typing';
+    conversation_id?: string;
+    to?: string;
+    active?: false;
+}
 export type ClientFrame =
     | SendFrame
+    | TypingFrame
+    | { event: 'view'; conversation_ids: string[] }
+    | { event: 'presence'; status: PresenceStatus }
+    | { event: 'subscribe_presence' | 'unsubscribe_presence'; user_ids: string[] }
     | AckFrame
     | ResumeFrame
     | { event: 'auth'; token: string }

@@ -36,7 +36,7 @@ async function rig() {
         send,
         onLive: () => undefined,
         onIncoming: () => undefined,
-        onMembership: () => undefined,
+        onApplied: () => undefined,
         membersMoved: () => undefined,
     });
     return { clock, state, sync, asked: () => sent.filter((f) => f.event === 'resume').length };
@@ -69,6 +69,7 @@ function page(): PageConversation {
         mentions: 0,
         muted: false,
         pinned: false,
+        draft: '',
         delivered: 0,
         read: 0,
         coveredFrom: 3,

@@ -18,6 +18,7 @@ import type { OutboxEntry, StoreOpener } from '../store/store.js';
 import type { ClientFrame, Hello, Member, SequencedEvent, ServerFrame, User, WireFailure } from '../wire.js';
 import { Counts } from './counts.js';
 import { Cursors } from './cursors.js';
+import { Drafts } from './drafts.js';
 import {
     applyReceipt,
     applyStatuses,
@@ -29,10 +30,12 @@ import {
 import { Outbox } from './outbox.js';
 import { People } from './people.js';
 import { Persister } from './persister.js';
+import { Presences } from './presence.js';
 import { type Account, State } from './state.js';
 import { Sync } from './sync.js';
 import { Timeline } from './timeline.js';
 import type { Topic } from './topics.js';
+import { Typing } from './typing.js';
 
 const ADOPT_EVERY_MS = 30_000;
 const PROBE_MS = 5000;
@@ -51,6 +54,9 @@ export interface ClientOptions {
 export class Client {
     readonly rest: Rest;
     readonly people: People;
+    readonly presence: Presences;
+    readonly typing: Typing;
+    readonly drafts: Drafts;
     account: AccountState = 'unknown';
     /* Why the last sign-in ended, when it was not asked for. */
     signedOutBy: 'expired' | undefined;
@@ -89,6 +95,22 @@ export class Client {
         );
         const { clock } = opt.platform;
         const send = (frame: ClientFrame): void => this.session?.send(frame);
+        const live = (): boolean => this.sync.phase === 'live';
+        this.presence = new Presences(clock, {
+            send,
+            live,
+            changed: () => this.state.topics.touch('presence'),
+        });
+        this.typing = new Typing(clock, {
+            send,
+            live,
+            me: () => this.userId,
+            changed: () => this.state.topics.touch('typing'),
+        });
+        this.drafts = new Drafts(this.state, clock, {
+            live,
+            save: (conv, text) => this.rest.saveDraft(conv, text),
+        });
         this.counts = new Counts(this.state, clock, this.rest, () => this.sync.phase === 'live');
         this.cursors = new Cursors(this.state, clock, this.rest, {
             send,
@@ -98,7 +120,7 @@ export class Client {
             send,
             onLive: () => this.onLive(),
             onIncoming: (c, item) => this.opt.onIncoming?.(c, item),
-            onMembership: (ev) => this.updateMembers(ev),
+            onApplied: (ev) => this.onApplied(ev),
             membersMoved: (conv) => void this.fetchMembers(conv),
         });
     }
@@ -254,6 +276,9 @@ export class Client {
         this.sync.clear();
         this.counts.clear();
         this.cursors.clear();
+        this.presence.clear();
+        this.typing.linkDown();
+        this.drafts.clear();
         this.state.clear();
         this.me = undefined;
         this.storageFailed = false;
@@ -351,6 +376,8 @@ export class Client {
         this.sync.linkDown();
         this.counts.linkDown();
         this.cursors.linkDown();
+        this.presence.linkDown();
+        this.typing.linkDown();
         this.state.own?.outbox.linkDown();
         this.reconnector.down(atLeastMs);
         this.state.topics.touch('link');
@@ -381,6 +408,8 @@ export class Client {
         this.state.topics.touch('list');
         this.cursors.all();
         this.counts.live();
+        this.presence.live();
+        this.drafts.live();
         this.state.own?.outbox.pump();
         this.people.retry();
         if (!this.me) {
@@ -410,6 +439,12 @@ export class Client {
                 for (const page of frame.conversations) {
                     this.sync.onPage(page);
                 }
+                break;
+            case 'typing':
+                this.typing.onEvent(frame);
+                break;
+            case 'presence_update':
+                this.presence.onUpdate(frame);
                 break;
             case 'caught_up':
                 this.sync.onCaughtUp(frame.since);
@@ -589,6 +624,16 @@ export class Client {
         } catch {
             /* Asked for again when it is opened, or moves, the next time. */
         }
+    }
+
+    private onApplied(ev: SequencedEvent): void {
+        if (ev.event === 'new_message') {
+            this.typing.end(ev.conversationId, ev.from);
+            if (ev.from === this.userId) {
+                this.drafts.sent(ev.conversationId, ev.content);
+            }
+        }
+        this.updateMembers(ev);
     }
 
     private updateMembers(ev: SequencedEvent): void {

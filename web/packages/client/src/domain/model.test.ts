@@ -35,6 +35,7 @@ function page(head: number, more: Partial<PageConversation> = {}): PageConversat
         mentions: 0,
         muted: false,
         pinned: false,
+        draft: '',
         delivered: head,
         read: head,
         coveredFrom: head + 1,

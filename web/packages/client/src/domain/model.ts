@@ -51,6 +51,8 @@ export interface Conversation {
     readAhead: number | undefined;
     muted: boolean;
     pinned: boolean;
+    /* What the server keeps of what was begun and not sent; '': nothing. */
+    draft: string;
     /* Own cursors: what this client wants them to be, and what the server is known to have. */
     own: Cursor;
     confirmed: Cursor;
@@ -128,6 +130,7 @@ export function newConversation(id: string, kind: ConvKind): Conversation {
         readAhead: 0,
         muted: false,
         pinned: false,
+        draft: '',
         own: noCursor,
         confirmed: noCursor,
         lowest: noCursor,
@@ -299,6 +302,7 @@ export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Con
             next.own = maxCursor(c.own, sent);
             next.confirmed = maxCursor(c.confirmed, sent);
             Object.assign(next, nothingUnread);
+            next.draft = '';
             next.readAhead = next.own.read > next.confirmed.read ? undefined : 0;
         } else {
             if (ev.seq > c.own.read) {
@@ -370,6 +374,7 @@ export function applyPage(
         mentions: page.mentions,
         muted: page.muted,
         pinned: page.pinned,
+        draft: page.draft,
         confirmed: told,
         own: maxCursor(told, { delivered: Math.max(old.own.delivered, page.head), read: old.own.read }),
     };

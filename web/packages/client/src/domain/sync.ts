@@ -41,7 +41,7 @@ export interface SyncHost {
     /* Caught up, with nothing left to ask for. */
     onLive(): void;
     onIncoming(c: Conversation, item: MessageItem): void;
-    onMembership(ev: SequencedEvent): void;
+    onApplied(ev: SequencedEvent): void;
     /* A group that is open has moved while this client was away. */
     membersMoved(conv: string): void;
 }
@@ -245,7 +245,7 @@ export class Sync {
         const next = applyEvent(c, ev, own.userId);
         this.state.put(next);
         this.state.place(next, [ev], ev.seq, ev.seq);
-        this.host.onMembership(ev);
+        this.host.onApplied(ev);
         const item = itemOf(ev);
         if (item?.kind === 'message' && ev.from !== own.userId) {
             this.cursors.soon(c.id);
@@ -333,6 +333,8 @@ export class Sync {
             this.state.put({ ...c, muted: until !== null && until > this.clock.now() });
         } else if (ev.action === 'pin') {
             this.state.put({ ...c, pinned: ev.pinned === true });
+        } else if (ev.action === 'draft') {
+            this.state.put({ ...c, draft: ev.content ?? '' });
         } else if (ev.action === 'left') {
             this.state.put({ ...c, left: true, ...nothingUnread });
         } else if (ev.action === 'hide' && ev.hidden) {

@@ -2,7 +2,7 @@
  * Who wants to know of changes. Changes are collected and told once at the end of the task, so that
  * a page of a thousand conversations makes one repaint.
  */
-export type Topic = 'link' | 'list' | 'people' | 'outbox' | 'account' | `timeline:${string}`;
+export type Topic = 'link' | 'list' | 'people' | 'outbox' | 'account' | 'presence' | 'typing' | `timeline:${string}`;
 
 export class Topics {
     private readonly listeners = new Map<Topic, Set<() => void>>();

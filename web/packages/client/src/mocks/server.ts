@@ -47,6 +47,7 @@ interface SelfLog {
     events: Event[];
     muted: Map<string, boolean>;
     pinned: Map<string, boolean>;
+    drafts: Map<string, string>;
 }
 
 interface Connection {
@@ -60,6 +61,10 @@ interface Connection {
     batch: boolean;
     /* Pages of a resume that are still to be made. */
     jobs: (() => Frame)[];
+    /* What is on its screen, and whom it watches. */
+    viewed: string[];
+    watched: Set<string>;
+    status: string;
 }
 
 function isChange(e: Event): boolean {
@@ -97,7 +102,7 @@ export class FakeServer {
 
     addUser(id: string): void {
         this.users.set(id, `user${id}`);
-        this.selfLogs.set(id, { events: [], muted: new Map(), pinned: new Map() });
+        this.selfLogs.set(id, { events: [], muted: new Map(), pinned: new Map(), drafts: new Map() });
     }
 
     sockets(user: string): SocketOpener {
@@ -112,6 +117,9 @@ export class FakeServer {
                     toClient: [],
                     batch: false,
                     jobs: [],
+                    viewed: [],
+                    watched: new Set(),
+                    status: 'online',
                 };
                 this.connections.push(c);
                 queueMicrotask(() => {
@@ -136,6 +144,7 @@ export class FakeServer {
         const i = this.connections.indexOf(c);
         if (i >= 0) {
             this.connections.splice(i, 1);
+            this.tellPresence(c.user);
         }
     }
 
@@ -394,6 +403,11 @@ export class FakeServer {
         if (!c || !m) {
             return refusal(404, 'not_found');
         }
+        if (request.method === 'PATCH') {
+            const text = (request.body as Frame)['draft'];
+            this.draft(user, conv, typeof text === 'string' ? text : '');
+            return answer(200, { id: conv });
+        }
         if (request.method === 'POST') {
             const seq = Number((request.body as Frame)['seq']);
             if (!(seq > 0) || seq > c.events.length) {
@@ -508,6 +522,81 @@ export class FakeServer {
             case 'heartbeat':
                 c.toClient.push({ event: 'heartbeat' });
                 break;
+            case 'view':
+                c.viewed = frame['conversation_ids'] as string[];
+                this.presence(c, 'online');
+                break;
+            case 'typing':
+                this.typing(c, frame);
+                break;
+            case 'presence':
+                this.presence(c, String(frame['status']));
+                break;
+            case 'subscribe_presence':
+                for (const u of frame['user_ids'] as string[]) {
+                    c.watched.add(u);
+                    c.toClient.push(this.presenceOf(u));
+                }
+                break;
+            case 'unsubscribe_presence':
+                for (const u of (frame['user_ids'] as string[] | undefined) ?? [...c.watched]) {
+                    c.watched.delete(u);
+                }
+                break;
+        }
+    }
+
+    /* ---- The live half ---- */
+
+    /* What a connection of the user's said last, for tests. */
+    viewed(user: string): string[] {
+        return this.connections.find((c) => c.user === user)?.viewed ?? [];
+    }
+
+    private presenceOf(user: string): Frame {
+        const statuses = this.connections.filter((c) => c.user === user).map((c) => c.status);
+        const status = statuses.includes('online') ? 'online' : statuses.includes('away') ? 'away' : 'offline';
+        const seen = status === 'online' ? null : iso(this.time);
+        return { event: 'presence_update', user_id: user, status, last_seen: seen };
+    }
+
+    private tellPresence(user: string): void {
+        for (const conn of this.connections) {
+            if (conn.watched.has(user)) {
+                conn.toClient.push(this.presenceOf(user));
+            }
+        }
+    }
+
+    private presence(c: Connection, status: string): void {
+        if (c.status !== status) {
+            c.status = status;
+            this.tellPresence(c.user);
+        }
+    }
+
+    private typing(c: Connection, frame: Frame): void {
+        const to = frame['to'];
+        const conv =
+            typeof to === 'string' ? this.direct(c.user, to) : this.conversations.get(String(frame['conversation_id']));
+        for (const conn of conv ? this.connections : []) {
+            if (conv && conn.user !== c.user && conv.members.get(conn.user)?.active && conn.viewed.includes(conv.id)) {
+                conn.toClient.push({
+                    event: 'typing',
+                    conversation_id: conv.id,
+                    user_id: c.user,
+                    active: frame['active'] !== false,
+                    expires_in_ms: 6000,
+                });
+            }
+        }
+    }
+
+    private draft(user: string, conv: string, text: string): void {
+        const log = this.selfLogs.get(user);
+        if (log && (log.drafts.get(conv) ?? '') !== text) {
+            log.drafts.set(conv, text);
+            this.self(user, { action: 'draft', target: conv, content: text });
         }
     }
 
@@ -544,6 +633,7 @@ export class FakeServer {
             );
         if (!known) {
             this.stored.set(cmid, (this.stored.get(cmid) ?? 0) + 1);
+            this.draft(c.user, conv.id, '');
         }
         c.toClient.push({
             event: 'ack',
@@ -748,6 +838,7 @@ export class FakeServer {
             mentions: 0,
             muted: log?.muted.get(c.id) === true,
             pinned: log?.pinned.get(c.id) === true,
+            ...(log?.drafts.get(c.id) ? { draft: log.drafts.get(c.id) } : {}),
             cursors: { delivered: m.delivered, read: m.read },
             covered: [from, head],
             limited: wanted.length > sent.length,

@@ -144,6 +144,11 @@ export class Rest {
         await this.call('PUT', `/api/v1/conversations/${segment(conv)}/pin`, { pinned });
     }
 
+    /* '' takes it away. */
+    async saveDraft(conv: string, draft: string): Promise<void> {
+        await this.call('PATCH', `/api/v1/conversations/${segment(conv)}`, { draft: draft === '' ? null : draft });
+    }
+
     async createGroup(name: string, memberIds: string[]): Promise<string> {
         const body = { name, member_ids: memberIds };
         const o = fieldsOf(await this.call('POST', '/api/v1/groups', body), 'group');
