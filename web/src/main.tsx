@@ -8,6 +8,7 @@ import { ConversationList } from './ui/list.js';
 import { Announcer } from './ui/parts/announcer.js';
 import { ChatIcon, Logo } from './ui/parts/icons.js';
 import { languageVersion, startPreferences } from './ui/preferences.js';
+import { startPresence } from './ui/presence.js';
 import { t } from './ui/strings.js';
 import './ui/styles/index.css';
 
@@ -65,6 +66,7 @@ if (root) {
     void startPreferences().then(() => {
         const app = new AppState();
         render(<Root app={app} />, root);
+        startPresence(app);
         void app.client.start();
     });
 }

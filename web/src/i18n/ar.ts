@@ -118,6 +118,13 @@ export const ar = (f: Forms): Catalog => ({
     makeLink: 'إنشاء رابط',
     inviteLink: 'رابط الدعوة',
 
+    /* ---- Who is there ---- */
+    presence: { online: 'متصل الآن', away: 'بعيد', offline: 'غير متصل' },
+    lastSeen: (when) => `آخر ظهور: ${when}`,
+    typing: 'يكتب…',
+    typingNames: (names) =>
+        names.length === 1 ? `${names[0]} يكتب…` : names.length === 2 ? `${f.list(names)} يكتبان…` : 'عدة أشخاص يكتبون…',
+
     /* ---- A conversation ---- */
     messages: 'الرسائل',
     conversationMenu: 'قائمة المحادثة',

@@ -99,6 +99,13 @@ export const de = (f: Forms): Catalog => ({
     makeLink: 'Link erstellen',
     inviteLink: 'Einladungslink',
 
+    /* ---- Who is there ---- */
+    presence: { online: 'Online', away: 'Abwesend', offline: 'Offline' },
+    lastSeen: (when) => `Zuletzt online: ${when}`,
+    typing: 'schreibt …',
+    typingNames: (names) =>
+        names.length === 1 ? `${names[0]} schreibt …` : names.length === 2 ? `${f.list(names)} schreiben …` : 'Mehrere schreiben …',
+
     /* ---- A conversation ---- */
     messages: 'Nachrichten',
     conversationMenu: 'Menü der Unterhaltung',

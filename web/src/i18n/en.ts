@@ -100,6 +100,14 @@ export const en = (f: Forms) => ({
     makeLink: 'Create link',
     inviteLink: 'Invitation link',
 
+    /* ---- Who is there ---- */
+    presence: { online: 'Online', away: 'Away', offline: 'Offline' },
+    lastSeen: (when: string) => `Last seen ${when}`,
+    /* In a conversation of two, where the name stands above. */
+    typing: 'typing…',
+    typingNames: (names: string[]) =>
+        names.length === 1 ? `${names[0]} is typing…` : names.length === 2 ? `${f.list(names)} are typing…` : 'Several people are typing…',
+
     /* ---- A conversation ---- */
     messages: 'Messages',
     conversationMenu: 'Conversation menu',

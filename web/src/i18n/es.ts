@@ -99,6 +99,13 @@ export const es = (f: Forms): Catalog => ({
     makeLink: 'Crear enlace',
     inviteLink: 'Enlace de invitación',
 
+    /* ---- Who is there ---- */
+    presence: { online: 'En línea', away: 'Ausente', offline: 'Desconectado' },
+    lastSeen: (when) => `Última vez: ${when}`,
+    typing: 'escribiendo…',
+    typingNames: (names) =>
+        names.length === 1 ? `${names[0]} está escribiendo…` : names.length === 2 ? `${f.list(names)} están escribiendo…` : 'Varias personas están escribiendo…',
+
     /* ---- A conversation ---- */
     messages: 'Mensajes',
     conversationMenu: 'Menú de la conversación',

@@ -95,6 +95,13 @@ export const ja = (f: Forms): Catalog => ({
     makeLink: 'リンクを作成',
     inviteLink: '招待リンク',
 
+    /* ---- Who is there ---- */
+    presence: { online: 'オンライン', away: '離席中', offline: 'オフライン' },
+    lastSeen: (when) => `最終ログイン: ${when}`,
+    typing: '入力中…',
+    typingNames: (names) =>
+        names.length <= 2 ? `${f.list(names)}が入力中…` : '複数の人が入力中…',
+
     /* ---- A conversation ---- */
     messages: 'メッセージ一覧',
     conversationMenu: '会話のメニュー',
