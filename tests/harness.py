@@ -97,6 +97,13 @@ class Account:
         return [message for messages in reversed(pages) for message in messages]
 
 
+def free_port():
+    """For a program that takes no port 0: nobody has it now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 class Server:
     """One confabd process on a data directory; it can be stopped or killed, and started again."""
 

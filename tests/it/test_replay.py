@@ -7,7 +7,6 @@ order, and history holds the same. That it can say no is tested too.
 import asyncio
 import json
 import re
-import socket
 import subprocess
 import threading
 
@@ -21,15 +20,9 @@ PEOPLE = len({line.split("\t")[1] for line in SAMPLE.read_text(encoding="utf-8")
 SECONDS = 100
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def run(tmp_path, *options, source=SAMPLE, flags=""):
     """Runs the tool with a server of its own; returns (exit code, report, what it said)."""
-    port = free_port()
+    port = harness.free_port()
     server = (f"{harness.BUILD}/confabd --data {tmp_path}/data --port {port} --password-cost low "
               "--registration open "
               f"{flags} >>{tmp_path}/confabd.log 2>&1")

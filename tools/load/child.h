@@ -1,6 +1,6 @@
 /* The server as a child process of this tool: started, killed, started again, measured. */
-#ifndef REPLAY_CHILD_H
-#define REPLAY_CHILD_H
+#ifndef LOAD_CHILD_H
+#define LOAD_CHILD_H
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,8 +9,9 @@
 #include "base/err.h"
 
 /*
- * Runs `command` with /bin/sh; it dies with this process. Returns when GET /readyz on the port
- * answers 200. CONFAB_NET: the command ended, or it was not ready within 120 s.
+ * Runs `command` with /bin/sh; it dies with this process, and what it says goes to standard error.
+ * Returns when GET /readyz on the port answers 200. CONFAB_NET: the command ended, or it was not
+ * ready within 120 s.
  */
 CONFAB_NODISCARD enum confab_err child_start(const char *command, uint16_t port, pid_t *ret_pid);
 /* kill -9 and reap. */

@@ -30,6 +30,7 @@ static pid_t spawn(const char *command)
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)setpgid(0, 0);
+        (void)dup2(STDERR_FILENO, STDOUT_FILENO); /* ours is the report */
         if (getppid() == parent) {
             (void)execl("/bin/sh", "sh", "-c", line, (char *)NULL);
         }

@@ -1,6 +1,6 @@
 /* A small blocking HTTP/1.1 client for setting up and for reading history. One thread each. */
-#ifndef REPLAY_REST_H
-#define REPLAY_REST_H
+#ifndef LOAD_REST_H
+#define LOAD_REST_H
 
 #include <stdint.h>
 

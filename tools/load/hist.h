@@ -2,8 +2,8 @@
  * Histogram of durations: exact below 64 ns, then 32 buckets to each power of two, so that a
  * quantile is at most 3 % too high. About 15 KiB.
  */
-#ifndef REPLAY_HIST_H
-#define REPLAY_HIST_H
+#ifndef LOAD_HIST_H
+#define LOAD_HIST_H
 
 #include <stdint.h>
 

@@ -1,0 +1,138 @@
+"""The load tool: each scenario in a short form, with what it checks and reports; never its times."""
+
+import json
+import subprocess
+import xml.etree.ElementTree as xml
+
+import pytest
+
+import harness
+
+SECONDS = 100
+SHORT = ("--rounds", "2", "--seconds", "1", "--warmup", "0")
+
+
+def run(server, *options, code=0, json_out=True):
+    done = subprocess.run(
+        [str(harness.BUILD / "confab-bench"), *map(str, options), *(["--json"] if json_out else [])],
+        capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == code, f"{done.stdout}\n{done.stderr}\n{server.log_tail() if server else ''}"
+    return done
+
+
+def bench(server, scenario, *options):
+    done = run(server, scenario, "--port", server.port, "--data", server.data, "--pid",
+               server.pid, *options)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("tokens", [[], ["--own-tokens"]])
+def test_pairs__beside_the_floor(server, tmp_path, tokens):
+    picture = tmp_path / "pairs.svg"
+    [report] = bench(server, "pairs", *SHORT, "--pairs", 5, "--window", 4, "--floor", "--svg",
+                     picture, *tokens)
+    assert report["errors"] == 0
+    assert report["messages"] > 0
+    assert report["messages_per_s"]["min"] <= report["messages_per_s"]["median"]
+    assert report["floor"]["messages_per_s"]["median"] > 0
+    assert report["share_of_floor"]["messages_per_s"] > 0
+    assert server.metric("confab_acks_total") > 0
+    assert server.metric("confab_messages_accepted_total") >= report["messages"]
+    root = xml.parse(picture).getroot()
+    assert root.tag.endswith("svg") and len(root.findall(".//{*}polyline")) == 2
+
+
+def test_pairs__at_a_rate_over_many_conversations(server):
+    [report] = bench(server, "pairs", *SHORT, "--pairs", 10, "--spread", 20, "--rate", 200,
+                     "--window", 64, "--idlers", 20)
+    assert report["errors"] == 0
+    assert report["connections"] == 40
+    # Two rounds of a second; what is sent when due does not depend on what comes back.
+    assert 300 <= report["messages"] <= 500
+
+
+def test_group__everybody_gets_everything(server):
+    [report] = bench(server, "group", *SHORT, "--members", 20, "--senders", 2, "--window", 2)
+    assert report["errors"] == 0
+    assert report["deliveries_per_s"]["median"] > 10 * report["messages_per_s"]["median"]
+
+
+def test_mixed(server):
+    [report] = bench(server, "mixed", *SHORT, "--users", 100, "--rate", 100, "--window", 16)
+    assert report["errors"] == 0
+    assert report["messages"] > 0
+
+
+def test_idle__with_several_processes(server):
+    ours, bare = bench(server, "idle", "--users", 200, "--groups", 2, "--seconds", 1, "--workers", 3,
+                       "--floor")
+    assert ours["connections"] == 200 and ours["errors"] == 0
+    assert bare["server"] == "floor" and bare["errors"] == 0
+    assert {"user_bytes", "kernel_bytes", "server_us_per_connect"} <= set(ours)
+
+
+def test_backlog__all_of_it(server):
+    [report] = bench(server, "backlog", "--senders", 5, "--messages", 2000, "--window", 16)
+    assert report["messages"] == report["by_resume"] + report["by_history"] == 2000
+    assert report["by_history"] > 0
+
+
+def test_storm__nothing_is_lost(tmp_path):
+    port = harness.free_port()
+    command = (f"{harness.BUILD}/confabd --data {tmp_path}/data --port {port} --password-cost low "
+               "--shards 2")
+    done = run(None, "storm", "--port", port, "--data", tmp_path / "data", "--server-cmd", command,
+               "--pairs", 10, "--idlers", 50, "--rate", 200, "--window", 32, "--seconds", 1,
+               "--warmup", 0)
+    report = json.loads(done.stdout)
+    assert report["errors"] == 0
+    assert report["connections"] == 70
+    assert report["before"]["messages"] > 0 and report["after"]["messages"] > 0
+
+
+def test_sync(tmp_path):
+    done = run(None, "sync", "--data", tmp_path, "--seconds", 1)
+    sizes = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [s["bytes"] for s in sizes] == [4096, 16384, 65536, 1 << 20]
+    assert all(s["syncs_per_s"] > 0 for s in sizes)
+
+
+def test_report_for_people(server):
+    done = run(server, "pairs", "--port", server.port, "--data", server.data, *SHORT,
+               "--pairs", 2, json_out=False)
+    assert "messages/s" in done.stdout and "0 errors" in done.stdout
+
+
+def test_says_no_when_the_server_goes(server):
+    with subprocess.Popen(
+            [str(harness.BUILD / "confab-bench"), "pairs", "--port", str(server.port),
+             "--data", str(server.data), "--seconds", "60", "--pairs", "2"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tool:
+        harness.wait_until(lambda: server.metric("confab_messages_accepted_total") > 10,
+                           "messages to flow")
+        server.kill()
+        _, said = tool.communicate(timeout=SECONDS)
+    assert tool.returncode == 1
+    assert "closed by the server" in said or "reset" in said
+
+
+@pytest.mark.parametrize("options, says", [
+    ((), "SCENARIO"),
+    (("fly", "--port", "1", "--data", "/tmp"), "no such scenario"),
+    (("pairs", "--data", "/tmp"), "--port"),
+    (("pairs", "--port", "1"), "--data"),
+    (("pairs", "--port", "0", "--data", "/tmp"), "a number from 1 to 65535"),
+    (("pairs", "--port", "1", "--data", "/tmp", "--window", "65"), "a number from 1 to 64"),
+    (("pairs", "--port", "1", "--data", "/tmp", "--size", "300-100"), "a number from 300"),
+    (("group", "--port", "1", "--data", "/tmp", "--members", "2", "--senders", "3"), "--senders"),
+    (("storm", "--port", "1", "--data", "/tmp"), "--server-cmd"),
+    (("mixed", "--port", "1", "--data", "/tmp", "--users", "150"), "multiple of 100"),
+])
+def test_wrong_usage(options, says):
+    assert says in run(None, *options, code=2, json_out=False).stderr
+
+
+def test_no_server(tmp_path):
+    (tmp_path / "operator.key").write_text("cfo_x\n")
+    said = run(None, "pairs", "--port", harness.free_port(), "--data", tmp_path, code=1).stderr
+    assert "no server answers" in said
