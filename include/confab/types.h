@@ -44,7 +44,9 @@ enum confab_role {
     CONFAB_ROLE_NONE = 0,
     CONFAB_ROLE_MEMBER = 1,
     CONFAB_ROLE_ADMIN = 2,
-    CONFAB_ROLE_OWNER = 3
+    CONFAB_ROLE_OWNER = 3,
+    CONFAB_ROLE_MODERATOR = 4,
+    CONFAB_ROLE_GUEST = 5
 };
 enum confab_settings {
     CONFAB_HISTORY_JOINED = 1, /* new members see history from their joining on */

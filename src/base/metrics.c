@@ -103,6 +103,7 @@ enum metric metrics_of_error(enum confab_err err)
     case CONFAB_FORBIDDEN_HOST:
         return METRIC_ERRORS_AUTH;
     case CONFAB_NOT_FOUND:
+    case CONFAB_GONE:
         return METRIC_ERRORS_NOT_FOUND;
     case CONFAB_EXISTS:
     case CONFAB_CONFLICT:

@@ -102,16 +102,16 @@ int cmd_group_rename(struct cli *cli)
 
 int cmd_group_role(struct cli *cli)
 {
-    static const char *const names[] = {"", "member", "admin", "owner"};
+    static const char *const names[] = {"", "member", "admin", "owner", "moderator", "guest"};
     char conv[CONFAB_CONV_SIZE];
     char user[32];
     uint64_t id;
     enum confab_role role = CONFAB_ROLE_NONE;
-    for (int i = CONFAB_ROLE_MEMBER; i <= CONFAB_ROLE_OWNER; i++) {
+    for (int i = CONFAB_ROLE_MEMBER; i <= CONFAB_ROLE_GUEST; i++) {
         role = strcmp(cli->argv[2], names[i]) == 0 ? (enum confab_role)i : role;
     }
     if (role == CONFAB_ROLE_NONE) {
-        print_error("%s is not a role: owner, admin or member", cli->argv[2]);
+        print_error("%s is not a role: owner, admin, moderator, member or guest", cli->argv[2]);
         return EXIT_USAGE;
     }
     int code = open_group(cli, conv);
@@ -168,7 +168,7 @@ int cmd_group_settings(struct cli *cli)
 
 static void print_member(void *arg, const struct confab_member *m)
 {
-    static const char *const roles[] = {"", "member", "admin", "owner"};
+    static const char *const roles[] = {"", "member", "admin", "owner", "moderator", "guest"};
     struct cli *cli = arg;
     const char *name = name_of(cli, m->user_id);
     if (cli_json(cli)) {

@@ -322,7 +322,7 @@ static void out_members(const struct confab_event *e)
         [CONFAB_MEMBERS_ADD] = "add",         [CONFAB_MEMBERS_REMOVE] = "remove",
         [CONFAB_MEMBERS_LEAVE] = "leave",     [CONFAB_MEMBERS_ROLE] = "role",
     };
-    static const char *const roles[] = {"", "member", "admin", "owner"};
+    static const char *const roles[] = {"", "member", "admin", "owner", "moderator", "guest"};
     out_str("action", actions[e->membership]);
     out_key("members");
     putchar('[');
@@ -376,7 +376,7 @@ void out_event(const struct confab_event *e)
 void out_conversation(const struct confab_conversation *c)
 {
     static const char *const kinds[] = {"unknown", "direct", "group", "self"};
-    static const char *const roles[] = {"", "member", "admin", "owner"};
+    static const char *const roles[] = {"", "member", "admin", "owner", "moderator", "guest"};
     out_open("conversation");
     out_str("conversation_id", c->conv);
     out_str("type", kinds[c->kind]);

@@ -181,8 +181,9 @@ struct command {
     uint64_t begun_ns; /* the host's: when the request was read */
     struct conv_id conv;
     uint64_t peer;
-    struct event in; /* spans point into `body` */
-    struct buf body; /* owned bytes */
+    bool peer_deleted; /* the account is: no conversation begins with it any more */
+    struct event in;   /* spans point into `body` */
+    struct buf body;   /* owned bytes */
     bool fresh;
     bool durable;
 

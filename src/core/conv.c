@@ -604,7 +604,7 @@ static enum confab_err decode_member(struct conv *c, struct reader *r)
     t.read_ms = reader_varint(r);
     t.read_ord = reader_varint(r);
     t.self_seq = reader_varint(r);
-    if (r->bad || t.role > ROLE_OWNER || conv_member(c, t.user)) {
+    if (r->bad || t.role > ROLE_LAST || conv_member(c, t.user)) {
         return CONFAB_CORRUPT;
     }
     enum confab_err err = decode_extra(r, &t);

@@ -68,10 +68,11 @@ enum followup_type {
     FOLLOWUP_LEFT = 2,   /* to a self conversation */
     FOLLOWUP_BLOCK = 3,  /* to a direct conversation */
     FOLLOWUP_HIDE = 4,   /* to any conversation */
+    FOLLOWUP_LEAVE = 5,  /* to any conversation: the account is gone */
 };
 struct followup {
     uint64_t seq;  /* of the event that caused it */
-    uint64_t user; /* whom it concerns */
+    uint64_t user; /* whom it concerns; LEAVE: number among those of its event */
     struct conv_id target;
     uint64_t from;
     uint64_t to;

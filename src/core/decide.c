@@ -179,6 +179,9 @@ static enum confab_err open_implicit(struct engine *e, struct resident *r, struc
     if (!self && (cmd->peer == 0 || !conv_id_eq(r->c.id, conv_id_direct(cmd->actor, cmd->peer)))) {
         return CONFAB_NOT_FOUND;
     }
+    if (!self && cmd->peer_deleted) {
+        return CONFAB_GONE;
+    }
     struct buf members = {0};
     struct buf scratch = {0};
     if (!self) {
@@ -277,6 +280,14 @@ enum step engine_step_followup(struct engine *e, struct resident *r, struct comm
             return STEP_DONE;
         }
         return engine_step_event(e, r, cmd);
+    }
+    if (cmd->in.kind == EVENT_LEAVE) {
+        if (conv_active(&r->c, cmd->actor)) {
+            return engine_step_event(e, r, cmd);
+        }
+        metrics_inc(e->metrics, METRIC_FOLLOWUPS_DUPLICATE);
+        engine_complete(e, cmd, CONFAB_OK, NULL);
+        return STEP_DONE;
     }
     const struct member *m = conv_member(&r->c, cmd->actor);
     bool hide = cmd->in.type == FOLLOWUP_HIDE;

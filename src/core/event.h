@@ -36,11 +36,23 @@ enum event_kind_id {
     EVENT_PIN = 35,
     EVENT_BLOCK = 36,
     EVENT_HIDE = 37,
+    EVENT_CLOSE = 38,
     EVENT_KINDS = 64
 };
 
 enum conv_kind { CONV_NONE = 0, CONV_DIRECT = 1, CONV_GROUP = 2, CONV_SELF = 3 };
-enum member_role { ROLE_NONE = 0, ROLE_MEMBER = 1, ROLE_ADMIN = 2, ROLE_OWNER = 3 };
+/* value of a leave */
+enum leave_reason { LEAVE_ASKED = 0, LEAVE_DELETED = 1 };
+/* Not in the order of what they may: see role_rank. */
+enum member_role {
+    ROLE_NONE = 0,
+    ROLE_MEMBER = 1,
+    ROLE_ADMIN = 2,
+    ROLE_OWNER = 3,
+    ROLE_MODERATOR = 4,
+    ROLE_GUEST = 5,
+    ROLE_LAST = ROLE_GUEST
+};
 enum message_type { MESSAGE_TEXT = 0 };
 
 enum event_flags {
@@ -54,7 +66,9 @@ enum conv_settings {
     SETTING_HISTORY_JOINED = 1, /* new members see history from their joining on, not all of it */
     SETTING_SEND_ADMINS = 2,    /* only admins and owners may send */
     SETTING_INVITE_ADMINS = 4,  /* only admins and owners may add members */
-    SETTINGS_ALL = 7
+    SETTINGS_ALL = 7,
+    /* Of a user's own conversation: */
+    SETTING_CLOSED = 1, /* the account was deleted */
 };
 
 #define EVENT_TEXT_MAX     16384U /* the server's option may be lower */
@@ -108,6 +122,22 @@ static inline bool event_is_change(uint8_t kind)
 {
     return kind == EVENT_CREATE || (kind >= EVENT_ADD && kind <= EVENT_SETTINGS);
 }
+
+/* Higher ones may do what lower ones may; 0 for none. docs/users/README.md has the table. */
+static inline unsigned role_rank(uint64_t role)
+{
+    static const uint8_t ranks[ROLE_LAST + 1] = {[ROLE_GUEST] = 1,
+                                                 [ROLE_MEMBER] = 2,
+                                                 [ROLE_MODERATOR] = 3,
+                                                 [ROLE_ADMIN] = 4,
+                                                 [ROLE_OWNER] = 5};
+    return role <= ROLE_LAST ? ranks[role] : 0;
+}
+static inline bool role_at_least(uint64_t role, enum member_role least)
+{
+    return role_rank(role) >= role_rank(least);
+}
+
 static inline uint64_t event_time_ms(const struct event *ev)
 {
     return message_id_time_ms(ev->id);

@@ -16,7 +16,8 @@ static struct command *followup_command(const struct resident *r, const struct f
     if (!cmd) {
         return NULL;
     }
-    cmd->actor = f->user;
+    cmd->actor = f->type == FOLLOWUP_LEAVE ? r->c.members[0].user : f->user;
+    cmd->in.user = f->user;
     cmd->conv = f->target;
     cmd->in.conv = r->c.id;
     cmd->in.src_seq = f->seq;
@@ -26,6 +27,9 @@ static struct command *followup_command(const struct resident *r, const struct f
     if (f->type == FOLLOWUP_JOINED || f->type == FOLLOWUP_LEFT) {
         cmd->in.kind = f->type == FOLLOWUP_JOINED ? EVENT_JOINED : EVENT_LEFT;
         cmd->in.type = r->c.kind;
+    } else if (f->type == FOLLOWUP_LEAVE) {
+        cmd->in.kind = EVENT_LEAVE;
+        cmd->in.value = LEAVE_DELETED;
     } else {
         cmd->in.type = f->type;
     }
@@ -153,7 +157,7 @@ void engine_followup_done(struct engine *e, struct command *cmd)
     struct followup *f = NULL;
     for (uint32_t i = 0; r && i < r->c.nfollowups && !f; i++) {
         struct followup *g = &r->c.followups[i];
-        f = g->seq == cmd->in.src_seq && g->user == cmd->actor && g->sent ? g : NULL;
+        f = g->seq == cmd->in.src_seq && g->user == cmd->in.user && g->sent ? g : NULL;
     }
     /* The person's list is full: asking again for ever would hold up everybody else's. */
     bool final = cmd->err == CONFAB_LIMIT;

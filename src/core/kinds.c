@@ -9,6 +9,7 @@ static const struct event_kind *const kinds[EVENT_KINDS] = {
     [EVENT_LEFT] = &kind_left,     [EVENT_MUTE] = &kind_mute,
     [EVENT_PIN] = &kind_pin,       [EVENT_BLOCK] = &kind_block,
     [EVENT_HIDE] = &kind_hide,     [EVENT_SETTINGS] = &kind_settings,
+    [EVENT_CLOSE] = &kind_close,
 };
 
 const struct event_kind *event_kind_of(uint8_t id)

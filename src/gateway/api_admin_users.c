@@ -317,7 +317,7 @@ static void password_reset(struct api_request *r)
 static void on_deleted(struct shard *s, struct api_call *call, struct dir_request *req)
 {
     if (!api_dir_failed(s, call, req)) {
-        api_revoke(s, call, call->number, req->ret_ids, req->ret_nids, api_then_done);
+        api_account_deleted(s, call, req);
     }
 }
 

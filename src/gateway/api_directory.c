@@ -80,6 +80,14 @@ void api_then_done(struct shard *s, struct api_call *call)
     api_call_done(s, call, span_of(NULL, 0));
 }
 
+void api_account_deleted(struct shard *s, struct api_call *call, const struct dir_request *req)
+{
+    metrics_inc(s->metrics, METRIC_ACCOUNTS_DELETED);
+    users_drop(s, req->account.user_id);
+    leaving_tell(s);
+    api_revoke(s, call, req->account.user_id, req->ret_ids, req->ret_nids, api_then_done);
+}
+
 uint64_t api_new_id(struct shard *s)
 {
     return (random_u64(s->deps.random) >> 2) | 1;
@@ -159,11 +167,23 @@ static const char *status_text(enum dir_status status)
                                             : "deleted";
 }
 
+static const char *shown_name(const char *display, const char *username, enum dir_status status)
+{
+    if (status == DIR_STATUS_DELETED) {
+        return "deleted account";
+    }
+    return display[0] ? display : username;
+}
+
 void api_put_user(struct json_writer *w, const struct dir_account *a, bool full)
 {
     json_w_kid(w, "user_id", a->user_id);
     json_w_kcstr(w, "username", a->username);
-    json_w_kcstr(w, "display_name", a->display_name[0] ? a->display_name : a->username);
+    bool deleted = a->status == DIR_STATUS_DELETED;
+    json_w_kcstr(w, "display_name", shown_name(a->display_name, a->username, a->status));
+    if (deleted) {
+        json_w_kbool(w, "deleted", true);
+    }
     json_w_kcstr(w, "about", a->about);
     json_w_key(w, "profile_picture_url");
     json_w_null(w);
@@ -174,6 +194,59 @@ void api_put_user(struct json_writer *w, const struct dir_account *a, bool full)
         json_w_kcstr(w, "role", a->role == DIR_ROLE_ADMIN ? "admin" : "member");
         json_w_kcstr(w, "status", status_text(a->status));
     }
+}
+
+static void put_text_or_null(struct json_writer *w, const char *key, const char *text)
+{
+    json_w_key(w, key);
+    if (text) {
+        json_w_cstr(w, text);
+    } else {
+        json_w_null(w);
+    }
+}
+
+void api_put_names(struct json_writer *w, const struct dir_name *name)
+{
+    bool known = name && name->user_id != 0;
+    put_text_or_null(w, "username", known ? name->username : NULL);
+    put_text_or_null(w, "display_name",
+                     known ? shown_name(name->display_name, name->username, name->status) : NULL);
+}
+
+struct api_names {
+    struct api_dir dir; /* first: it is freed as such */
+    uint32_t max;
+    uint64_t ids[];
+};
+
+struct api_names *api_names_new(struct shard *s, struct api_call *call, uint32_t max,
+                                api_on_dir done)
+{
+    size_t size = sizeof(struct api_names) + max * sizeof(uint64_t);
+    struct dir_call *dir = dir_call_new(size, DIR_NAMES);
+    if (!dir) {
+        api_call_fail(s, call, CONFAB_NOMEM, NULL, NULL);
+        return NULL;
+    }
+    struct api_names *n = CONTAINER_OF(dir, struct api_names, dir.dir);
+    n->dir.call = call;
+    n->dir.done = done;
+    n->max = max;
+    dir->on_done = on_dir_done;
+    dir->req.ids = n->ids;
+    return n;
+}
+
+void api_names_add(struct api_names *n, uint64_t user)
+{
+    CHECK(n->dir.dir.req.nids < n->max);
+    n->ids[n->dir.dir.req.nids++] = user;
+}
+
+void api_names_submit(struct shard *s, struct api_names *n)
+{
+    api_dir_submit(s, &n->dir);
 }
 
 void api_put_more(struct json_writer *w, bool more, const char *cursor)

@@ -34,6 +34,9 @@ void api_revoke(struct shard *s, struct api_call *call, uint64_t user, const uin
 /* For `then`: 204. */
 void api_then_done(struct shard *s, struct api_call *call);
 
+/* What follows a DIR_ACCOUNT_DELETE: signed out everywhere, out of all conversations; then 204. */
+void api_account_deleted(struct shard *s, struct api_call *call, const struct dir_request *req);
+
 uint64_t api_new_id(struct shard *s);
 
 /* ---- Text from requests ---- */
@@ -59,6 +62,18 @@ bool api_id_arg(struct api_request *r, unsigned arg, uint64_t *ret);
 void api_put_user(struct json_writer *w, const struct dir_account *a, bool full);
 /* "next_cursor" (or null), "has_more" and "hasMore". */
 void api_put_more(struct json_writer *w, bool more, const char *cursor);
+
+/* "username" and "display_name" of an open object; both null for NULL and for nobody. */
+void api_put_names(struct json_writer *w, const struct dir_name *name);
+/*
+ * The names of several people by one request: `done` gets ret_names in the order of api_names_add.
+ * NULL: the call is answered and freed.
+ */
+struct api_names;
+struct api_names *api_names_new(struct shard *s, struct api_call *call, uint32_t max,
+                                api_on_dir done);
+void api_names_add(struct api_names *n, uint64_t user);
+void api_names_submit(struct shard *s, struct api_names *n);
 
 /* Query and cursor of a list of people. False: answered. */
 bool api_people_query(struct api_request *r, struct dir_request *req);

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "gateway/api.h"
+#include "gateway/api_directory.h"
 #include "gateway/api_util.h"
 #include "gateway/internal.h"
 
@@ -56,6 +57,9 @@ static enum confab_err members_fill(struct command *cmd, const struct user_looku
 static void on_members_found(struct shard *s, struct api_call *call, const struct user_lookup *l)
 {
     enum confab_err err = l->err ? l->err : members_fill(call->cmd, l);
+    for (uint32_t i = 0; i < l->n && !err; i++) {
+        err = l->deleted[i] ? CONFAB_GONE : CONFAB_OK;
+    }
     if (err) {
         api_call_fail(s, call, err, err == CONFAB_NOT_FOUND ? "no such user" : NULL, "members");
         return;
@@ -155,13 +159,14 @@ static void group_create(struct api_request *r)
 
 /* ---- /groups/{id}/members ---- */
 
-static void on_members_listed(struct shard *s, struct api_call *call, struct command *cmd)
+static void on_member_names(struct shard *s, struct api_call *call, struct dir_request *req)
 {
+    const struct command *cmd = call->kept;
     struct buf body = {0};
     struct json_writer w;
     uint64_t user = 0;
     uint8_t role;
-    if (api_command_failed(s, call, cmd)) {
+    if (api_dir_failed(s, call, req)) {
         return;
     }
     struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
@@ -169,9 +174,10 @@ static void on_members_listed(struct shard *s, struct api_call *call, struct com
     json_w_object(&w);
     json_w_key(&w, "members");
     json_w_array(&w);
-    while (event_members_next(&rd, &user, &role)) {
+    for (uint32_t i = 0; event_members_next(&rd, &user, &role); i++) {
         json_w_object(&w);
         json_w_kid(&w, "user_id", user);
+        api_put_names(&w, i < req->ret_nnames ? &req->ret_names[i] : NULL);
         json_w_kcstr(&w, "role", wire_role_text((enum wire_role)role));
         json_w_object_end(&w);
     }
@@ -179,8 +185,25 @@ static void on_members_listed(struct shard *s, struct api_call *call, struct com
     json_w_ku64(&w, "count", cmd->ret_count);
     api_put_page_id(&w, cmd->more ? user : 0);
     json_w_object_end(&w);
-    command_free(cmd);
     api_call_answer(s, call, 200, &body);
+}
+
+static void on_members_listed(struct shard *s, struct api_call *call, struct command *cmd)
+{
+    uint64_t user;
+    uint8_t role;
+    if (api_command_failed(s, call, cmd)) {
+        return;
+    }
+    call->kept = cmd;
+    struct api_names *names = api_names_new(s, call, MEMBERS_MAX, on_member_names);
+    struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
+    while (names && event_members_next(&rd, &user, &role)) {
+        api_names_add(names, user);
+    }
+    if (names) {
+        api_names_submit(s, names);
+    }
 }
 
 static void members_get(struct api_request *r)
@@ -296,7 +319,7 @@ static void member_role(struct api_request *r)
         return;
     }
     if (role == WIRE_ROLE_NONE) {
-        api_fail(r, CONFAB_INVALID, "owner, admin or member", "role");
+        api_fail(r, CONFAB_INVALID, "owner, admin, moderator, member or guest", "role");
         return;
     }
     struct command *cmd = api_event_command(r, EVENT_ROLE);

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "gateway/api.h"
+#include "gateway/api_directory.h"
 #include "gateway/api_util.h"
 #include "gateway/internal.h"
 
@@ -83,13 +84,27 @@ static const struct snapshot *find_snapshot(const struct api_call *call, struct 
     return NULL;
 }
 
-static void inbox_answer(struct shard *s, struct api_call *call)
+/* Names come in the order in which inbox_answer has asked for them. */
+static const struct dir_name *next_name(const struct snapshot *snap, const struct dir_request *req,
+                                        uint32_t *io_at)
+{
+    if (snap->peer == 0 || *io_at >= req->ret_nnames) {
+        return NULL;
+    }
+    return &req->ret_names[(*io_at)++];
+}
+
+static void on_names(struct shard *s, struct api_call *call, struct dir_request *req)
 {
     const struct inbox *in = call->data;
     uint32_t n = MIN(in->nplaces, in->limit);
+    uint32_t at = 0;
     char cursor[CURSOR_TEXT];
     struct buf body = {0};
     struct json_writer w;
+    if (api_dir_failed(s, call, req)) {
+        return;
+    }
     json_w_init(&w, &body);
     json_w_object(&w);
     json_w_key(&w, "conversations");
@@ -97,7 +112,7 @@ static void inbox_answer(struct shard *s, struct api_call *call)
     for (uint32_t i = 0; i < n; i++) {
         const struct snapshot *snap = find_snapshot(call, in->places[i].entry.conv);
         if (snap) {
-            render_conversation(&w, snap, s->wall_ms);
+            render_conversation(&w, snap, next_name(snap, req, &at), s->wall_ms);
         }
     }
     json_w_array_end(&w);
@@ -105,6 +120,22 @@ static void inbox_answer(struct shard *s, struct api_call *call)
                                              : span_of(NULL, 0));
     json_w_object_end(&w);
     api_call_answer(s, call, 200, &body);
+}
+
+static void inbox_answer(struct shard *s, struct api_call *call)
+{
+    const struct inbox *in = call->data;
+    uint32_t n = MIN(in->nplaces, in->limit);
+    struct api_names *names = api_names_new(s, call, PAGE_MAX, on_names);
+    for (uint32_t i = 0; i < n && names; i++) {
+        const struct snapshot *snap = find_snapshot(call, in->places[i].entry.conv);
+        if (snap && snap->peer != 0) {
+            api_names_add(names, snap->peer);
+        }
+    }
+    if (names) {
+        api_names_submit(s, names);
+    }
 }
 
 static void on_snapshots(struct shard *s, struct api_call *call, struct command *cmd)
@@ -276,10 +307,22 @@ static void inbox_get(struct api_request *r)
 
 /* ---- One conversation ---- */
 
-static void on_snapshot(struct shard *s, struct api_call *call, struct command *cmd)
+static void on_name(struct shard *s, struct api_call *call, struct dir_request *req)
 {
     struct buf body = {0};
     struct json_writer w;
+    uint32_t at = 0;
+    if (api_dir_failed(s, call, req)) {
+        return;
+    }
+    const struct snapshot *snap = &call->kept->snaps[0];
+    json_w_init(&w, &body);
+    render_conversation(&w, snap, next_name(snap, req, &at), s->wall_ms);
+    api_call_answer(s, call, 200, &body);
+}
+
+static void on_snapshot(struct shard *s, struct api_call *call, struct command *cmd)
+{
     if (api_command_failed(s, call, cmd)) {
         return;
     }
@@ -288,10 +331,14 @@ static void on_snapshot(struct shard *s, struct api_call *call, struct command *
         api_call_fail(s, call, CONFAB_NOT_FOUND, NULL, NULL);
         return;
     }
-    json_w_init(&w, &body);
-    render_conversation(&w, &cmd->snaps[0], s->wall_ms);
-    command_free(cmd);
-    api_call_answer(s, call, 200, &body);
+    call->kept = cmd;
+    struct api_names *names = api_names_new(s, call, 1, on_name);
+    if (names && cmd->snaps[0].peer != 0) {
+        api_names_add(names, cmd->snaps[0].peer);
+    }
+    if (names) {
+        api_names_submit(s, names);
+    }
 }
 
 /* The user's own log does not have it when they just joined; the conversation itself decides. */

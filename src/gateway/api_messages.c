@@ -167,6 +167,7 @@ static void on_recipient(struct shard *s, struct api_call *call, const struct us
         return;
     }
     call->cmd->peer = l->ids[0];
+    call->cmd->peer_deleted = l->deleted[0];
     api_call_send(s, call);
 }
 

@@ -157,11 +157,12 @@ static void user_search(struct api_request *r)
     }
 }
 
-/* ---- PUT /users/me/password ---- */
+/* ---- PUT /users/me/password, DELETE /users/me ---- */
 
 #define NOT_PRESENT "not the present password"
 
 struct change {
+    bool remove; /* the account, rather than a new password */
     size_t old_len;
     size_t new_len;
     uint8_t old[PASSWORD_MAX];
@@ -203,6 +204,23 @@ static void on_new_hashed(struct shard *s, void *arg, const struct password_resu
     }
 }
 
+static void on_deleted(struct shard *s, struct api_call *call, struct dir_request *req)
+{
+    if (!api_dir_failed(s, call, req)) {
+        api_account_deleted(s, call, req);
+    }
+}
+
+static void account_remove(struct shard *s, struct api_call *call)
+{
+    struct api_dir *a = api_dir_new(s, call, DIR_ACCOUNT_DELETE, on_deleted);
+    if (a) {
+        a->dir.req.user_id = call->user;
+        api_dir_audit(s, a, "account.delete", call->user, "by oneself");
+        api_dir_submit(s, a);
+    }
+}
+
 static void on_old_verified(struct shard *s, void *arg, const struct password_result *result)
 {
     struct api_call *call = arg;
@@ -213,6 +231,10 @@ static void on_old_verified(struct shard *s, void *arg, const struct password_re
     if (result->err) {
         api_call_fail(s, call, wrong ? CONFAB_FORBIDDEN : result->err, wrong ? NOT_PRESENT : NULL,
                       wrong ? "password" : NULL);
+        return;
+    }
+    if (ch->remove) {
+        account_remove(s, call);
         return;
     }
     const struct password_request job = {
@@ -304,7 +326,8 @@ static bool change_read(struct api_request *r, struct change *ch)
         return false;
     }
     if (!bad) {
-        bad = ch->old_len == 0 ? "password" : ch->new_len == 0 ? "new_password" : NULL;
+        bool wanted = !ch->remove && ch->new_len == 0;
+        bad = ch->old_len == 0 ? "password" : wanted ? "new_password" : NULL;
     }
     if (bad) {
         api_fail(r, CONFAB_INVALID, credentials_expected("password"), bad);
@@ -312,13 +335,15 @@ static bool change_read(struct api_request *r, struct change *ch)
     return !bad;
 }
 
-static void password_put(struct api_request *r)
+/* Whoever holds an open session must still know the password. */
+static void verify_and_change(struct api_request *r, bool remove)
 {
     struct change *ch = calloc(1, sizeof(*ch));
     if (!ch) {
         api_fail(r, CONFAB_NOMEM, NULL, NULL);
         return;
     }
+    ch->remove = remove;
     struct api_call *call = change_read(r, ch) ? api_call_new(r) : NULL;
     if (!call) {
         sodium_memzero(ch, sizeof(*ch));
@@ -335,10 +360,21 @@ static void password_put(struct api_request *r)
     }
 }
 
+static void password_put(struct api_request *r)
+{
+    verify_and_change(r, false);
+}
+
+static void user_delete(struct api_request *r)
+{
+    verify_and_change(r, true);
+}
+
 const struct api_route api_users[] = {
     {HTTP_GET, "/api/v1/users", user_search, 0},
     {HTTP_GET, "/api/v1/users/me", user_me, 0},
     {HTTP_PATCH, "/api/v1/users/me", user_patch, 0},
+    {HTTP_DELETE, "/api/v1/users/me", user_delete, 0},
     {HTTP_PUT, "/api/v1/users/me/password", password_put, 0},
     {HTTP_GET, "/api/v1/users/{}", user_get, 0},
     {0},

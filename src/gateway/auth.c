@@ -85,6 +85,7 @@ enum confab_err auth_admin(struct shard *s, uint64_t user, uint64_t conn, auth_d
 void auth_init(struct shard *s)
 {
     list_init(&s->auth.waiting);
+    leaving_init(s);
 }
 
 void auth_revoke(struct shard *s, uint64_t user, const uint64_t *devices, uint32_t n,
@@ -145,6 +146,7 @@ static void see_revocations(struct shard *s)
         }
         for (uint32_t i = 0; i < n; i++) {
             close_sessions_of(s, &batch[i]);
+            users_drop(s, batch[i].user);
         }
     }
     auth_state_seen(s->deps.auth, s->cfg.shard, s->auth.seen);
@@ -174,6 +176,7 @@ void auth_turn(struct shard *s)
     answer_waiting(s);
     if (s->cfg.shard == 0) {
         auth_boot_turn(s);
+        leaving_turn(s);
     }
 }
 

@@ -53,6 +53,7 @@ struct auth_state {
     atomic_uint_fast64_t number;     /* of the newest revocation */
     atomic_uint_fast64_t not_before; /* tokens issued up to it are refused, s */
     atomic_uint_fast64_t seen[SHARDS_MAX];
+    atomic_uint_fast64_t deletions;
 
     pthread_mutex_t lock; /* of everything below */
     pthread_cond_t changed;
@@ -289,6 +290,16 @@ bool auth_state_revocations(struct auth_state *st, uint64_t seen, struct revocat
 uint64_t auth_state_last(const struct auth_state *st)
 {
     return atomic_load_explicit(&st->number, memory_order_acquire);
+}
+
+void auth_state_deleted(struct auth_state *st)
+{
+    atomic_fetch_add_explicit(&st->deletions, 1, memory_order_release);
+}
+
+uint64_t auth_state_deletions(const struct auth_state *st)
+{
+    return atomic_load_explicit(&st->deletions, memory_order_acquire);
 }
 
 void auth_state_seen(struct auth_state *st, uint16_t shard, uint64_t number)

@@ -98,6 +98,12 @@ uint64_t auth_state_last(const struct auth_state *st); /* number of the newest *
 void auth_state_seen(struct auth_state *st, uint16_t shard, uint64_t number);
 bool auth_state_all_seen(const struct auth_state *st, uint64_t number);
 
+/* ---- Deletions ---- */
+
+/* Counts one: an account was deleted, and is to leave its conversations. */
+void auth_state_deleted(struct auth_state *st);
+uint64_t auth_state_deletions(const struct auth_state *st);
+
 /* ---- Tickets ---- */
 
 struct ticket {

@@ -12,6 +12,7 @@
 #include "gateway/auth.h"
 #include "gateway/conn.h"
 #include "gateway/fanout.h"
+#include "gateway/leaving.h"
 #include "gateway/link.h"
 #include "gateway/look.h"
 #include "gateway/origin.h"
@@ -70,6 +71,7 @@ struct shard {
     struct list calls;
     struct users users;
     struct auth auth;
+    struct leaving leaving;
     struct resumes resumes;
     struct fanouts fanouts;
     struct looks looks;

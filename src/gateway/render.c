@@ -1,6 +1,8 @@
 /* Events to frames and objects. */
 #include "gateway/render.h"
 
+#include "gateway/api_directory.h"
+
 static const char *type_text(uint64_t type)
 {
     (void)type; /* enum message_type has one value so far */
@@ -121,6 +123,9 @@ static void render_self(struct buf *b, const struct render_about *about, const s
         m.action = WIRE_SELF_BLOCK;
         m.user_id = ev->user;
         m.on = ev->value != 0;
+        break;
+    case EVENT_CLOSE:
+        m.action = WIRE_SELF_CLOSED;
         break;
     default:
         m.action = WIRE_SELF_HIDE;
@@ -303,7 +308,8 @@ static void put_own(struct json_writer *w, const struct snapshot *snap, uint64_t
     json_w_object_end(w);
 }
 
-void render_conversation(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms)
+void render_conversation(struct json_writer *w, const struct snapshot *snap,
+                         const struct dir_name *with_name, uint64_t now_ms)
 {
     bool group = snap->conv_kind == CONV_GROUP;
     char with[ID_NUM_TEXT];
@@ -315,6 +321,7 @@ void render_conversation(struct json_writer *w, const struct snapshot *snap, uin
     put_text_or_null(w, "name", group, span_of(snap->name.data, snap->name.len));
     put_text_or_null(w, "with", snap->peer != 0,
                      span_of(with, snap->peer ? id_text(snap->peer, with) : 0));
+    api_put_names(w, with_name);
     json_w_ktime(w, "created_at", snap->created_ms);
     json_w_ku64(w, "members", snap->members);
     json_w_key(w, "settings");

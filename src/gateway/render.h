@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "core/command.h"
+#include "ports/directory.h"
 #include "proto/wire.h"
 
 /* Room for the longest lists of an event. */
@@ -27,8 +28,9 @@ void render_short(struct buf *b, const struct render_about *about, const struct 
 /* A page's entry, with its events. */
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, uint64_t reader, uint64_t now_ms);
-/* A conversation object of docs/api/rest.md. */
-void render_conversation(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms);
+/* A conversation object of docs/api/rest.md; `with`: the names of the other person, or NULL. */
+void render_conversation(struct json_writer *w, const struct snapshot *snap,
+                         const struct dir_name *with, uint64_t now_ms);
 /* A message object of docs/api/rest.md, in a writer's array or alone; `of` is the
  * COMMAND_HISTORY or COMMAND_LOOKUP that it answers. */
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,

@@ -138,6 +138,7 @@ static void on_to_found(struct shard *s, struct user_lookup *l)
         command_free(cmd);
     } else {
         cmd->peer = l->ids[0];
+        cmd->peer_deleted = l->deleted[0];
         session_submit(s, c, cmd);
     }
     conn_release(s, c, HOLD_LOOKUP);

@@ -295,7 +295,7 @@ static int poll_timeout(struct shard *s, int timeout_ms)
         limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
     }
     limit = MIN(limit, s->engine_next_ms);
-    next = auth_next_ms(s);
+    next = MIN(auth_next_ms(s), leaving_next_ms(s));
     if (next != UINT64_MAX) {
         limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
     }

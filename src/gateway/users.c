@@ -179,7 +179,8 @@ struct user_lookup *user_lookup_new(uint32_t max)
     }
     l->ids = calloc(MAX(max, 1U), sizeof(*l->ids));
     l->exists = calloc(MAX(max, 1U), sizeof(*l->exists));
-    if (!l->ids || !l->exists) {
+    l->deleted = calloc(MAX(max, 1U), sizeof(*l->deleted));
+    if (!l->ids || !l->exists || !l->deleted) {
         user_lookup_free(l);
         return NULL;
     }
@@ -192,6 +193,7 @@ void user_lookup_free(struct user_lookup *l)
         buf_deinit(&l->names);
         free(l->ids);
         free(l->exists);
+        free(l->deleted);
         free(l);
     }
 }
@@ -240,7 +242,11 @@ static void lookup_on_name(struct shard *s, struct dir_call *dir)
         lookup_finish(s, l, dir->req.ret_err);
         return;
     }
-    users_remember(s, dir->req.account.user_id, dir->req.username_key);
+    /* A deleted one is asked for each time: what is remembered can be reached. */
+    l->deleted[l->next] = dir->req.account.status == DIR_STATUS_DELETED;
+    if (!l->deleted[l->next]) {
+        users_remember(s, dir->req.account.user_id, dir->req.username_key);
+    }
     l->ids[l->next++] = dir->req.account.user_id;
     lookup_step(s, l);
 }
@@ -250,10 +256,10 @@ static void lookup_on_ids(struct shard *s, struct dir_call *dir)
     struct user_lookup *l = CONTAINER_OF(dir, struct lookup_call, dir)->lookup;
     enum confab_err err = dir->req.ret_err;
     for (uint32_t i = 0; i < l->n && !err; i++) {
-        if (l->exists[i]) {
-            users_remember(s, l->ids[i], "");
-        } else {
+        if (!l->exists[i]) {
             err = CONFAB_NOT_FOUND;
+        } else if (!l->deleted[i]) {
+            users_remember(s, l->ids[i], "");
         }
     }
     lookup_finish(s, l, err);
@@ -293,6 +299,7 @@ static void lookup_check_ids(struct shard *s, struct user_lookup *l)
         dir->on_done = lookup_on_ids;
         dir->req.ids = l->ids;
         dir->req.exists = l->exists;
+        dir->req.deleted = l->deleted;
         dir->req.nids = l->n;
     }
     lookup_submit(s, l, dir);
@@ -332,4 +339,12 @@ void user_lookup_run(struct shard *s, struct user_lookup *l)
     l->next = 0;
     l->names_at = 0;
     lookup_step(s, l);
+}
+
+void users_drop(struct shard *s, uint64_t user)
+{
+    uint64_t v;
+    if (u64map_get(&s->users.by_id, user, &v)) {
+        users_forget(&s->users, entry_of(v));
+    }
 }

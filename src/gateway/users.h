@@ -31,6 +31,8 @@ bool username_canonical(struct span name, char ret_key[USERNAME_MAX + 1]);
 void users_init(struct shard *s);
 void users_deinit(struct shard *s);
 void users_remember(struct shard *s, uint64_t user, const char *key);
+/* The account was perhaps deleted: it is looked up again. */
+void users_drop(struct shard *s, uint64_t user);
 
 enum user_found { USER_HERE = 0, USER_ABSENT, USER_ASK };
 /*
@@ -46,6 +48,7 @@ struct user_lookup {
     struct buf names; /* of those not known yet: blobs, in the order of `ids` */
     uint64_t *ids;    /* 0: not known yet */
     bool *exists;     /* for the directory's answer */
+    bool *deleted;    /* the account is */
     uint32_t n;
     uint32_t next; /* where it is: in ids, in names */
     size_t names_at;

@@ -28,6 +28,7 @@ bool dir_op_writes(enum dir_op op)
     case DIR_IDEM_FINISH:
     case DIR_IDEM_RELEASE:
     case DIR_IDEM_PURGE:
+    case DIR_ACCOUNT_LEFT:
         return true;
     case DIR_ACCOUNT_BY_NAME:
     case DIR_ACCOUNT_BY_ID:
@@ -45,6 +46,8 @@ bool dir_op_writes(enum dir_op op)
     case DIR_INVITES_LIST:
     case DIR_SETTING_GET:
     case DIR_AUDIT_LIST:
+    case DIR_ACCOUNTS_LEAVING:
+    case DIR_NAMES:
         return false;
     }
     return false;
@@ -213,7 +216,10 @@ static bool request_ok(const struct dir_request *req)
         return req->audit != NULL;
     case DIR_AUDIT_LIST:
     case DIR_INVITES_LIST:
+    case DIR_ACCOUNTS_LEAVING:
         return number_ok(req->after_id) && req->limit > 0;
+    case DIR_NAMES:
+        return req->nids <= DIR_NAMES_MAX && (req->ids || req->nids == 0);
     case DIR_ACCOUNT_BY_ID:
     case DIR_ACCOUNTS_EXIST:
     case DIR_DEVICE_BY_TOKEN:
@@ -221,6 +227,7 @@ static bool request_ok(const struct dir_request *req)
     case DIR_DEVICE_LIST:
     case DIR_PING:
     case DIR_ADMINS_COUNT:
+    case DIR_ACCOUNT_LEFT:
         return true;
     case DIR_INVITE_CREATE:
         return invite_ok(&req->invite);

@@ -59,6 +59,9 @@ CONFAB_NODISCARD enum confab_err dir_results_add_device(struct dir_request *req,
                                                         const struct dir_device *device);
 CONFAB_NODISCARD enum confab_err dir_results_add_account(struct dir_request *req,
                                                          const struct dir_account *account);
+/* Its names; a zeroed account where there is none. */
+CONFAB_NODISCARD enum confab_err dir_results_add_name(struct dir_request *req,
+                                                      const struct dir_account *account);
 CONFAB_NODISCARD enum confab_err dir_results_add_invite(struct dir_request *req,
                                                         const struct dir_invite *invite);
 CONFAB_NODISCARD enum confab_err dir_results_set_text(struct dir_request *req, const void *text,

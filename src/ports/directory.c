@@ -12,18 +12,21 @@ void dir_request_deinit(struct dir_request *req)
 {
     free(req->ret_devices);
     free(req->ret_accounts);
+    free(req->ret_names);
     free(req->ret_invites);
     free(req->ret_audits);
     free(req->ret_ids);
     free(req->ret_text);
     req->ret_devices = NULL;
     req->ret_accounts = NULL;
+    req->ret_names = NULL;
     req->ret_invites = NULL;
     req->ret_audits = NULL;
     req->ret_ids = NULL;
     req->ret_text = NULL;
     req->ret_ndevices = 0;
     req->ret_naccounts = 0;
+    req->ret_nnames = 0;
     req->ret_ninvites = 0;
     req->ret_naudits = 0;
     req->ret_nids = 0;
@@ -85,6 +88,14 @@ enum confab_err dir_results_add_device(struct dir_request *req, const struct dir
 enum confab_err dir_results_add_account(struct dir_request *req, const struct dir_account *account)
 {
     APPEND(req->ret_accounts, req->ret_naccounts, account);
+}
+
+enum confab_err dir_results_add_name(struct dir_request *req, const struct dir_account *account)
+{
+    struct dir_name name = {.user_id = account->user_id, .status = account->status};
+    memcpy(name.username, account->username, sizeof(name.username));
+    memcpy(name.display_name, account->display_name, sizeof(name.display_name));
+    APPEND(req->ret_names, req->ret_nnames, &name);
 }
 
 enum confab_err dir_results_add_invite(struct dir_request *req, const struct dir_invite *invite)

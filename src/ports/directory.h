@@ -34,6 +34,7 @@
 #define DIR_SETTINGS_MAX      256U
 #define DIR_IDEM_KEY_BYTES    64U
 #define DIR_IDEM_BODY_BYTES   16384U
+#define DIR_NAMES_MAX         1000U
 
 /*
  * "In" and "Out" name fields of the request; what is not named is not looked at. Ids are the
@@ -60,8 +61,11 @@ enum dir_op {
     DIR_ACCOUNT_CREATE = 1,
     /* In: username_key. Out: account. CONFAB_NOT_FOUND. Deleted accounts are found too. */
     DIR_ACCOUNT_BY_NAME,
-    DIR_ACCOUNT_BY_ID,  /* In: user_id. Out: account, username_key. CONFAB_NOT_FOUND. As above. */
-    DIR_ACCOUNTS_EXIST, /* In: ids, nids. Out: exists[i]; true for a deleted one. */
+    DIR_ACCOUNT_BY_ID, /* In: user_id. Out: account, username_key. CONFAB_NOT_FOUND. As above. */
+    /* In: ids, nids. Out: exists[i]; true for a deleted one, of which deleted[i] tells (unless
+     * NULL).
+     */
+    DIR_ACCOUNTS_EXIST,
 
     /* ---- devices ---- */
 
@@ -234,6 +238,20 @@ enum dir_op {
      */
     DIR_IDEM_RELEASE,
     DIR_IDEM_PURGE, /* In: before_ms, limit. Removes older keys. Out: ret_count, ret_more. */
+
+    /* ---- accounts, continued ---- */
+
+    /*
+     * Deleted accounts whose memberships have not been ended yet: from DIR_ACCOUNT_DELETE until
+     * DIR_ACCOUNT_LEFT. In: after_id, limit. Out: ret_ids, by id; ret_more.
+     */
+    DIR_ACCOUNTS_LEAVING,
+    DIR_ACCOUNT_LEFT, /* In: user_id. CONFAB_NOT_FOUND when it is none of those. */
+    /*
+     * In: ids, nids (up to DIR_NAMES_MAX). Out: ret_names, one for each id in their order; where
+     * there is no such account, its user_id is 0.
+     */
+    DIR_NAMES,
 };
 
 enum dir_role { DIR_ROLE_MEMBER = 0, DIR_ROLE_ADMIN = 1 };
@@ -267,6 +285,12 @@ struct dir_account {
     char about[DIR_ABOUT_BYTES + 1];
     char email[DIR_EMAIL_BYTES + 1];
     char password_hash[DIR_HASH_BYTES];
+};
+struct dir_name {
+    uint64_t user_id;
+    enum dir_status status;
+    char username[DIR_USERNAME_BYTES + 1];
+    char display_name[DIR_DISPLAY_BYTES + 1];
 };
 struct dir_device {
     uint64_t device_id;
@@ -337,6 +361,7 @@ struct dir_request {
     const char *verified_hash; /* zero terminated, stays until done; NULL: any */
     const uint64_t *ids;       /* the caller's array */
     bool *exists;              /* the caller's array, filled */
+    bool *deleted;             /* the same */
     uint32_t nids;
     uint16_t partition;
     uint64_t lsn;
@@ -386,12 +411,14 @@ struct dir_request {
     /* The request's, see deinit: */
     struct dir_device *ret_devices;
     struct dir_account *ret_accounts;
+    struct dir_name *ret_names;
     struct dir_invite *ret_invites;
     struct dir_audit *ret_audits;
     uint64_t *ret_ids;
     char *ret_text; /* ret_text_len bytes and a terminating zero */
     uint32_t ret_ndevices;
     uint32_t ret_naccounts;
+    uint32_t ret_nnames;
     uint32_t ret_ninvites;
     uint32_t ret_naudits;
     uint32_t ret_nids;

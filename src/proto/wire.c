@@ -4,7 +4,7 @@
 #include "base/time_text.h"
 #include "proto/wire_internal.h"
 
-static const char *const roles[] = {"", "member", "admin", "owner"};
+static const char *const roles[] = {"", "member", "admin", "owner", "moderator", "guest"};
 static const char *const kinds[] = {"", "direct", "group", "self"};
 static const char *const statuses[] = {"", "delivered", "read"};
 

@@ -36,7 +36,9 @@ enum wire_role {
     WIRE_ROLE_NONE = 0,
     WIRE_ROLE_MEMBER = 1,
     WIRE_ROLE_ADMIN = 2,
-    WIRE_ROLE_OWNER = 3
+    WIRE_ROLE_OWNER = 3,
+    WIRE_ROLE_MODERATOR = 4,
+    WIRE_ROLE_GUEST = 5
 };
 enum wire_kind { WIRE_KIND_NONE = 0, WIRE_DIRECT = 1, WIRE_GROUP = 2, WIRE_SELF = 3 };
 enum wire_settings {
@@ -296,10 +298,11 @@ enum wire_self_action {
     WIRE_SELF_NONE = 0, /* unknown to this program */
     WIRE_SELF_JOINED,
     WIRE_SELF_LEFT,
-    WIRE_SELF_MUTE,  /* until_ms, 0 for null: no longer */
-    WIRE_SELF_PIN,   /* on */
-    WIRE_SELF_BLOCK, /* user_id, on */
-    WIRE_SELF_HIDE,  /* hidden_from to hidden_to */
+    WIRE_SELF_MUTE,   /* until_ms, 0 for null: no longer */
+    WIRE_SELF_PIN,    /* on */
+    WIRE_SELF_BLOCK,  /* user_id, on */
+    WIRE_SELF_HIDE,   /* hidden_from to hidden_to */
+    WIRE_SELF_CLOSED, /* the account was deleted */
 };
 
 struct wire_self {

@@ -242,6 +242,8 @@ static const char *self_text(enum wire_self_action action)
         return "block";
     case WIRE_SELF_HIDE:
         return "hide";
+    case WIRE_SELF_CLOSED:
+        return "closed";
     case WIRE_SELF_NONE:
         break;
     }

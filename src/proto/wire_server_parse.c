@@ -244,7 +244,8 @@ static bool read_range(struct json *j, uint64_t *ret_from, uint64_t *ret_to)
 
 static bool parse_self(struct wire_fields *f, struct wire_self *m)
 {
-    static const char *const actions[] = {"", "joined", "left", "mute", "pin", "block", "hide"};
+    static const char *const actions[] = {"",    "joined", "left", "mute",
+                                          "pin", "block",  "hide", "closed"};
     struct span action;
     struct span hidden = {NULL, 0};
     *m = (struct wire_self){.on = false};
@@ -254,6 +255,7 @@ static bool parse_self(struct wire_fields *f, struct wire_self *m)
     m->action = (enum wire_self_action)index_of(actions, ARRAY_LEN(actions), action);
     switch (m->action) {
     case WIRE_SELF_NONE:
+    case WIRE_SELF_CLOSED:
         return true;
     case WIRE_SELF_BLOCK:
         return wire_need_id(f, S_USER_ID, &m->user_id) && wire_need(f, S_BLOCKED) &&

@@ -215,6 +215,78 @@ static void test_directory__a_deleted_account_keeps_its_name_only(void **state)
     assert_int_equal(dir_audits(), 1);
 }
 
+static void expect_leaving(uint64_t after, uint32_t limit, const uint64_t *ids, bool more)
+{
+    struct dir_request req = {.op = DIR_ACCOUNTS_LEAVING, .after_id = after, .limit = limit};
+    assert_int_equal(dir_run(&req), CONFAB_OK);
+    dir_expect_ids(&req, ids);
+    assert_int_equal(req.ret_more, more);
+    dir_request_deinit(&req);
+}
+
+static void test_directory__a_deleted_account_is_leaving_until_it_has_left(void **state)
+{
+    (void)state;
+    for (uint64_t i = 1; i <= 4; i++) {
+        char name[8];
+        (void)snprintf(name, sizeof(name), "u%u", (unsigned)i);
+        assert_int_equal(dir_create(i, name), CONFAB_OK);
+    }
+    expect_leaving(0, 10, (const uint64_t[]){0}, false);
+    assert_int_equal(delete_account(4), CONFAB_OK);
+    assert_int_equal(delete_account(1), CONFAB_OK);
+    assert_int_equal(delete_account(3), CONFAB_OK);
+    assert_int_equal(set_status(2, DIR_STATUS_SUSPENDED), CONFAB_OK);
+    dir_rig_reopen();
+    expect_leaving(0, 10, (const uint64_t[]){1, 3, 4, 0}, false);
+    expect_leaving(0, 2, (const uint64_t[]){1, 3, 0}, true);
+    expect_leaving(3, 2, (const uint64_t[]){4, 0}, false);
+    struct dir_request left = {.op = DIR_ACCOUNT_LEFT, .user_id = 3};
+    assert_int_equal(dir_run(&left), CONFAB_OK);
+    assert_int_equal(dir_run(&left), CONFAB_NOT_FOUND);
+    left.user_id = 2;
+    assert_int_equal(dir_run(&left), CONFAB_NOT_FOUND);
+    left.user_id = 9;
+    assert_int_equal(dir_run(&left), CONFAB_NOT_FOUND);
+    dir_rig_reopen();
+    expect_leaving(0, 10, (const uint64_t[]){1, 4, 0}, false);
+}
+
+static void test_directory__names_come_in_the_order_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(dir_create(1, "anna"), CONFAB_OK);
+    assert_int_equal(dir_create(2, "bert"), CONFAB_OK);
+    assert_int_equal(delete_account(2), CONFAB_OK);
+    const uint64_t ids[] = {2, 9, 1, 1};
+    bool exists[4];
+    bool deleted[4];
+    struct dir_request req = {.op = DIR_NAMES, .ids = ids, .nids = 4};
+    assert_int_equal(dir_run(&req), CONFAB_OK);
+    assert_int_equal(req.ret_nnames, 4);
+    assert_int_equal(req.ret_names[0].user_id, 2);
+    assert_int_equal(req.ret_names[0].status, DIR_STATUS_DELETED);
+    assert_string_equal(req.ret_names[0].username, "bert");
+    assert_string_equal(req.ret_names[0].display_name, "");
+    assert_int_equal(req.ret_names[1].user_id, 0);
+    for (int i = 2; i < 4; i++) {
+        assert_int_equal(req.ret_names[i].user_id, 1);
+        assert_string_equal(req.ret_names[i].username, "anna");
+        assert_string_equal(req.ret_names[i].display_name, "The anna");
+    }
+    dir_request_deinit(&req);
+    req = (struct dir_request){.op = DIR_NAMES, .ids = ids, .nids = DIR_NAMES_MAX + 1};
+    assert_int_equal(dir_run(&req), CONFAB_INVALID);
+    req = (struct dir_request){.op = DIR_NAMES};
+    assert_int_equal(dir_run(&req), CONFAB_OK);
+    assert_int_equal(req.ret_nnames, 0);
+    req = (struct dir_request){
+        .op = DIR_ACCOUNTS_EXIST, .ids = ids, .nids = 4, .exists = exists, .deleted = deleted};
+    assert_int_equal(dir_run(&req), CONFAB_OK);
+    assert_true(exists[0] && !exists[1] && exists[2] && exists[3]);
+    assert_true(deleted[0] && !deleted[1] && !deleted[2] && !deleted[3]);
+}
+
 static void test_directory__a_suspension_signs_out_everywhere(void **state)
 {
     (void)state;
@@ -430,6 +502,8 @@ static const struct CMUnitTest CASES[] = {
     DIR_CASE(test_directory__bad_updates_change_nothing),
     DIR_CASE(test_directory__the_last_administrator_stays),
     DIR_CASE(test_directory__a_deleted_account_keeps_its_name_only),
+    DIR_CASE(test_directory__a_deleted_account_is_leaving_until_it_has_left),
+    DIR_CASE(test_directory__names_come_in_the_order_asked_for),
     DIR_CASE(test_directory__a_suspension_signs_out_everywhere),
     DIR_CASE(test_directory__a_change_by_another_password_is_refused),
     DIR_CASE(test_directory__people_are_found_by_beginnings_of_words),

@@ -284,10 +284,34 @@ const char *mconv_wrong(const struct mconv *c, const struct event *ev, uint64_t 
 
 /* ---- rules ------------------------------------------------------------------------------- */
 
+/* What the documentation's table says, in its own words: guest, member, moderator, admin, owner. */
+static int power(uint8_t role)
+{
+    switch (role) {
+    case ROLE_OWNER:
+        return 5;
+    case ROLE_ADMIN:
+        return 4;
+    case ROLE_MODERATOR:
+        return 3;
+    case ROLE_MEMBER:
+        return 2;
+    case ROLE_GUEST:
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+static bool may(const struct mmember *me, int least)
+{
+    return power(me->role) >= least;
+}
+
 static enum confab_err judge_send(const struct model *m, const struct mconv *c,
                                   const struct mmember *me)
 {
-    if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
+    if ((c->settings & SETTING_SEND_ADMINS) && !may(me, 4)) {
         return CONFAB_FORBIDDEN;
     }
     enum sight blocked = model_blocked(m, c);
@@ -334,8 +358,8 @@ static enum confab_err judge_change(const struct model *m, const struct mconv *c
     if (sight == SIGHT_NO || now.kind != EVENT_MESSAGE || (now.flags & EVENT_DELETED)) {
         return CONFAB_NOT_FOUND;
     }
-    bool admin = in->kind == EVENT_DELETE && c->kind == CONV_GROUP && me->role >= ROLE_ADMIN;
-    if (now.actor != me->user && !admin) {
+    bool cleans = in->kind == EVENT_DELETE && c->kind == CONV_GROUP && may(me, 3);
+    if (now.actor != me->user && !cleans) {
         return sight == SIGHT_MAYBE ? CONFAB_AGAIN : CONFAB_FORBIDDEN;
     }
     if (sight == SIGHT_MAYBE) {
@@ -356,7 +380,7 @@ static uint32_t owners(const struct mconv *c)
 static enum confab_err judge_add(const struct mconv *c, const struct mmember *me,
                                  const struct event *in)
 {
-    if ((c->settings & SETTING_INVITE_ADMINS) && me->role < ROLE_ADMIN) {
+    if (!may(me, (c->settings & SETTING_INVITE_ADMINS) ? 4 : 2)) {
         return CONFAB_FORBIDDEN;
     }
     struct reader r = reader_of(in->members.p, in->members.n);
@@ -387,7 +411,7 @@ static enum confab_err judge_group(const struct mconv *c, const struct mmember *
         if (!other) {
             return CONFAB_NOT_FOUND;
         }
-        return me->role == ROLE_OWNER || (me->role == ROLE_ADMIN && other->role == ROLE_MEMBER)
+        return me->role == ROLE_OWNER || (may(me, 3) && power(me->role) > power(other->role))
                    ? CONFAB_OK
                    : CONFAB_FORBIDDEN;
     case EVENT_ROLE:
@@ -403,7 +427,7 @@ static enum confab_err judge_group(const struct mconv *c, const struct mmember *
         return other->role == ROLE_OWNER && owners(c) == 1 ? CONFAB_CONFLICT : CONFAB_OK;
     case EVENT_RENAME:
     case EVENT_SETTINGS:
-        return me->role < ROLE_ADMIN ? CONFAB_FORBIDDEN : CONFAB_OK;
+        return !may(me, 4) ? CONFAB_FORBIDDEN : CONFAB_OK;
     default:
         return CONFAB_OK; /* leave */
     }

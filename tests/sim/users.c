@@ -403,7 +403,7 @@ static void do_membership(struct sim *s, uint32_t user)
         break;
     case EVENT_ROLE:
         cmd->in.user = c->members[sim_below(s, c->nmembers)].user;
-        cmd->in.value = sim_between(s, ROLE_MEMBER, ROLE_OWNER);
+        cmd->in.value = sim_between(s, ROLE_MEMBER, ROLE_GUEST);
         break;
     case EVENT_RENAME: {
         struct intent *in = intent_new(s, user, EVENT_RENAME, c->id);
@@ -638,7 +638,8 @@ void users_probe(struct sim *s)
     for (uint32_t i = 0; i < u->n; i += 3) {
         struct mconv *c = any_group(s, i);
         const struct mmember *mm = c ? mconv_active(c, u->ids[i]) : NULL;
-        if (!mm || ((c->settings & SETTING_SEND_ADMINS) && mm->role < ROLE_ADMIN)) {
+        if (!mm || ((c->settings & SETTING_SEND_ADMINS) &&
+                    (mm->role != ROLE_ADMIN && mm->role != ROLE_OWNER))) {
             continue;
         }
         struct intent *in = intent_new(s, i, EVENT_MESSAGE, c->id);

@@ -193,6 +193,11 @@ CALLS = [
          body=obj({"display_name": DISPLAY, "about": nullable({
              "type": "string", "maxLength": 250, "pattern": NO_CONTROLS}), "email": EMAIL},
              optional=("display_name", "about", "email"))),
+    Call("DELETE", f"{V1}/users/me", "deleteMe", "accounts", "Delete one's account", None,
+         status=204, errors=["forbidden", "too_many_attempts", "not_found", "last_admin"],
+         about="Signed out everywhere at once; shortly after, one has left all groups and direct "
+               "conversations, which the others keep. The name stays taken.",
+         body=obj({"password": PASSWORD})),
     Call("PUT", f"{V1}/users/me/password", "changePassword", "accounts",
          "Change one's password", None, status=204,
          errors=["forbidden", "too_many_attempts", "weak_password", "not_found"],
@@ -246,7 +251,8 @@ CALLS = [
     Call("DELETE", f"{V1}/admin/users/{{member_id}}", "adminDeleteUser", ADMIN,
          "Delete an account", None, status=204,
          errors=["forbidden", "not_found", "last_admin"],
-         about="The name stays taken; credentials and profile go."),
+         about="The name stays taken; credentials and profile go; the person leaves all "
+               "conversations shortly after."),
     Call("GET", f"{V1}/admin/settings", "adminGetSettings", ADMIN, "Settings", "ServerSettings",
          errors=["forbidden"]),
     Call("PATCH", f"{V1}/admin/settings", "adminChangeSettings", ADMIN, "Change settings",
@@ -298,7 +304,7 @@ CALLS = [
 
     Call("POST", f"{V1}/messages", "sendMessage", "messages", "Send", "Sent",
          status={201: "Sent", 200: "Sent"}, body=SEND,
-         errors=["not_found", "forbidden", "blocked", "duplicate_key"],
+         errors=["not_found", "forbidden", "blocked", "duplicate_key", "account_deleted"],
          about="200 when it was a repetition of a `client_msg_id`."),
     Call("POST", f"{V1}/messages/read", "readMessages", "messages",
          "Have read these, and what came before them", obj({}), errors=["not_found"],
@@ -308,7 +314,7 @@ CALLS = [
          query=HISTORY_QUERY, errors=["not_found"]),
     Call("PATCH", f"{V1}/messages/{{message_id}}", "editMessage", "messages",
          "Edit one's own message", "Change",
-         errors=["not_found", "forbidden", "blocked", "too_late"],
+         errors=["not_found", "forbidden", "blocked", "too_late", "account_deleted"],
          about="Within `edit-window` after sending, 24 hours unless set otherwise.",
          body={"type": "object", "properties": {
              "content": CONTENT, "message": CONTENT, "text": CONTENT},
@@ -317,13 +323,13 @@ CALLS = [
     Call("DELETE", f"{V1}/messages/{{message_id}}", "deleteMessage", "messages",
          "Delete for everyone or for oneself", "Change", errors=["not_found", "forbidden"],
          query=[("for", {"type": "string", "enum": ["everyone", "me"], "default": "everyone"},
-                 "for everyone: by its author, or by an admin or owner of the group")]),
+                 "for everyone: by its author, or in a group from a moderator on")]),
     Call("GET", f"{V1}/messages/{{message_id}}/receipts", "listReceipts", "messages",
          "Who has got and read a message", "ReceiptPage", query=[limit(1000, 1000), CURSOR],
          errors=["not_found"]),
 
     Call("POST", f"{V1}/groups", "createGroup", "groups", "Create a group", "Group", status=201,
-         errors=["not_found", "exists"], body=obj({
+         errors=["not_found", "exists", "account_deleted"], body=obj({
              "name": NAME,
              "member_ids": nullable(array(PERSON, maxItems=999)),
              "members": {**nullable(array(PERSON, maxItems=999)),
@@ -344,13 +350,14 @@ CALLS = [
     Call("GET", f"{V1}/groups/{{group_id}}/members", "listMembers", "groups", "Members",
          "MemberPage", query=[limit(1000, 1000), CURSOR], errors=["not_found"]),
     Call("POST", f"{V1}/groups/{{group_id}}/members", "addMembers", "groups", "Add members",
-         "Change", errors=["not_found", "forbidden", "exists", "conflict"],
+         "Change", errors=["not_found", "forbidden", "exists", "conflict", "account_deleted"],
          body={"type": "object", "anyOf": [{"required": ["user_id"]}, {"required": ["user_ids"]}],
                "properties": {"user_id": PERSON,
                               "user_ids": array(PERSON, minItems=1, maxItems=1000)}}),
     Call("PATCH", f"{V1}/groups/{{group_id}}/members/{{user}}", "changeMember", "groups",
          "Give a member another role", "Change",
-         errors=["not_found", "forbidden", "exists", "conflict"], about="By owners.",
+         errors=["not_found", "forbidden", "exists", "conflict"], about="By owners. The roles, from the most to the least: owner, admin, moderator, member, guest "
+               "(docs/users/README.md has what each may).",
          body=obj({"role": ROLE})),
     Call("DELETE", f"{V1}/groups/{{group_id}}/members/{{user}}", "removeMember", "groups",
          "Remove a member, or leave", "Change",

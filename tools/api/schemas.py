@@ -43,7 +43,7 @@ SEQ = {"type": "integer", "minimum": 0, "example": 7}
 COUNT = {"type": "integer", "minimum": 0}
 TYPE = {"type": "string", "enum": ["text"]}
 TEXT = {"type": "string", "example": "Hello"}
-ROLE = {"type": "string", "enum": ["owner", "admin", "member"]}
+ROLE = {"type": "string", "enum": ["owner", "admin", "moderator", "member", "guest"]}
 STATUS = {"type": "string", "enum": ["sent", "delivered", "read"]}
 
 SETTING_VALUES = {"history": ["all", "joined"], "send": ["members", "admins"],
@@ -87,6 +87,9 @@ CONVERSATION = obj({
     "type": {"type": "string", "enum": ["direct", "group", "self"]},
     "name": nullable({"type": "string", "description": "of a group"}),
     "with": {**nullable(ref("Id")), "description": "direct: the other person"},
+    "username": nullable({"type": "string", "description": "direct: theirs"}),
+    "display_name": nullable({
+        "type": "string", "description": "direct: theirs; `deleted account` when it is gone"}),
     "created_at": ref("Time"),
     "members": {**COUNT, "description": "how many there are"},
     "settings": {**nullable(ref("Settings")), "description": "of a group that one is in"},
@@ -121,13 +124,14 @@ ERROR = obj({"error": obj({
 
 USER = obj({
     "user_id": ref("Id"), "username": {"type": "string"}, "display_name": {"type": "string"},
+    "deleted": {"type": "boolean", "enum": [True], "description": "the account was deleted"},
     "about": {"type": "string"},
     "profile_picture_url": {"type": "null"},
     "created_at": ref("Time"), "updated_at": ref("Time"),
     "email": {"type": "string", "description": "for oneself and administrators, as the following"},
     "role": {"type": "string", "enum": ["admin", "member"]},
     "status": {"type": "string", "enum": ["active", "suspended", "deleted"]},
-}, optional=("email", "role", "status"))
+}, optional=("deleted", "email", "role", "status"))
 INVITE = {
     "invite_id": ref("Id"), "administrator": {
         "type": "boolean", "description": "it makes its account an administrator"},
@@ -157,7 +161,9 @@ SCHEMAS = {
         description="the seqs for which `messages` is complete: from, to; nothing when from is "
                     "above to")),
     "ConversationPage": page("conversations", ref("Conversation")),
-    "MemberPage": page("members", obj({"user_id": ref("Id"), "role": ROLE}), count=COUNT),
+    "MemberPage": page("members", obj({
+        "user_id": ref("Id"), "username": nullable({"type": "string"}),
+        "display_name": nullable({"type": "string"}), "role": ROLE}), count=COUNT),
     "BlockPage": page("blocks", obj({"user_id": ref("Id")})),
     "ReceiptPage": page("receipts", obj({
         "user_id": ref("Id"), "status": STATUS, "delivered_at": nullable(ref("Time")),

@@ -122,7 +122,7 @@ SERVER = {
         "name": {"type": "string"}, "settings": ref("Settings")}, optional=("name", "settings"))),
     "self": ("An entry of one's own log", at({
         "action": {"type": "string",
-                   "enum": ["joined", "left", "mute", "pin", "block", "hide"]},
+                   "enum": ["joined", "left", "mute", "pin", "block", "hide", "closed"]},
         "target": ref("ConversationId"), "until": nullable(ref("Time")),
         "pinned": {"type": "boolean"}, "user_id": ref("Id"), "blocked": {"type": "boolean"},
         "hidden": array(SEQ, minItems=2, maxItems=2)},

@@ -73,6 +73,9 @@ static enum confab_err (*const OPERATIONS[])(struct directory_mem *d, struct dir
     [DIR_IDEM_FINISH] = dir_mem_idem_finish,
     [DIR_IDEM_RELEASE] = dir_mem_idem_release,
     [DIR_IDEM_PURGE] = dir_mem_idem_purge,
+    [DIR_ACCOUNTS_LEAVING] = dir_mem_accounts_leaving,
+    [DIR_ACCOUNT_LEFT] = dir_mem_account_left,
+    [DIR_NAMES] = dir_mem_names,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = dir_mem_audit_list,
 };

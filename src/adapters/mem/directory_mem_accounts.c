@@ -93,7 +93,16 @@ enum confab_err dir_mem_account_by_name(struct directory_mem *d, struct dir_requ
 enum confab_err dir_mem_accounts_exist(struct directory_mem *d, struct dir_request *req)
 {
     for (uint32_t i = 0; i < req->nids; i++) {
-        req->exists[i] = find(&d->accounts, key_of(req->ids[i])) != NULL;
+        struct ordmap_node *node = find(&d->accounts, key_of(req->ids[i]));
+        struct account_row row;
+        req->exists[i] = node != NULL;
+        if (req->deleted) {
+            row.account.status = DIR_STATUS_ACTIVE;
+            if (node) {
+                VALUE_COPY(node, &row);
+            }
+            req->deleted[i] = row.account.status == DIR_STATUS_DELETED;
+        }
     }
     return CONFAB_OK;
 }
@@ -134,10 +143,54 @@ enum confab_err dir_mem_account_change(struct directory_mem *d, struct dir_reque
     if (err != CONFAB_OK) {
         return err;
     }
+    row.leaving = row.account.status == DIR_STATUS_DELETED;
     VALUE_SET(node, &row);
     req->account = row.account;
     memcpy(req->username_key, row.key, sizeof(row.key));
     return CONFAB_OK;
+}
+
+enum confab_err dir_mem_accounts_leaving(struct directory_mem *d, struct dir_request *req)
+{
+    struct key k = key_of(req->after_id + 1);
+    enum confab_err err = CONFAB_OK;
+    for (struct ordmap_node *node = ordmap_from(&d->accounts, key_span(&k));
+         node && err == CONFAB_OK && !req->ret_more; node = ordmap_next(node)) {
+        struct account_row row;
+        VALUE_COPY(node, &row);
+        if (row.leaving && req->ret_nids == req->limit) {
+            req->ret_more = true;
+        } else if (row.leaving) {
+            err = dir_results_add_id(req, row.account.user_id);
+        }
+    }
+    return err;
+}
+
+enum confab_err dir_mem_account_left(struct directory_mem *d, struct dir_request *req)
+{
+    struct ordmap_node *node = find(&d->accounts, key_of(req->user_id));
+    struct account_row row = {.leaving = false};
+    if (node) {
+        VALUE_COPY(node, &row);
+    }
+    if (!row.leaving) {
+        return CONFAB_NOT_FOUND;
+    }
+    row.leaving = false;
+    VALUE_SET(node, &row);
+    return CONFAB_OK;
+}
+
+enum confab_err dir_mem_names(struct directory_mem *d, struct dir_request *req)
+{
+    enum confab_err err = CONFAB_OK;
+    for (uint32_t i = 0; i < req->nids && err == CONFAB_OK; i++) {
+        struct dir_request one = {.op = DIR_ACCOUNT_BY_ID};
+        (void)load_account(d, req->ids[i], &one);
+        err = dir_results_add_name(req, &one.account);
+    }
+    return err;
 }
 
 /* ---- lists ---- */

@@ -50,6 +50,7 @@ struct directory_mem {
 struct account_row {
     struct dir_account account;
     char key[DIR_USERNAME_BYTES + 1];
+    bool leaving;
 };
 
 struct key {
@@ -141,6 +142,9 @@ MEM_AREA(dir_mem_accounts_exist);
 MEM_AREA(dir_mem_account_change); /* update and delete */
 MEM_AREA(dir_mem_accounts_list);
 MEM_AREA(dir_mem_admins_count);
+MEM_AREA(dir_mem_accounts_leaving);
+MEM_AREA(dir_mem_account_left);
+MEM_AREA(dir_mem_names);
 MEM_AREA(dir_mem_device_create);
 MEM_AREA(dir_mem_device_by_token);
 MEM_AREA(dir_mem_device_by_id);

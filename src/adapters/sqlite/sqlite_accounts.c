@@ -120,6 +120,10 @@ enum confab_err sqlite_accounts_exist(struct sqlite_db *db, struct dir_request *
     for (uint32_t i = 0; err == CONFAB_OK && i < req->nids; i++) {
         bind_id(db->statements[ST_ACCOUNT_EXISTS], 1, req->ids[i]);
         err = sqlite_db_any(db, ST_ACCOUNT_EXISTS, &req->exists[i]);
+        if (err == CONFAB_OK && req->deleted) {
+            bind_id(db->statements[ST_ACCOUNT_DELETED], 1, req->ids[i]);
+            err = sqlite_db_any(db, ST_ACCOUNT_DELETED, &req->deleted[i]);
+        }
     }
     return err;
 }
@@ -173,6 +177,10 @@ enum confab_err sqlite_account_change(struct sqlite_db *db, struct dir_request *
         return CONFAB_OK;
     }
     err = store_change(db, stored.username_key, &stored.account, &after);
+    if (err == CONFAB_OK && after.status == DIR_STATUS_DELETED) {
+        bind_id(db->statements[ST_ACCOUNT_LEAVING], 1, req->user_id);
+        err = sqlite_db_run(db, ST_ACCOUNT_LEAVING);
+    }
     uint64_t spared;
     if (err == CONFAB_OK && dir_account_ends_devices(req, &after, &spared)) {
         err = sqlite_devices_end(db, req, spared);
@@ -180,6 +188,54 @@ enum confab_err sqlite_account_change(struct sqlite_db *db, struct dir_request *
     if (err == CONFAB_OK) {
         req->account = after;
         memcpy(req->username_key, stored.username_key, sizeof(req->username_key));
+    }
+    return err;
+}
+
+static enum confab_err on_id(sqlite3_stmt *st, struct dir_request *req)
+{
+    return dir_results_add_id(req, column_id(st, 0));
+}
+
+enum confab_err sqlite_accounts_leaving(struct sqlite_db *db, struct dir_request *req,
+                                        enum confab_err *ret_result)
+{
+    *ret_result = CONFAB_OK;
+    uint32_t n;
+    sqlite3_stmt *st = db->statements[ST_ACCOUNTS_LEAVING];
+    bind_id(st, 1, req->after_id);
+    bind_id(st, 2, (uint64_t)req->limit + 1); /* the one more tells whether there is more */
+    enum confab_err err = sqlite_db_rows(db, ST_ACCOUNTS_LEAVING, req, on_id, &n);
+    if (err == CONFAB_OK && n > req->limit) {
+        req->ret_more = true;
+        req->ret_nids--;
+    }
+    return err;
+}
+
+enum confab_err sqlite_account_left(struct sqlite_db *db, struct dir_request *req,
+                                    enum confab_err *ret_result)
+{
+    bind_id(db->statements[ST_ACCOUNT_LEFT], 1, req->user_id);
+    enum confab_err err = sqlite_db_run(db, ST_ACCOUNT_LEFT);
+    bool any = err == CONFAB_OK && sqlite3_changes(db->handle) > 0;
+    *ret_result = any ? CONFAB_OK : CONFAB_NOT_FOUND;
+    return err;
+}
+
+enum confab_err sqlite_names(struct sqlite_db *db, struct dir_request *req,
+                             enum confab_err *ret_result)
+{
+    enum confab_err err = CONFAB_OK;
+    *ret_result = CONFAB_OK;
+    for (uint32_t i = 0; err == CONFAB_OK && i < req->nids; i++) {
+        struct dir_request one = {.op = DIR_ACCOUNT_BY_ID, .user_id = req->ids[i]};
+        enum confab_err result = CONFAB_OK;
+        err = sqlite_account_by_id(db, &one, &result);
+        if (err == CONFAB_OK) {
+            one.account.user_id = result == CONFAB_OK ? one.account.user_id : 0;
+            err = dir_results_add_name(req, &one.account);
+        }
     }
     return err;
 }

@@ -95,6 +95,9 @@ SQLITE_AREA(sqlite_accounts_exist);
 SQLITE_AREA(sqlite_account_change); /* update and delete */
 SQLITE_AREA(sqlite_accounts_list);
 SQLITE_AREA(sqlite_admins_count);
+SQLITE_AREA(sqlite_accounts_leaving);
+SQLITE_AREA(sqlite_account_left);
+SQLITE_AREA(sqlite_names);
 SQLITE_AREA(sqlite_device_create);
 SQLITE_AREA(sqlite_device_by_token);
 SQLITE_AREA(sqlite_device_by_id);

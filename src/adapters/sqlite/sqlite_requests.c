@@ -56,6 +56,9 @@ static enum confab_err (*const OPERATIONS[])(struct sqlite_db *db, struct dir_re
     [DIR_IDEM_FINISH] = sqlite_idem_finish,
     [DIR_IDEM_RELEASE] = sqlite_idem_release,
     [DIR_IDEM_PURGE] = sqlite_idem_purge,
+    [DIR_ACCOUNTS_LEAVING] = sqlite_accounts_leaving,
+    [DIR_ACCOUNT_LEFT] = sqlite_account_left,
+    [DIR_NAMES] = sqlite_names,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = sqlite_audit_list,
 };

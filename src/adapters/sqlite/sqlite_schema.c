@@ -112,6 +112,10 @@ static const char *const MIGRATIONS[] = {
     " body BLOB NOT NULL,"
     " UNIQUE (user_id, key)) STRICT;"
     "CREATE INDEX idempotency_claimed ON idempotency (claimed_ms);",
+    /* 5: deleted accounts whose memberships are still to be ended; until now nobody did. */
+    "ALTER TABLE accounts ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE accounts SET leaving = 1 WHERE status = 2;"
+    "CREATE INDEX accounts_leaving ON accounts (user_id) WHERE leaving = 1;",
 };
 
 static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)

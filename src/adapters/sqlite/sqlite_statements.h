@@ -49,6 +49,11 @@
     X(ST_ACCOUNT_BY_NAME, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE username_key = ?1")      \
     X(ST_ACCOUNT_BY_ID, "SELECT " ACCOUNT_COLUMNS " FROM accounts WHERE user_id = ?1")             \
     X(ST_ACCOUNT_EXISTS, "SELECT 1 FROM accounts WHERE user_id = ?1")                              \
+    X(ST_ACCOUNT_DELETED, "SELECT 1 FROM accounts WHERE user_id = ?1 AND status = 2")              \
+    X(ST_ACCOUNT_LEAVING, "UPDATE accounts SET leaving = 1 WHERE user_id = ?1")                    \
+    X(ST_ACCOUNT_LEFT, "UPDATE accounts SET leaving = 0 WHERE user_id = ?1 AND leaving = 1")       \
+    X(ST_ACCOUNTS_LEAVING, "SELECT user_id FROM accounts INDEXED BY accounts_leaving"              \
+                           " WHERE leaving = 1 AND user_id > ?1 ORDER BY user_id LIMIT ?2")        \
     X(ST_DEVICE_COUNT, "SELECT count(*) FROM devices WHERE user_id = ?1 AND revoked_ms = 0")       \
     X(ST_DEVICE_TAKEN,                                                                             \
       "SELECT 1 FROM devices WHERE device_id = ?1 OR token_hash = ?2 OR chain_hash = ?3 LIMIT 1")  \

@@ -11,7 +11,8 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     if (c->kind != CONV_GROUP) {
         return CONFAB_CONFLICT;
     }
-    if ((c->settings & SETTING_INVITE_ADMINS) && me->role < ROLE_ADMIN) {
+    enum member_role least = (c->settings & SETTING_INVITE_ADMINS) ? ROLE_ADMIN : ROLE_MEMBER;
+    if (!role_at_least(me->role, least)) {
         return CONFAB_FORBIDDEN;
     }
     struct reader r = reader_of(cmd->in.members.p, cmd->in.members.n);

@@ -14,10 +14,13 @@ enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user)
 
 enum confab_err kinds_may_send(const struct conv *c, const struct member *me)
 {
-    if ((c->settings & SETTING_SEND_ADMINS) && me->role < ROLE_ADMIN) {
+    if ((c->settings & SETTING_SEND_ADMINS) && !role_at_least(me->role, ROLE_ADMIN)) {
         return CONFAB_FORBIDDEN;
     }
-    return c->kind == CONV_DIRECT ? kinds_check_blocks(c, me->user) : CONFAB_OK;
+    if (c->kind != CONV_DIRECT) {
+        return CONFAB_OK;
+    }
+    return c->nactive < c->nmembers ? CONFAB_GONE : kinds_check_blocks(c, me->user);
 }
 
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,
@@ -26,6 +29,21 @@ enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t
     struct followup f = {
         .seq = ev->seq, .user = user, .target = conv_id_self(user), .type = (uint8_t)type};
     return conv_followup_add(c, &f);
+}
+
+enum confab_err kinds_leave_all(struct conv *c, const struct event *ev,
+                                const struct self_entry *entries, uint32_t n)
+{
+    enum confab_err err = CONFAB_OK;
+    struct followup f = {.seq = ev->seq, .type = FOLLOWUP_LEAVE, .on = true};
+    for (uint32_t i = 0; i < n && !err && c->nfollowups < CONV_FOLLOWUPS_MAX; i++) {
+        if (entries[i].joined) {
+            f.user++;
+            f.target = entries[i].conv;
+            err = conv_followup_add(c, &f);
+        }
+    }
+    return err;
 }
 
 enum confab_err kinds_enter(struct conv *c, const struct event *ev, uint64_t user, uint8_t role)

@@ -7,11 +7,14 @@
 /* Direct: CONFAB_BLOCKED or CONFAB_FORBIDDEN when one of the two takes no messages from the other.
  */
 enum confab_err kinds_check_blocks(const struct conv *c, uint64_t user);
-/* May an active member bring new content? */
+/* May an active member bring new content? CONFAB_GONE: the other one's account was deleted. */
 enum confab_err kinds_may_send(const struct conv *c, const struct member *me);
 /* Adds the follow-up that tells the user's own conversation. */
 enum confab_err kinds_tell_self(struct conv *c, const struct event *ev, uint64_t user,
                                 enum followup_type type);
+/* Self: adds follow-ups that end the memberships among n entries, as many as there is room for. */
+enum confab_err kinds_leave_all(struct conv *c, const struct event *ev,
+                                const struct self_entry *entries, uint32_t n);
 /* Makes a user a member as of this event. */
 enum confab_err kinds_enter(struct conv *c, const struct event *ev, uint64_t user, uint8_t role);
 /* Ends a membership with this event, which the member still sees. */

@@ -1,4 +1,5 @@
-/* delete: for everyone, by the author or an admin. target_seq and target_id; prev_edit_seq. */
+/* delete: for everyone, by the author, or from a moderator on. target_seq and target_id;
+ * prev_edit_seq. */
 #include "core/kinds/common.h"
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,
@@ -12,8 +13,8 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
         return CONFAB_NOT_FOUND;
     }
     const struct member *me = conv_active(c, cmd->actor);
-    bool admin = c->kind == CONV_GROUP && me->role >= ROLE_ADMIN;
-    if (target->actor != cmd->actor && !admin) {
+    bool may = c->kind == CONV_GROUP && role_at_least(me->role, ROLE_MODERATOR);
+    if (target->actor != cmd->actor && !may) {
         return CONFAB_FORBIDDEN;
     }
     out->target_seq = target->seq;

@@ -1,6 +1,7 @@
 /*
  * leave: ends one's own membership. user = who becomes owner because the last one left, 0 for
- * nobody: a group with members is never without an owner.
+ * nobody: a group with members is never without an owner. value = 1: the person's account was
+ * deleted, which is known from a follow-up and ends the membership of direct conversations, too.
  */
 #include "core/kinds/common.h"
 
@@ -12,7 +13,7 @@ static uint64_t successor(const struct conv *c, uint64_t leaving)
         if (m->role == ROLE_NONE || m->user == leaving) {
             continue;
         }
-        if (!best || m->role > best->role ||
+        if (!best || role_rank(m->role) > role_rank(best->role) ||
             (m->role == best->role && m->joined_ms < best->joined_ms)) {
             best = m;
         }
@@ -27,13 +28,15 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)facts;
     (void)scratch;
     (void)ret_field;
-    if (c->kind != CONV_GROUP) {
+    out->value = cmd->in.value;
+    if (c->kind != CONV_GROUP && cmd->in.value != LEAVE_DELETED) {
         return CONFAB_CONFLICT;
     }
     if (c->nfollowups >= CONV_FOLLOWUPS_MAX) {
         return CONFAB_BUSY;
     }
-    if (conv_active(c, cmd->actor)->role == ROLE_OWNER && kinds_owners(c) == 1) {
+    if (c->kind == CONV_GROUP && conv_active(c, cmd->actor)->role == ROLE_OWNER &&
+        kinds_owners(c) == 1) {
         out->user = successor(c, cmd->actor);
     }
     return CONFAB_OK;

@@ -1,4 +1,5 @@
-/* remove: ends another's membership. user. */
+/* remove: ends another's membership: of anybody for an owner, of those below from a moderator on.
+ * user. */
 #include "core/kinds/common.h"
 
 static enum confab_err decide(const struct conv *c, const struct command *cmd,
@@ -19,7 +20,9 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
         *ret_field = "user_id";
         return CONFAB_NOT_FOUND;
     }
-    if (me->role != ROLE_OWNER && (me->role < ROLE_ADMIN || other->role >= me->role)) {
+    bool below =
+        role_at_least(me->role, ROLE_MODERATOR) && role_rank(other->role) < role_rank(me->role);
+    if (me->role != ROLE_OWNER && !below) {
         return CONFAB_FORBIDDEN;
     }
     if (c->nfollowups >= CONV_FOLLOWUPS_MAX) {

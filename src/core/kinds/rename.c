@@ -10,7 +10,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     if (c->kind != CONV_GROUP) {
         return CONFAB_CONFLICT;
     }
-    if (conv_active(c, cmd->actor)->role < ROLE_ADMIN) {
+    if (!role_at_least(conv_active(c, cmd->actor)->role, ROLE_ADMIN)) {
         return CONFAB_FORBIDDEN;
     }
     if (!kinds_name_ok(cmd->in.text)) {

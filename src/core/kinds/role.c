@@ -10,7 +10,7 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     if (c->kind != CONV_GROUP) {
         return CONFAB_CONFLICT;
     }
-    if (cmd->in.value < ROLE_MEMBER || cmd->in.value > ROLE_OWNER) {
+    if (role_rank(cmd->in.value) == 0) {
         *ret_field = "role";
         return CONFAB_INVALID;
     }

@@ -17,6 +17,10 @@ static enum confab_err fold_list(struct conv *c, const struct event *ev, bool jo
         e->conv_kind = (uint8_t)ev->type;
         e->joined = joined;
         e->since_ms = event_time_ms(ev);
+        /* Added by somebody who did not know yet that the account is gone. */
+        if (joined && (c->settings & SETTING_CLOSED)) {
+            return kinds_leave_all(c, ev, e, 1);
+        }
     }
     return CONFAB_OK;
 }
@@ -41,6 +45,9 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     (void)ret_field;
     if (c->nentries >= CONV_ENTRIES_MAX && !conv_entry(c, cmd->in.conv)) {
         return CONFAB_LIMIT;
+    }
+    if ((c->settings & SETTING_CLOSED) && c->nfollowups >= CONV_FOLLOWUPS_MAX) {
+        return CONFAB_BUSY;
     }
     out->conv = cmd->in.conv;
     out->src_seq = cmd->in.src_seq;

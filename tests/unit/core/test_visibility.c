@@ -144,6 +144,59 @@ static void test_visibility__roles(void **state)
     assert_int_equal(world_err(w, c), CONFAB_NOT_FOUND);
 }
 
+/* The table of docs/users/README.md. */
+static void test_visibility__what_each_role_may(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        uint8_t role;
+        bool add;
+        bool clean;
+        bool rename;
+        bool below[5]; /* removes: guest, member, moderator, admin, owner */
+    } rows[] = {
+        {ROLE_GUEST, false, false, false, {false, false, false, false, false}},
+        {ROLE_MEMBER, true, false, false, {false, false, false, false, false}},
+        {ROLE_MODERATOR, true, true, false, {true, true, false, false, false}},
+        {ROLE_ADMIN, true, true, true, {true, true, true, false, false}},
+        {ROLE_OWNER, true, true, true, {true, true, true, true, true}},
+    };
+    static const uint8_t roles[] = {ROLE_GUEST, ROLE_MEMBER, ROLE_MODERATOR, ROLE_ADMIN,
+                                    ROLE_OWNER};
+#define MAY(yes) ((yes) ? CONFAB_OK : CONFAB_FORBIDDEN)
+    for (uint32_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct conv_id g = world_group(w, 1, "tea", 2, 1);
+        uint64_t id;
+        assert_true(world_say(w, 1, g, "hi", &id) > 0);
+        if (rows[i].role != ROLE_MEMBER) {
+            assert_int_equal(world_member(w, 1, g, EVENT_ROLE, 2, rows[i].role), CONFAB_OK);
+        }
+        assert_true(world_say(w, 2, g, "all may write", NULL) > 0);
+        assert_int_equal(world_member(w, 2, g, EVENT_ADD, 20, 0), MAY(rows[i].add));
+        assert_int_equal(world_change(w, 2, EVENT_DELETE, id, ""), MAY(rows[i].clean));
+        struct command *c = world_event(w, 2, g, EVENT_RENAME);
+        assert_int_equal(command_set_span(c, &c->in.text, span_str("coffee")), CONFAB_OK);
+        assert_int_equal(world_err(w, c), MAY(rows[i].rename));
+        c = world_event(w, 2, g, EVENT_SETTINGS);
+        assert_int_equal(world_err(w, c), MAY(rows[i].rename));
+        for (uint32_t k = 0; k < ARRAY_LEN(roles); k++) {
+            uint64_t who = 10 + k;
+            assert_int_equal(world_member(w, 1, g, EVENT_ADD, who, 0), CONFAB_OK);
+            if (roles[k] != ROLE_MEMBER) {
+                assert_int_equal(world_member(w, 1, g, EVENT_ROLE, who, roles[k]), CONFAB_OK);
+            }
+            assert_int_equal(world_member(w, 2, g, EVENT_REMOVE, who, 0), MAY(rows[i].below[k]));
+        }
+        world_kill(w, false, 0);
+        c = world_snapshot(w, 2, g, 0, 0, 0);
+        assert_int_equal(c->snaps[0].role, rows[i].role);
+        command_free(c);
+        if (rows[i].role != ROLE_OWNER) {
+            assert_int_equal(world_member(w, 2, g, EVENT_ROLE, 2, ROLE_OWNER), CONFAB_FORBIDDEN);
+        }
+    }
+}
+
 static void test_visibility__edits_of_what_one_may_not_see(void **state)
 {
     struct world *w = *state;
@@ -458,6 +511,7 @@ int main(void)
         T(test_visibility__joining_and_settings),
         T(test_visibility__send_and_invite_admins),
         T(test_visibility__roles),
+        T(test_visibility__what_each_role_may),
         T(test_visibility__edits_of_what_one_may_not_see),
         T(test_visibility__replies_and_mentions),
         T(test_visibility__a_former_member),
