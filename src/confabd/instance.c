@@ -235,6 +235,7 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->devices_max = (uint32_t)cfg->devices_max;
     shard->inflight_max = (uint32_t)cfg->inflight_max;
     shard->queue_bytes_max = (uint32_t)cfg->queue_bytes;
+    shard->output_bytes_max = cfg->output_bytes / shards;
     shard->request_bytes_max = (uint32_t)cfg->request_bytes;
     shard->heartbeat_ms = (uint32_t)cfg->heartbeat_ms;
     shard->dead_after_ms = (uint32_t)cfg->dead_after_ms;

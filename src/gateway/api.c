@@ -6,8 +6,10 @@
 
 #include "gateway/http.h"
 #include "gateway/internal.h"
+#include "gateway/overload.h"
 
 #define SEGMENTS_MAX 8U
+#define BUSY_WAIT_MS 1000U /* and up to as much again, so that not all come back together */
 
 static const struct api_route *const tables[] = {
     api_accounts,    api_tokens,        api_devices, api_invites,  api_admin,
@@ -194,6 +196,12 @@ static bool api_sign_in(struct api_request *r, unsigned flags)
     return !err;
 }
 
+/* Answers to reading are large; what is read now finds no room while others do not take theirs. */
+static bool is_too_much(const struct api_request *r, const struct api_route *route)
+{
+    return route->method == HTTP_GET && !(route->flags & API_OPEN) && overload_is_full(r->s);
+}
+
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req, struct span body)
 {
     struct api_request r = {.s = s, .c = c, .http = req, .body = body};
@@ -215,6 +223,9 @@ void api_dispatch(struct shard *s, struct conn *c, const struct http_request *re
             api_fail(&r, CONFAB_NOT_FOUND, NULL, NULL);
         }
         buf_deinit(&extra);
+    } else if (is_too_much(&r, route)) {
+        http_answer_wait(s, c, CONFAB_BUSY, NULL,
+                         BUSY_WAIT_MS + (uint32_t)random_below(s->deps.random, BUSY_WAIT_MS));
     } else if (((route->flags & API_OPEN) || api_sign_in(&r, route->flags)) &&
                api_repeat_begin(&r, route)) {
         route->handler(&r);

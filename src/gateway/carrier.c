@@ -54,6 +54,16 @@ static uint64_t last_of(const struct conn *c)
     return c->carrier->first + c->out_frames - 1;
 }
 
+uint32_t carrier_begun(const struct conn *c)
+{
+    return (uint32_t)(c->carrier->sent + 1 - c->carrier->first);
+}
+
+bool carrier_is_stuck(const struct conn *c)
+{
+    return c->carrier->pipe == 0 || c->carrier->full;
+}
+
 /* ---- Opening ---- */
 
 /* The one of the device that was silent longest, when there are too many. */
@@ -217,7 +227,7 @@ void carrier_flush(struct shard *s, struct conn *c)
 static void keep_less(struct shard *s, struct conn *c)
 {
     struct carrier *k = c->carrier;
-    uint32_t kept = (uint32_t)(k->sent + 1 - k->first);
+    uint32_t kept = carrier_begun(c);
     uint32_t bytes = 0;
     uint32_t n = 0;
     struct frame *frames[PIECE_EVENTS];

@@ -103,6 +103,10 @@ void carrier_free(struct carrier *k);
 void carrier_flush(struct shard *s, struct conn *c);  /* write phase */
 void carrier_resume(struct shard *s, struct conn *c); /* its last hold is gone */
 void carrier_tick(struct shard *s, struct conn *c);   /* its timer */
+/* Frames at the head of its queue that have a number: handed to a pipe, and kept. */
+uint32_t carrier_begun(const struct conn *c);
+/* Nothing of its queue can go anywhere now. */
+bool carrier_is_stuck(const struct conn *c);
 /* Milliseconds until it wants that. */
 uint32_t carrier_left_ms(const struct shard *s, const struct conn *c);
 /* The reason as a last event, where there is a pipe to take it; then the session dies. */

@@ -4,7 +4,8 @@
  * request costs no system call besides its read and its write.
  *
  * Lists through the connections use 32-bit indices. A dead connection may still be in the lists of
- * dirty and ready ones; it is freed in the first free phase that finds it in neither.
+ * dirty and ready ones and in the bulk queue; it is freed in the first free phase that finds it in
+ * none of them.
  */
 #include "gateway/conn.h"
 
@@ -62,6 +63,8 @@ void conns_deinit(struct shard *s)
     }
     slab_deinit(&s->conns);
     slab_deinit(&s->chunks);
+    free(s->bulk.at);
+    s->bulk = (struct bulk){0};
     free(s->by_handle);
     s->by_handle = NULL;
 }
@@ -69,7 +72,7 @@ void conns_deinit(struct shard *s)
 size_t conns_bytes(const struct shard *s)
 {
     return slab_bytes(&s->conns) + slab_bytes(&s->chunks) + s->nhandles * sizeof(uint32_t) +
-           u64map_bytes(&s->sessions);
+           s->bulk.cap * sizeof(uint32_t) + u64map_bytes(&s->sessions);
 }
 
 uint64_t conn_id(const struct shard *s, const struct conn *c)
@@ -372,7 +375,7 @@ void conn_on_event(struct shard *s, int handle, uint32_t flags)
         /* The peer has taken something. It may be all there is to see of it: above the bound of its
          * queue nothing is read from it, and a ping waits behind what is queued. */
         c->seen_s = (uint32_t)(s->now_ms / 1000);
-        conn_touch(s, c);
+        conn_touch_bulk(s, c);
     }
 }
 
@@ -490,7 +493,7 @@ void conns_free_dead(struct shard *s)
     while (at != SLAB_NONE) {
         struct conn *c = slab_get(&s->conns, at);
         at = c->next_of_user;
-        if (c->flags & (CONN_DIRTY | CONN_READY)) {
+        if (c->flags & (CONN_DIRTY | CONN_READY | CONN_BULK)) {
             c->next_of_user = s->dead;
             s->dead = c->index;
             continue;

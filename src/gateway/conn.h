@@ -58,6 +58,7 @@ enum conn_flags {
     CONN_WORKING = 4096,   /* its input is being processed, further up the stack */
     CONN_EXPIRING = 8192,  /* session: was told that its token runs out */
     CONN_LOOKS = 16384,    /* session: has a struct look, see look.h */
+    CONN_BULK = 32768,     /* in the queue of those to be written when there is time */
 };
 
 enum conn_wire {
@@ -139,6 +140,7 @@ struct conn {
     uint8_t bad_frames;
     uint8_t wire;        /* enum conn_wire */
     uint16_t array_left; /* frames at the head of the queue that go as one array; 0: none does */
+    uint32_t blocked_s;  /* CONN_BLOCKED: since when the net takes nothing */
 };
 
 /* A session that is signed in or will be, and not closing. */
@@ -185,13 +187,28 @@ void conn_release(struct shard *s, struct conn *c, uint8_t hold);
  * dead. Nothing is bounded here: see session_deliver, and HOLD_OUTPUT.
  */
 bool conn_push(struct shard *s, struct conn *c, struct frame *f);
+/*
+ * Forgets the frames that wait in its queue and are of that kind or a later one, and returns how
+ * many. One of which a part is written stays.
+ */
+uint32_t conn_forget(struct shard *s, struct conn *c, enum frame_kind from);
 /* Copies the bytes into a frame and queues that. */
 bool conn_push_bytes(struct shard *s, struct conn *c, struct span bytes);
 
-/* Has it looked at in the write phase, also without output. */
+/*
+ * Has it looked at in the write phase, also without output: the next one, or, in bulk, when its
+ * turn has come. What belongs to a large fan-out is in bulk (s->spreading), and so is what goes on
+ * after a short write, and what is above the writes of a turn: a write costs a hundred times what
+ * queueing a frame does, and others are to be read and written in between.
+ */
 void conn_touch(struct shard *s, struct conn *c);
+void conn_touch_bulk(struct shard *s, struct conn *c);
 
-/* Write phase: one writev for each that has output. True when some want to go on. */
+/*
+ * Write phase: one writev for each that was touched, and for as many in bulk, first come first
+ * served, as are then left of the writes of a turn, at least a quarter. True when some want to go
+ * on.
+ */
 bool conns_write(struct shard *s);
 
 /* The timer of the connection: what it means depends on its state. */

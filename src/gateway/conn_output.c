@@ -13,6 +13,8 @@
  */
 #include "gateway/conn.h"
 
+#include <stdlib.h>
+
 #include "gateway/carrier.h"
 #include "gateway/internal.h"
 #include "gateway/pipe.h"
@@ -50,14 +52,61 @@ void conns_output_init(struct shard *s)
     slab_init(&s->chunks, sizeof(struct chunk), CHUNKS_MAX);
 }
 
-void conn_touch(struct shard *s, struct conn *c)
+/* ---- Whose turn it is ---- */
+
+/* False: no memory. */
+static bool bulk_push(struct shard *s, struct conn *c)
 {
-    if (!(c->flags & (CONN_DIRTY | CONN_BLOCKED))) {
+    struct bulk *b = &s->bulk;
+    if (b->n == b->cap) {
+        uint32_t cap = MAX(64U, b->cap * 2);
+        uint32_t *at = malloc(cap * sizeof(*at));
+        if (!at) {
+            return false;
+        }
+        for (uint32_t i = 0; i < b->n; i++) {
+            at[i] = b->at[(b->first + i) % b->cap];
+        }
+        free(b->at);
+        *b = (struct bulk){.at = at, .cap = cap, .n = b->n};
+    }
+    b->at[(b->first + b->n++) % b->cap] = c->index;
+    c->flags |= CONN_BULK;
+    return true;
+}
+
+static struct conn *bulk_pop(struct shard *s)
+{
+    struct bulk *b = &s->bulk;
+    struct conn *c = slab_get(&s->conns, b->at[b->first]);
+    b->first = (b->first + 1) % b->cap;
+    b->n--;
+    c->flags &= (uint16_t)~CONN_BULK;
+    return c;
+}
+
+void conn_touch_bulk(struct shard *s, struct conn *c)
+{
+    if (!(c->flags & (CONN_DIRTY | CONN_BLOCKED | CONN_BULK)) && !bulk_push(s, c)) {
         c->flags |= CONN_DIRTY;
         c->next_dirty = s->dirty;
         s->dirty = c->index;
     }
 }
+
+void conn_touch(struct shard *s, struct conn *c)
+{
+    if (s->spreading || s->touched >= s->cfg.writes_turn) {
+        conn_touch_bulk(s, c);
+    } else if (!(c->flags & (CONN_DIRTY | CONN_BLOCKED))) {
+        c->flags |= CONN_DIRTY;
+        c->next_dirty = s->dirty;
+        s->dirty = c->index;
+        s->touched++;
+    }
+}
+
+/* ---- The queue ---- */
 
 bool conn_push(struct shard *s, struct conn *c, struct frame *f)
 {
@@ -83,8 +132,12 @@ bool conn_push(struct shard *s, struct conn *c, struct frame *f)
         c->out_tail = index;
         k = slab_get(&s->chunks, index);
         k->next = SLAB_NONE;
+        s->output_memory += sizeof(*k);
     }
     k->frames[k->end++] = frame_ref(f);
+    if (f->queued++ == 0) {
+        s->output_memory += frame_memory(f);
+    }
     c->out_frames++;
     c->out_bytes += f->len;
     s->queued_bytes += f->len;
@@ -197,6 +250,22 @@ static void parts_of(struct shard *s, const struct conn *c, const struct frame *
 
 /* ---- Writing ---- */
 
+/* A frame leaves a queue. */
+static void unqueue(struct shard *s, struct frame *f)
+{
+    DCHECK(f->queued > 0);
+    if (--f->queued == 0) {
+        s->output_memory -= frame_memory(f);
+    }
+    frame_unref(f);
+}
+
+static void chunk_free(struct shard *s, uint32_t at)
+{
+    s->output_memory -= sizeof(struct chunk);
+    slab_free(&s->chunks, at);
+}
+
 /* Bytes count as queued until as many were written, however many a frame becomes on the wire. */
 static void uncount(struct shard *s, struct conn *c, size_t n)
 {
@@ -207,13 +276,13 @@ static void uncount(struct shard *s, struct conn *c, size_t n)
 static void pop_frame(struct shard *s, struct conn *c)
 {
     struct chunk *k = slab_get(&s->chunks, c->out_head);
-    frame_unref(k->frames[k->first++]);
+    unqueue(s, k->frames[k->first++]);
     c->out_frames--;
     c->out_offset = 0;
     if (k->first == k->end) {
         uint32_t at = c->out_head;
         c->out_head = k->next;
-        slab_free(&s->chunks, at);
+        chunk_free(s, at);
     }
     if (c->out_head == SLAB_NONE) {
         c->out_tail = SLAB_NONE;
@@ -342,6 +411,7 @@ static void conn_flush(struct shard *s, struct conn *c)
     metrics_inc(s->metrics, METRIC_WRITES);
     if (err == CONFAB_AGAIN) {
         c->flags |= CONN_BLOCKED;
+        c->blocked_s = (uint32_t)(s->now_ms / 1000);
         return;
     }
     if (err) {
@@ -365,22 +435,120 @@ static void conn_flush(struct shard *s, struct conn *c)
     }
 }
 
+/* False: there was nothing to be done. */
+static bool flush(struct shard *s, struct conn *c)
+{
+    if (c->state == CONN_DEAD || (c->flags & CONN_BLOCKED)) {
+        return false;
+    }
+    if (c->state == CONN_CARRIED) {
+        carrier_flush(s, c);
+    } else {
+        conn_flush(s, c);
+    }
+    return true;
+}
+
+static void write_bulk(struct shard *s, uint32_t writes)
+{
+    for (uint32_t n = s->bulk.n; n > 0 && writes > 0; n--) {
+        struct conn *c = bulk_pop(s);
+        if (flush(s, c)) {
+            writes--;
+        }
+    }
+}
+
 bool conns_write(struct shard *s)
 {
     uint32_t at = s->dirty;
+    uint32_t writes = 0;
     s->dirty = SLAB_NONE;
+    s->spreading = true; /* who goes on after a short write does so behind the others */
     while (at != SLAB_NONE) {
         struct conn *c = slab_get(&s->conns, at);
         at = c->next_dirty;
         c->flags &= (uint16_t)~CONN_DIRTY;
-        if (c->state == CONN_CARRIED) {
-            carrier_flush(s, c);
-        } else if (c->state != CONN_DEAD && !(c->flags & CONN_BLOCKED)) {
-            conn_flush(s, c);
+        if (flush(s, c)) {
+            writes++;
         }
     }
+    write_bulk(s, s->cfg.writes_turn - MIN(writes, s->cfg.writes_turn / 4 * 3));
+    s->spreading = false;
+    s->touched = 0;
     metrics_gauge_set(s->metrics, METRIC_OUTPUT_BYTES, (int64_t)s->queued_bytes);
-    return s->dirty != SLAB_NONE;
+    metrics_gauge_set(s->metrics, METRIC_OUTPUT_MEMORY, (int64_t)s->output_memory);
+    return s->dirty != SLAB_NONE || s->bulk.n > 0;
+}
+
+/* Gives back the chunks behind the one that is now the last. */
+static void queue_cut(struct shard *s, struct conn *c, uint32_t last)
+{
+    struct chunk *k = slab_get(&s->chunks, last);
+    uint32_t at = k->next;
+    k->next = SLAB_NONE;
+    c->out_tail = last;
+    while (at != SLAB_NONE) {
+        uint32_t next = ((struct chunk *)slab_get(&s->chunks, at))->next;
+        chunk_free(s, at);
+        at = next;
+    }
+    if (k->first == k->end) {
+        CHECK(c->out_head == last); /* a later one is there for a frame in it */
+        chunk_free(s, last);
+        c->out_head = c->out_tail = SLAB_NONE;
+    }
+}
+
+/* Frames at the head of the queue that stay: the peer has a part of them, or is told of them. */
+static uint32_t frames_begun(const struct conn *c)
+{
+    if (c->state == CONN_CARRIED) {
+        return carrier_begun(c);
+    }
+    return MAX((uint32_t)c->array_left, c->out_offset > 0 ? 1U : 0U);
+}
+
+uint32_t conn_forget(struct shard *s, struct conn *c, enum frame_kind from)
+{
+    uint32_t forgotten = 0;
+    uint32_t keep = frames_begun(c);
+    if (c->out_head == SLAB_NONE) {
+        return 0;
+    }
+    /* Those that stay move up, in place: where they go is never behind where they are. */
+    uint32_t to = c->out_head;
+    struct chunk *w = slab_get(&s->chunks, to);
+    uint16_t put = w->first;
+    for (uint32_t at = c->out_head; at != SLAB_NONE;) {
+        struct chunk *k = slab_get(&s->chunks, at);
+        uint16_t end = k->end;
+        uint16_t first = k->first;
+        at = k->next;
+        for (uint16_t i = first; i < end; i++) {
+            struct frame *f = k->frames[i];
+            if (keep == 0 && f->kind >= from) {
+                s->queued_bytes -= f->len;
+                c->out_bytes -= f->len;
+                c->out_frames--;
+                unqueue(s, f);
+                forgotten++;
+                continue;
+            }
+            keep -= keep > 0 ? 1 : 0;
+            if (put == CHUNK_FRAMES) {
+                w->end = put;
+                to = w->next;
+                w = slab_get(&s->chunks, to);
+                w->first = put = 0;
+            }
+            w->frames[put++] = f;
+        }
+    }
+    w->end = put;
+    queue_cut(s, c, to);
+    conn_roomy(s, c);
+    return forgotten;
 }
 
 void conn_output_drop(struct shard *s, struct conn *c)

@@ -3,9 +3,8 @@
  * large one remembers where it is: a position in the sorted members, or in the connections when
  * those are far fewer. Both stay valid between turns: the member set never changes, and a session
  * that takes a place already passed has become live later, so its resume has the event.
- *
- * The list of running ones is bounded: above it the oldest is run to its end first, which costs
- * time but waits for nobody.
+ * A resume in the middle of one thus may see an event twice, in its answer and live, and never not
+ * at all; clients pass over what they have by its seq.
  */
 #include "gateway/fanout.h"
 
@@ -16,6 +15,7 @@
 
 /* A look-up by user costs about as much as passing over so many connections. */
 #define WALK_FACTOR 4U
+#define BULK_TURNS  32U /* how many turns of writing may wait before a fan-out does */
 
 struct fanout {
     struct list node;   /* running, or in the chain of the running one */
@@ -87,6 +87,7 @@ static struct frame *short_frame(struct shard *s, struct fanout *f)
     }
     if (f->short_frame) {
         frame_event(f->short_frame);
+        f->short_frame->kind = FRAME_LIVE;
     }
     return f->short_frame;
 }
@@ -122,8 +123,8 @@ static void fanout_user(struct shard *s, struct fanout *f, struct conn *first)
     }
 }
 
-/* Up to about `budget` steps; true when it is done. *io_used: steps taken. */
-static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget, uint32_t *io_used)
+/* Up to about `budget` steps; true when it is done. */
+static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
 {
     const struct member_set *m = f->d->members;
     uint32_t end = f->by_conn ? s->conns_high : m->n;
@@ -139,7 +140,7 @@ static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget, uint
             fanout_user(s, f, session_of_user(s, m->users[f->at++]));
         }
     }
-    *io_used += (f->at - from) + (f->sent - sent);
+    s->fanouts.used += (f->at - from) + (f->sent - sent);
     return f->at >= end;
 }
 
@@ -229,21 +230,13 @@ static void fanout_done(struct shard *s, struct fanout *f)
     free(f);
 }
 
-static void fanout_finish_oldest(struct shard *s)
+bool fanouts_are_full(const struct shard *s)
 {
-    struct fanout *f = LIST_ENTRY(s->fanouts.running.next, struct fanout, node);
-    uint32_t used = 0;
-    metrics_inc(s->metrics, METRIC_BOUND_QUEUE);
-    while (!fanout_step(s, f, UINT32_MAX, &used)) {
-    }
-    fanout_done(s, f);
+    return s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max;
 }
 
 static void fanout_start(struct shard *s, struct delivery *d, struct frame *frame)
 {
-    while (s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max) {
-        fanout_finish_oldest(s);
-    }
     struct fanout *f = fanout_new(d, NULL);
     struct fanout *running = idmap_get(&s->fanouts.by_conv, d->conv);
     if (!f || (!running && idmap_put(&s->fanouts.by_conv, d->conv, f))) {
@@ -275,18 +268,20 @@ void fanout_take(struct shard *s, struct delivery *d)
         delivery_free(d);
         return;
     }
+    frame->kind = FRAME_LIVE;
     bool few = d->members->n <= chunk;
     bool small = few || u64map_len(&s->sessions) <= chunk;
-    if (!small || idmap_get(&s->fanouts.by_conv, d->conv)) {
+    if (!small || s->fanouts.used >= s->cfg.fanout_turn / 2 ||
+        idmap_get(&s->fanouts.by_conv, d->conv)) {
         fanout_start(s, d, frame);
         return;
     }
     struct fanout f = {.d = d, .frame = frame};
-    uint32_t used = 0;
     if (u64map_len(&s->sessions) < d->members->n / WALK_FACTOR) {
         fanout_local(s, &f);
+        s->fanouts.used += f.sent + (uint32_t)u64map_len(&s->sessions);
     } else {
-        (void)fanout_step(s, &f, UINT32_MAX, &used);
+        (void)fanout_step(s, &f, UINT32_MAX);
     }
     fanout_observe(s, &f);
     fanout_clear(&f);
@@ -310,17 +305,29 @@ bool fanout_defer(struct shard *s, struct command *cmd)
 
 bool fanouts_run(struct shard *s)
 {
-    uint32_t used = 0;
-    while (s->fanouts.nrunning > 0 && used < s->cfg.fanout_turn) {
+    uint32_t chunks = 0;
+    s->spreading = true;
+    /* No more than can be written soon: what waits before is in one place, not in each queue. */
+    while (s->fanouts.nrunning > 0 && s->fanouts.used < s->cfg.fanout_turn &&
+           s->bulk.n < BULK_TURNS * s->cfg.writes_turn) {
         struct fanout *f = LIST_ENTRY(s->fanouts.running.next, struct fanout, node);
-        bool done = fanout_step(s, f, s->cfg.fanout_chunk, &used);
-        used++; /* also an empty one is a step */
+        bool done = fanout_step(s, f, s->cfg.fanout_chunk);
+        s->fanouts.used++; /* also an empty one is a step */
+        chunks++;
         if (done) {
             fanout_done(s, f);
         } else {
             list_remove(&f->node);
             list_push_back(&s->fanouts.running, &f->node);
         }
+    }
+    s->spreading = false;
+    if (chunks > 0) {
+        metrics_add(s->metrics, METRIC_FANOUT_CHUNKS, chunks);
+        metrics_observe(s->metrics, METRIC_H_FANOUT_TURN, chunks);
+    }
+    if (s->fanouts.nrunning > 0) {
+        metrics_inc(s->metrics, METRIC_FANOUT_YIELDS);
     }
     return s->fanouts.nrunning > 0;
 }

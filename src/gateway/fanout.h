@@ -1,8 +1,10 @@
 /*
  * Fan-out inside a shard: a delivery becomes one frame in the queue of each live session of the
- * members that are here. Walks whichever is shorter, the members or the local users. Large ones run
- * in chunks over the turns, in turn with others, so that they do not hold up anybody. What follows
- * for the same conversation waits for them: later frames, and the answers to senders.
+ * members that are here. Walks whichever is shorter, the members or the local users. Large ones,
+ * and small ones above half of what may be done in a turn, run in chunks over the turns, in turn
+ * with others, so that they do not hold up anybody. What follows for the same conversation waits
+ * for them: later frames, and the answers to senders. When too many run or wait, links are not read
+ * (fanouts_are_full): the ring is the queue then, and bounded as ever.
  */
 #ifndef CONFAB_GATEWAY_FANOUT_H
 #define CONFAB_GATEWAY_FANOUT_H
@@ -19,11 +21,13 @@ struct fanouts {
     struct idmap by_conv; /* the same */
     uint32_t nrunning;
     uint32_t nwaiting;
+    uint32_t used; /* steps of this turn */
 };
 
 CONFAB_NODISCARD enum confab_err fanouts_init(struct shard *s);
 void fanouts_deinit(struct shard *s);
 
+bool fanouts_are_full(const struct shard *s);
 /* Takes the delivery over. */
 void fanout_take(struct shard *s, struct delivery *d);
 /*

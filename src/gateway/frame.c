@@ -113,3 +113,9 @@ void frame_unref(struct frame *f)
         free(f);
     }
 }
+
+size_t frame_memory(const struct frame *f)
+{
+    bool is_static = !f->shared && !f->owned && f->data != (const uint8_t *)(f + 1);
+    return sizeof(*f) + (is_static ? 0 : f->len);
+}

@@ -21,13 +21,21 @@ struct frame_bytes *frame_bytes_new(struct span bytes);
 struct frame_bytes *frame_bytes_ref(struct frame_bytes *b);
 void frame_bytes_unref(struct frame_bytes *b); /* any thread; NULL is fine */
 
+/*
+ * What may be done with it when there is too much. Later ones go first: an ephemeral one is late as
+ * soon as it waits, a live one is in the log and comes with the next resume, an answer is awaited.
+ */
+enum frame_kind { FRAME_ANSWER = 0, FRAME_LIVE, FRAME_EPHEMERAL };
+
 struct frame {
     uint32_t refs;
+    uint32_t queued; /* places in output queues, see frame_memory */
     uint32_t len;
     const uint8_t *data;
     struct frame_bytes *shared; /* NULL: not shared */
     uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
     uint8_t head; /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
+    uint8_t kind; /* enum frame_kind; whoever made it sets it */
 };
 /* All with one reference; NULL when out of memory. */
 struct frame *frame_new(struct span bytes);               /* copies */
@@ -40,6 +48,8 @@ static inline struct frame *frame_ref(struct frame *f)
     return f;
 }
 void frame_unref(struct frame *f); /* NULL is fine */
+/* Bytes that it takes, however many queues it is in. */
+size_t frame_memory(const struct frame *f);
 
 /* It is one event in one text frame, written by the server: it may share a frame with others. */
 void frame_event(struct frame *f);

@@ -28,6 +28,14 @@
 #define RECV_BYTES   65536U
 #define SCRATCH_MORE 65536U /* for a path and a query beside a body */
 
+/* Connections to be written when there is time: a ring of indices, grown as needed. */
+struct bulk {
+    uint32_t *at;
+    uint32_t cap;
+    uint32_t first;
+    uint32_t n;
+};
+
 struct shard {
     struct shard_config cfg;
     struct shard_deps deps;
@@ -49,13 +57,17 @@ struct shard {
     uint32_t generation;
     uint32_t dirty; /* lists through next_dirty, next_ready; SLAB_NONE ends them */
     uint32_t ready;
-    uint32_t dead;          /* through next_of_user */
+    uint32_t dead; /* through next_of_user */
+    struct bulk bulk;
+    uint32_t touched;       /* dirty ones of this turn */
+    bool spreading;         /* what is touched now is bulk */
     bool accept_more;       /* the listener may have more than was taken */
     uint32_t conns_high;    /* indices below this were ever in use */
     struct u64map sessions; /* user → index of the first session */
     atomic_uint nlive;      /* sessions that take live frames; read by peers */
     uint64_t nsessions;
-    uint64_t queued_bytes;
+    uint64_t queued_bytes;     /* of all queues: a frame counts in each that it is in */
+    uint64_t output_memory;    /* what they take: a frame counts once */
     uint32_t ncarried;         /* connections without a socket */
     uint32_t ncarried_kind[2]; /* sessions of them, by enum carrier_mode */
     bool freeing;              /* peers may be gone already: nothing goes over links */

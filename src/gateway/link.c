@@ -311,6 +311,10 @@ static bool link_receive(struct shard *s, uint16_t from)
 {
     struct link_in *l = &s->in[from];
     for (uint32_t i = 0; i < RECEIVE_PER_TURN; i++) {
+        if (fanouts_are_full(s)) {
+            metrics_inc(s->metrics, METRIC_BOUND_QUEUE);
+            return true;
+        }
         void *item = ring_pop(l->ring);
         if (!item) {
             return false;

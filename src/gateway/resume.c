@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "gateway/internal.h"
+#include "gateway/overload.h"
 #include "gateway/session.h"
 
 #define PAGE_BYTES   (128U * 1024U) /* at which a page ends early */
@@ -529,7 +530,7 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
         return;
     }
     while (r->next < r->norder) {
-        if (c->out_bytes > s->cfg.queue_bytes_max / 4) {
+        if (c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s)) {
             if (!r->expired && s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
                 *ret_place = (!r->stalled && resume_stall(s, r)) || *ret_place;
                 return;

@@ -564,6 +564,13 @@ static bool partial_too_long(const struct shard *s, const struct conn *c)
            s->now_ms - (uint64_t)c->io->partial_s * 1000 >= s->cfg.body_timeout_ms;
 }
 
+/* It asked for more than it reads: nothing more is read from it, and answers wait in memory. */
+static bool takes_nothing(const struct shard *s, const struct conn *c)
+{
+    return (c->holds & HOLD_OUTPUT) && (c->flags & CONN_BLOCKED) &&
+           s->now_ms - (uint64_t)c->blocked_s * 1000 >= s->cfg.slow_timeout_ms;
+}
+
 void session_timer(struct shard *s, struct conn *c)
 {
     if (c->state == CONN_WS_CLOSING) {
@@ -575,9 +582,8 @@ void session_timer(struct shard *s, struct conn *c)
         session_close(s, c, WS_CLOSE_AUTH_TIMEOUT, "not signed in in time");
         return;
     }
-    if (c->flags & CONN_SLOW) {
-        metrics_inc(s->metrics, METRIC_SLOW_CONSUMERS_CLOSED);
-        session_close(s, c, WS_CLOSE_TRY_LATER, "too slow");
+    if ((c->flags & CONN_SLOW) || takes_nothing(s, c)) {
+        session_cut(s, c, "too slow");
         return;
     }
     if (!token_lives(s, c)) {
@@ -622,16 +628,39 @@ void session_mark_slow(struct shard *s, struct conn *c)
     c->flags &= (uint16_t)~CONN_RESUMING;
     c->flags |= CONN_SLOW;
     metrics_inc(s->metrics, METRIC_SLOW_CONSUMERS);
+    /* The log is the queue: what waits here comes with the resume, and sooner without it. */
+    session_forget_ephemeral(s, c);
+    metrics_add(s->metrics, METRIC_DELIVERIES_DROPPED, conn_forget(s, c, FRAME_LIVE));
     conn_touch(s, c);
     conn_arm(s, c, s->cfg.slow_timeout_ms);
 }
 
-void session_deliver(struct shard *s, struct conn *c, struct frame *f)
+void session_forget_ephemeral(struct shard *s, struct conn *c)
+{
+    metrics_add(s->metrics, METRIC_EPHEMERAL_DROPPED, conn_forget(s, c, FRAME_EPHEMERAL));
+}
+
+void session_cut(struct shard *s, struct conn *c, const char *why)
+{
+    metrics_inc(s->metrics, METRIC_SLOW_CONSUMERS_CLOSED);
+    (void)conn_forget(s, c, FRAME_ANSWER);
+    session_close(s, c, WS_CLOSE_TRY_LATER, why);
+}
+
+static bool is_full(const struct shard *s, const struct conn *c, const struct frame *f)
 {
     /* The pages of a resume are in the queue as well: they must not cause the next one. */
     uint32_t factor = c->flags & CONN_RESUMING ? RESUME_FACTOR : 1;
-    if (c->out_bytes + f->len > factor * s->cfg.queue_bytes_max ||
-        c->out_frames >= factor * s->cfg.queue_frames_max) {
+    return c->out_bytes + f->len > factor * s->cfg.queue_bytes_max ||
+           c->out_frames >= factor * s->cfg.queue_frames_max;
+}
+
+void session_deliver(struct shard *s, struct conn *c, struct frame *f)
+{
+    if (is_full(s, c, f)) {
+        session_forget_ephemeral(s, c);
+    }
+    if (is_full(s, c, f)) {
         metrics_inc(s->metrics, METRIC_BOUND_OUTPUT);
         metrics_inc(s->metrics, METRIC_DELIVERIES_DROPPED);
         session_mark_slow(s, c);
@@ -646,12 +675,14 @@ void session_deliver(struct shard *s, struct conn *c, struct frame *f)
 bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f)
 {
     if (c->out_bytes + f->len > s->cfg.queue_bytes_max / EPHEMERAL_SHARE ||
-        c->out_frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE) {
+        c->out_frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE ||
+        s->output_memory > s->cfg.output_bytes_max / 2) {
         metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
         return false;
     }
     metrics_inc(s->metrics, METRIC_WS_FRAMES_OUT);
     metrics_inc(s->metrics, METRIC_EPHEMERAL);
+    f->kind = FRAME_EPHEMERAL;
     return conn_push(s, c, f);
 }
 

@@ -48,15 +48,25 @@ struct conn *session_next(struct shard *s, const struct conn *c);
 void session_alive(struct shard *s, struct conn *c);
 /* Whether live frames go to it. */
 void session_set_live(struct shard *s, struct conn *c, bool live);
-/* A live frame: queued, or, when the queue is full, dropped and the session marked slow. */
+/*
+ * A live frame: queued while there is room, for which ephemeral ones that wait are forgotten, or
+ * dropped and the session marked slow.
+ */
 void session_deliver(struct shard *s, struct conn *c, struct frame *f);
 /*
  * The same for what nobody misses when it is late (typing, presence): dropped when more than a
- * share of the queue is taken already, and the session stays as it is. False: dropped.
+ * share of the queue, or half of the room of all queues, is taken already, and the session stays
+ * as it is. False: dropped.
  */
 bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f);
-/* Frames were lost on the way to it: no further live ones, `resync` once its queue is empty. */
+/*
+ * It has to pull: no further live frames, those that wait are forgotten, and `resync` follows once
+ * its queue is empty.
+ */
 void session_mark_slow(struct shard *s, struct conn *c);
+void session_forget_ephemeral(struct shard *s, struct conn *c);
+/* Closes one that does not read (1013), and forgets all that waits for it. */
+void session_cut(struct shard *s, struct conn *c, const char *why);
 /* Its output is written: sends `resync` if that is due. */
 void session_drained(struct shard *s, struct conn *c);
 

@@ -6,6 +6,7 @@
 #include "gateway/api.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
+#include "gateway/overload.h"
 #include "gateway/session.h"
 
 #define EVENTS_PER_TURN 512
@@ -24,6 +25,7 @@ void shard_config_defaults(struct shard_config *cfg)
         .frame_bytes_max = WIRE_FRAME_MAX,
         .queue_bytes_max = 256U * 1024U,
         .queue_frames_max = 1024,
+        .output_bytes_max = 64U * 1024U * 1024U,
         .inflight_max = 64,
         .bad_frames_max = 8,
         .header_timeout_ms = 10000,
@@ -56,8 +58,9 @@ void shard_config_defaults(struct shard_config *cfg)
         .link_deliveries = 8192,
         .link_behind_max = 256,
         .fanout_chunk = 512,
-        .fanout_turn = 16384,
-        .fanouts_max = 1024,
+        .fanout_turn = 4096,
+        .fanouts_max = 8192,
+        .writes_turn = 512,
         .receipt_members_max = 100,
         .drain_spread_ms = 5000,
     };
@@ -71,13 +74,14 @@ static bool config_ok(const struct shard_config *c)
            c->inflight_max <= UINT16_MAX / 2 && c->bad_frames_max > 0 &&
            c->bad_frames_max <= UINT8_MAX && c->queue_frames_max > 0 &&
            c->queue_frames_max <= UINT16_MAX / 8 && c->queue_bytes_max > 0 &&
-           c->queue_bytes_max <= (1U << 28) && c->resumes_max > 0 && c->resume_page > 0 &&
-           c->link_credits > 0 && c->link_deliveries > 0 && c->fanout_chunk > 0 &&
-           c->fanout_turn > 0 && c->fanouts_max > 0 && c->ping_after_ms < c->dead_after_ms &&
-           c->stream_beat_ms > 0 && c->carried_silent_ms > 0 && c->carried_max > 0 &&
-           c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
-           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26) &&
-           c->access_ms >= 1000 && c->access_ms / 1000 <= JWT_LIFE_MAX_S;
+           c->queue_bytes_max <= (1U << 28) && c->output_bytes_max > 0 && c->resumes_max > 0 &&
+           c->resume_page > 0 && c->link_credits > 0 && c->link_deliveries > 0 &&
+           c->fanout_chunk > 0 && c->fanout_turn > 0 && c->fanouts_max > 0 && c->writes_turn > 0 &&
+           c->ping_after_ms < c->dead_after_ms && c->stream_beat_ms > 0 &&
+           c->carried_silent_ms > 0 && c->carried_max > 0 && c->text_bytes_max > 0 &&
+           c->text_bytes_max <= EVENT_TEXT_MAX && c->request_bytes_max <= (1U << 26) &&
+           c->frame_bytes_max <= (1U << 26) && c->access_ms >= 1000 &&
+           c->access_ms / 1000 <= JWT_LIFE_MAX_S;
 }
 
 static void shard_read_time(struct shard *s)
@@ -313,6 +317,7 @@ static void turn_read(struct shard *s, int timeout_ms)
     /* Not a store: a waker that still finds true must have posted what is looked at below. */
     (void)atomic_exchange_explicit(&s->woken, false, memory_order_acq_rel);
     shard_read_time(s);
+    s->fanouts.used = 0;
     s->busy = n == EVENTS_PER_TURN;
     drain_turn(s);
     auth_turn(s);
@@ -356,6 +361,7 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     more = conns_resume(s) || more;
     /* Write. */
     more = conns_write(s) || more;
+    overload_relieve(s);
     /* Free. */
     conns_free_dead(s);
     links_flush(s);
@@ -378,6 +384,7 @@ void shard_stats(const struct shard *s, struct shard_stats *ret)
         .sessions = s->nsessions,
         .users = u64map_len(&s->sessions),
         .queued_bytes = s->queued_bytes,
+        .output_bytes = s->output_memory,
         .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
         .resumes = s->resumes.nrunning + s->resumes.nstalled + s->resumes.nwaiting,
         .memory_bytes = conns_bytes(s),

@@ -47,6 +47,7 @@ struct shard_config {
     uint32_t frame_bytes_max;    /* a client's WebSocket message */
     uint32_t queue_bytes_max;    /* waiting to be written to one connection */
     uint32_t queue_frames_max;   /* the same, in frames */
+    uint64_t output_bytes_max;   /* what all output queues of the shard take */
     uint32_t inflight_max;       /* unanswered sends and acks of one session */
     uint32_t bad_frames_max;     /* bad frames of one session before 4400 */
 
@@ -87,7 +88,8 @@ struct shard_config {
     uint32_t link_behind_max;     /* conversations remembered for a link that is behind */
     uint32_t fanout_chunk;        /* deliveries of one event before another gets its turn */
     uint32_t fanout_turn;         /* deliveries of one turn */
-    uint32_t fanouts_max;         /* running at once */
+    uint32_t fanouts_max;         /* running at once; above, links are not read */
+    uint32_t writes_turn;         /* connections written in one turn, see conns_write */
     uint32_t receipt_members_max; /* receipts are live up to this size */
 
     uint32_t drain_spread_ms; /* clients are asked to come back after up to this */
@@ -176,6 +178,7 @@ struct shard_stats {
     uint64_t sessions;     /* signed in */
     uint64_t users;        /* with a session here */
     uint64_t queued_bytes; /* waiting to be written */
+    uint64_t output_bytes; /* what the queues take; a frame in several counts once */
     uint64_t fanouts;      /* running */
     uint64_t resumes;      /* running and waiting */
     uint64_t memory_bytes; /* connections, sessions and their index */

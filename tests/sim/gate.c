@@ -353,13 +353,16 @@ static void fail_unsettled(struct gate *g)
     sim_fail(s, "what is under way ends", "requests");
 }
 
-/* A server with much to fan out and a small share of it in each turn takes many turns meanwhile. */
+/*
+ * A server with much to fan out and a small share of it in each turn, or with few writes in one,
+ * takes many turns meanwhile.
+ */
 static void more_turns(struct gate *g)
 {
     for (uint16_t i = 0; i < g->shards; i++) {
         struct shard_stats st;
         shard_stats(server_shard(g->server, i), &st);
-        for (int k = 0; k < 16 && st.fanouts > 0; k++) {
+        for (int k = 0; k < 16 && st.fanouts + st.queued_bytes > 0; k++) {
             (void)server_turn(g->server, i, 0);
             shard_stats(server_shard(g->server, i), &st);
         }
@@ -572,6 +575,9 @@ static void draw_config(struct gate *g)
     c->link_behind_max = (uint32_t)sim_between(s, 1, 64);
     c->fanout_chunk = (uint32_t)sim_between(s, 1, 64);
     c->fanout_turn = c->fanout_chunk * (uint32_t)sim_between(s, 1, 16);
+    c->fanouts_max = (uint32_t)sim_between(s, 2, 64);
+    c->writes_turn = 16U << sim_between(s, 0, 5);
+    c->output_bytes_max = 65536U << sim_between(s, 0, 8);
     c->resumes_max = (uint32_t)sim_between(s, 1, 16);
     c->resume_page = (uint32_t)sim_between(s, 1, 20);
     c->resume_events = (uint32_t)sim_between(s, 3, 100);
