@@ -103,9 +103,9 @@ export function Message({
                     <Quote app={app} item={actions.find(item.replyTo)}
                         onJump={() => item.replyTo !== undefined && actions.onJump(item.replyTo)} />
                 )}
-                <span class={`text ${item.deleted ? 'text-deleted' : ''}`} dir="auto">
+                <div class={`text ${item.deleted ? 'text-deleted' : ''}`} dir="auto">
                     {item.deleted ? t.deleted : <MessageText text={item.content} />}
-                </span>
+                </div>
                 <span class="meta">
                     {item.editedAt !== undefined && !item.deleted && (
                         <span class="edited" title={exactText(item.editedAt)}>{t.edited}</span>
@@ -142,9 +142,9 @@ export function OutgoingMessage({
             <div class="bubble">
                 <span class="unseen">{t.you}: </span>
                 {entry.replyTo !== undefined && <Quote app={app} item={actions.find(entry.replyTo)} />}
-                <span class="text" dir="auto">
+                <div class="text" dir="auto">
                     <MessageText text={entry.content} />
-                </span>
+                </div>
                 <span class="meta">
                     <time dateTime={new Date(entry.createdAt).toISOString()}>{timeText(entry.createdAt)}</time>
                     <Ticks progress={state} label={t.status[state]} />

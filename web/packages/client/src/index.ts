@@ -12,4 +12,4 @@ export type { Topic } from './domain/topics.js';
 export * from './platform/platform.js';
 export type { Batch, OutboxEntry, Saved, Slice, Store, StoreOpener, TimelineOp } from './store/store.js';
 export { MemoryStore, MemoryStores } from './store/memory.js';
-export type { GroupSettings, Member, PresenceStatus, Preview, Privacy, Role, User } from './wire.js';
+export type { GroupSettings, Member, PresenceStatus, Preview, Privacy, Reader, Readers, Role, User } from './wire.js';

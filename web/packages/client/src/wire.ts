@@ -230,6 +230,20 @@ export interface Privacy {
     lastSeen: boolean;
     readReceipts: boolean;
 }
+/* Who has got and read a message. */
+export interface Reader {
+    userId: string;
+    deliveredAt: number | undefined;
+    readAt: number | undefined;
+}
+export interface Readers {
+    recipients: number;
+    delivered: number;
+    read: number;
+    /* Empty in conversations that are too large for it. */
+    readers: Reader[];
+    next: string | undefined;
+}
 export interface User {
     userId: string;
     username: string;
@@ -626,7 +640,7 @@ function decodeEvent(value: unknown): ServerFrame {
 
 /* ---- REST ---- */
 
-function decodeHistoryMessage(value: unknown): HistoryMessage {
+export function decodeHistoryMessage(value: unknown): HistoryMessage {
     const o = fieldsOf(value, 'messages');
     const status = o['status'];
     return {
@@ -657,6 +671,20 @@ export function decodeHistory(value: unknown): HistoryPage {
         hasMore: o['has_more'] === true,
         coveredFrom,
         coveredTo,
+    };
+}
+
+export function decodeReaders(value: unknown): Readers {
+    const o = fieldsOf(value, 'receipts');
+    return {
+        recipients: number(o, 'recipients'),
+        delivered: number(o, 'delivered'),
+        read: number(o, 'read'),
+        readers: listOf(o, 'receipts').map((r) => {
+            const f = fieldsOf(r, 'receipts');
+            return { userId: text(f, 'user_id'), deliveredAt: timeOr(f, 'delivered_at'), readAt: timeOr(f, 'read_at') };
+        }),
+        next: textOr(o, 'next_cursor'),
     };
 }
 

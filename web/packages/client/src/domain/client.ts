@@ -14,7 +14,7 @@ import { Reconnector } from '../net/reconnector.js';
 import { type Registration, Rest } from '../net/rest.js';
 import { CLOSE_TOKEN, CLOSE_TOO_MANY, Session } from '../net/session.js';
 import type { Platform, Timer } from '../platform/platform.js';
-import type { OutboxEntry, StoreOpener } from '../store/store.js';
+import type { OutboxEntry, Slice, StoreOpener } from '../store/store.js';
 import type { ClientFrame, Hello, Member, SequencedEvent, ServerFrame, User, WireFailure } from '../wire.js';
 import { Counts } from './counts.js';
 import { Cursors } from './cursors.js';
@@ -22,11 +22,13 @@ import { Drafts } from './drafts.js';
 import {
     applyReceipt,
     applyStatuses,
+    itemOfHistory,
     type Conversation,
     type MessageItem,
     newConversation,
     statusOf,
 } from './model.js';
+import { Originals } from './originals.js';
 import { Outbox } from './outbox.js';
 import { People } from './people.js';
 import { Persister } from './persister.js';
@@ -38,7 +40,7 @@ import type { Topic } from './topics.js';
 import { Typing } from './typing.js';
 
 const ADOPT_EVERY_MS = 30_000;
-const PROBE_MS = 5000;
+const PROBE_MS = 2000;
 
 export type AccountState = 'unknown' | 'out' | 'in';
 export type LinkView = 'offline' | 'connecting' | 'syncing' | 'live';
@@ -63,7 +65,11 @@ export class Client {
     me: User | undefined;
     storageFailed = false;
     textBytesMax = 16384;
-    private readonly state = new State((conv) => this.counts.want(conv));
+    private readonly state = new State((conv) => this.counts.want(conv), {
+        patch: (conv, p) => this.originals.patch(conv, p),
+        forget: (conv) => this.originals.forget(conv),
+    });
+    private readonly originals: Originals;
     private readonly counts: Counts;
     private readonly cursors: Cursors;
     private readonly sync: Sync;
@@ -87,6 +93,12 @@ export class Client {
                 this.state.topics.touch('people');
             },
         );
+        this.originals = new Originals({
+            head: (conv) => this.state.convs.get(conv)?.head ?? 0,
+            read: (conv, ...range) => this.readStored(conv, ...range),
+            ask: async (conv, id) => itemOfHistory(await this.rest.message(conv, id)),
+            changed: (conv) => this.state.topics.touch(`timeline:${conv}`),
+        });
         this.reconnector = new Reconnector(
             opt.platform.clock,
             opt.platform.random,
@@ -275,6 +287,7 @@ export class Client {
         this.releaseTab();
         this.sync.clear();
         this.counts.clear();
+        this.originals.clear();
         this.cursors.clear();
         this.presence.clear();
         this.typing.linkDown();
@@ -324,6 +337,9 @@ export class Client {
 
     /* The network is back, or the person is. */
     wake(): void {
+        if (this.session?.overdue() === true) {
+            this.drop(0); /* asking would take as long as a new connection does */
+        }
         if (this.session) {
             this.session.probe(PROBE_MS);
         } else {
@@ -412,6 +428,7 @@ export class Client {
         this.drafts.live();
         this.state.own?.outbox.pump();
         this.people.retry();
+        this.originals.retry();
         if (!this.me) {
             void this.learnMe();
         }
@@ -562,17 +579,30 @@ export class Client {
         };
     }
 
+    /* The message that another one is an answer to; undefined while it is being looked for. */
+    original(conv: string, id: string): MessageItem | 'gone' | undefined {
+        return this.originals.get(conv, id);
+    }
+
+    private async readStored(
+        conv: string,
+        from: number,
+        to: number,
+        limit: number,
+        reverse: boolean,
+    ): Promise<Slice> {
+        const own = this.state.own;
+        if (!own) {
+            return { ranges: [], items: [] };
+        }
+        await own.persister.flush();
+        return own.store.read(conv, from, to, limit, reverse);
+    }
+
     private newTimeline(conv: string): Timeline {
         return new Timeline({
             head: () => this.state.convs.get(conv)?.head ?? 0,
-            read: async (from, to, limit, reverse) => {
-                const own = this.state.own;
-                if (!own) {
-                    return { ranges: [], items: [] };
-                }
-                await own.persister.flush();
-                return own.store.read(conv, from, to, limit, reverse);
-            },
+            read: (from, to, limit, reverse) => this.readStored(conv, from, to, limit, reverse),
             history: async (place, limit) => {
                 const page = await this.rest.history(conv, place, limit);
                 const c = this.state.convs.get(conv);

@@ -5,6 +5,7 @@
 import type { Store } from '../store/store.js';
 import type { Member, SequencedEvent } from '../wire.js';
 import { type Conversation, type Item, itemOf, patchOf } from './model.js';
+import type { Originals } from './originals.js';
 import type { Outbox } from './outbox.js';
 import type { Persister } from './persister.js';
 import { type Ranges, rangeAt } from './ranges.js';
@@ -34,7 +35,10 @@ export class State {
     readonly blocked = new Set<string>();
 
     /* `onUnsure`: how many are unread in it is a guess. */
-    constructor(private readonly onUnsure: (conv: string) => void = () => undefined) {}
+    constructor(
+        private readonly onUnsure: (conv: string) => void = () => undefined,
+        readonly originals: Pick<Originals, 'patch' | 'forget'> | undefined = undefined,
+    ) {}
 
     get userId(): string | undefined {
         return this.own?.userId;
@@ -57,6 +61,7 @@ export class State {
      */
     stale(conv: string): void {
         this.own?.persister.saveTimeline({ op: 'stale', conv });
+        this.originals?.forget(conv);
         this.timelines.get(conv)?.timeline.stale();
     }
 
@@ -73,6 +78,7 @@ export class State {
             const patch = patchOf(ev);
             if (patch) {
                 this.own?.persister.saveTimeline({ op: 'patch', conv: c.id, patch });
+                this.originals?.patch(c.id, patch);
                 open?.patch(patch);
             }
         }

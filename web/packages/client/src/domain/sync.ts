@@ -342,6 +342,7 @@ export class Sync {
             /* What is hidden may come after this, among what was held back. */
             this.state.hidden.set(c.id, addRange(this.state.hidden.get(c.id) ?? [], from, to));
             this.state.own?.persister.saveTimeline({ op: 'hide', conv: c.id, from, to });
+            this.state.originals?.forget(c.id);
             this.state.timelines.get(c.id)?.timeline.hide(from, to);
             this.state.topics.touch(`timeline:${c.id}`);
         }

@@ -26,6 +26,11 @@ export class FakeClock implements Clock {
         return { cancel: () => void this.timers.delete(due) };
     }
 
+    /* The device sleeps: time passes, and nothing is done. What was due is done with the next pass. */
+    sleep(ms: number): void {
+        this.time += ms;
+    }
+
     /* Lets time pass, timer by timer; promises settle in between. */
     async pass(ms: number): Promise<void> {
         const end = this.time + ms;

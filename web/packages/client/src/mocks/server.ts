@@ -194,6 +194,13 @@ export class FakeServer {
         return true;
     }
 
+    /* The server's side is gone, and nobody has told the client. */
+    vanish(user: string): void {
+        for (const c of this.connections.filter((o) => o.user === user)) {
+            this.end(c);
+        }
+    }
+
     cut(user?: string): void {
         const open = this.connections.filter((c) => user === undefined || c.user === user);
         if (open.length > 0) {

@@ -8,11 +8,15 @@ import {
     decodeCount,
     decodeGroupMembers,
     decodeHistory,
+    decodeHistoryMessage,
+    decodeReaders,
     decodeUser,
     decodeUsers,
     fieldsOf,
+    type HistoryMessage,
     type HistoryPage,
     type Member,
+    type Readers,
     type Role,
     text,
     textOr,
@@ -114,6 +118,17 @@ export class Rest {
         }
         const path = `/api/v1/conversations/${segment(conv)}/messages?${query.toString()}`;
         return decodeHistory(await this.call('GET', path));
+    }
+
+    async message(conv: string, id: string): Promise<HistoryMessage> {
+        const path = `/api/v1/conversations/${segment(conv)}/messages/${segment(id)}`;
+        return decodeHistoryMessage(await this.call('GET', path));
+    }
+
+    /* Who has got and read it, from a page's `next` on. */
+    async readers(id: string, cursor?: string): Promise<Readers> {
+        const more = cursor === undefined ? '' : `&cursor=${segment(cursor)}`;
+        return decodeReaders(await this.call('GET', `/api/v1/messages/${segment(id)}/receipts?limit=200${more}`));
     }
 
     async editMessage(id: string, content: string): Promise<void> {

@@ -11,6 +11,7 @@ const CLOSE_PROTOCOL = 1002;
 const CLOSE_NORMAL = 1000;
 /* The server has to say something that often, in units of its heartbeat. */
 const SILENCE = 2.5;
+const LATE_MS = 2000;
 const HELLO_MS = 15_000;
 
 export interface SessionEvents {
@@ -53,6 +54,12 @@ export class Session {
         if (!this.ended) {
             this.socket?.send(JSON.stringify(frame.event === 'resume' ? { ...frame, batch: true } : frame));
         }
+    }
+
+    /* Has it been silent for so long that this device must have slept, or is still not there? */
+    overdue(): boolean {
+        const allowed = this.hello ? this.hello.heartbeatMs + LATE_MS : LATE_MS;
+        return this.clock.now() - this.heardAt > allowed;
     }
 
     /* Is anybody there? Without an answer within that time it ends. */
