@@ -16,14 +16,13 @@ add_library(confab_objects OBJECT ${CONFAB_LIB_SRC})
 target_include_directories(confab_objects PRIVATE ${CMAKE_SOURCE_DIR}/src
   ${CMAKE_SOURCE_DIR}/include)
 target_link_libraries(confab_objects PRIVATE PkgConfig::SODIUM PkgConfig::XXHASH PkgConfig::CRYPTO
-  PkgConfig::SSL)
+  PkgConfig::SSL PkgConfig::ZLIB)
 target_compile_options(confab_objects PRIVATE -ffunction-sections -fdata-sections)
 set_target_properties(confab_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
 
 add_library(confab_shared SHARED $<TARGET_OBJECTS:confab_objects>)
 target_link_libraries(confab_shared PRIVATE PkgConfig::SODIUM PkgConfig::XXHASH PkgConfig::CRYPTO
-  PkgConfig::SSL
-  Threads::Threads)
+  PkgConfig::SSL PkgConfig::ZLIB Threads::Threads)
 target_link_options(confab_shared PRIVATE -Wl,--version-script=${CONFAB_VERSION_SCRIPT}
   -Wl,--gc-sections -Wl,--as-needed)
 set_target_properties(confab_shared PROPERTIES OUTPUT_NAME confab LINKER_LANGUAGE C

@@ -68,7 +68,7 @@ void clink_begin(struct csession *s, uint64_t now)
     random_fill(s->random, nonce, sizeof(nonce));
     memset(&s->scan, 0, sizeof(s->scan));
     ws_put_upgrade_request(&s->out, span_of(s->host.data, s->host.len),
-                           span_of(s->target.data, s->target.len), span_of(NULL, 0), nonce,
+                           span_of(s->target.data, s->target.len), span_of(NULL, 0), false, nonce,
                            s->accept);
     if (!buf_ok(&s->out)) {
         buf_clear(&s->out);
@@ -470,6 +470,7 @@ static void read_upgrade(struct csession *s, uint64_t now)
     }
     struct http_error bad;
     struct span protocol;
+    bool deflate = false;
     const char *why = NULL;
     enum http_result r =
         http_response_parse(&s->scan, span_of(s->in.data, s->in.len), false, res, &bad);
@@ -477,8 +478,8 @@ static void read_upgrade(struct csession *s, uint64_t now)
         protocol_error(s, WS_CLOSE_NONE, bad.why, now);
     } else if (r == HTTP_DONE && res->status != 101) {
         refused_upgrade(s, res, now);
-    } else if (r == HTTP_DONE &&
-               ws_upgrade_verify(res, s->accept, span_of(NULL, 0), &protocol, &why) != CONFAB_OK) {
+    } else if (r == HTTP_DONE && ws_upgrade_verify(res, s->accept, span_of(NULL, 0), &protocol,
+                                                   &deflate, &why) != CONFAB_OK) {
         protocol_error(s, WS_CLOSE_NONE, why, now);
     } else if (r == HTTP_DONE) {
         buf_consume(&s->in, res->head_len);

@@ -64,6 +64,12 @@ enum conn_flags {
 enum conn_wire {
     WIRE_BATCH = 1,       /* session: takes arrays of events */
     WIRE_ARRAY_FIRST = 2, /* nothing of the array under way was written whole */
+    WIRE_ARRAY_DEFLATED = 4,
+    /* What goes to it is compressed, with at most that window; none of them: it is not. */
+    WIRE_NARROW = 8, /* 512 bytes */
+    WIRE_MIDDLE = 16,
+    WIRE_WIDE = 24,
+    WIRE_WINDOW = 24, /* all of it */
 };
 
 enum conn_holds {

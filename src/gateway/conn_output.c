@@ -7,6 +7,14 @@
  *     frames in the queue     [head a] [head b] [head c]
  *     on the wire             head '[' a ',' b ',' c ']'
  *
+ * With compressed events among them the array is compressed as well, without compressing anything:
+ * deflated messages of ours refer to nothing outside of themselves, and end in the header of a
+ * stored block whose length is left out. So a length and a comma may follow, in that block, and
+ * then the next message (RFC 1951, 3.2.4; RFC 7692, 7.2.1):
+ *
+ *     head  00 01 00 fe ff '['  a  01 00 fe ff ','  00 L L ~L ~L b ','  c  01 00 fe ff ']' 00
+ *           stored, 1 byte         1 byte           b was not compressed: stored, with its comma
+ *
  * Nothing is copied or put into the queue for that. The connection remembers how many frames from
  * the head of its queue belong to the array under way; what each of them becomes on the wire (its
  * parts) follows from that and the queue, so it is worked out anew when a write has ended within.
@@ -24,8 +32,10 @@
 #define CHUNKS_MAX   (1U << 22)
 #define WRITE_IOVECS 128
 #define PARTS_MAX    3 /* of one frame: what is before its bytes, they, what is behind them */
-/* Of the header of an array and its bracket. */
-#define ARRAY_HEAD_MAX (WS_HEADER_MAX + 1)
+/* What is before the bytes of one frame: header, bracket, the header of a stored block. */
+#define GLUE_MAX    (WS_HEADER_MAX + 6 + STORED_HEAD)
+#define STORED_HEAD 5
+#define STORED_MAX  65535U
 
 struct chunk {
     uint32_t next;
@@ -116,6 +126,9 @@ bool conn_push(struct shard *s, struct conn *c, struct frame *f)
     if (f->len == 0) {
         return true;
     }
+    if (f->head > 0) {
+        f = pack_frame(s, c, f);
+    }
     struct chunk *k = c->out_tail == SLAB_NONE ? NULL : slab_get(&s->chunks, c->out_tail);
     if (!k || k->end == CHUNK_FRAMES) {
         uint32_t index;
@@ -198,30 +211,71 @@ static void array_begin(struct shard *s, struct conn *c)
     struct frame *f;
     uint32_t n = 0;
     size_t bytes = 1; /* each event brings a comma or the last bracket */
+    size_t max = MIN(s->cfg.frame_bytes_max, STORED_MAX);
+    uint8_t wire = WIRE_ARRAY_FIRST;
     while (n < UINT16_MAX && (f = queue_next(s, &p)) != NULL && f->head > 0) {
-        bytes += frame_payload(f).n + 1;
-        if (bytes > s->cfg.frame_bytes_max) {
+        bytes += f->plain_len + 1;
+        if (bytes > max) {
             break;
         }
+        wire |= f->deflated ? WIRE_ARRAY_DEFLATED : 0;
         n++;
     }
+    c->wire &= (uint8_t)~WIRE_ARRAY_DEFLATED;
     if (n > 1) {
         c->array_left = (uint16_t)n;
-        c->wire |= WIRE_ARRAY_FIRST;
+        c->wire |= wire;
         metrics_inc(s->metrics, METRIC_WS_ARRAYS);
         metrics_add(s->metrics, METRIC_WS_ARRAY_EVENTS, n);
     }
 }
 
+/* What stands behind an event in its array. */
+static struct span array_end(const struct conn *c, const struct frame *f, bool last)
+{
+    static const uint8_t comma[] = {1, 0, 0xfe, 0xff, ','};
+    static const uint8_t bracket[] = {1, 0, 0xfe, 0xff, ']', 0};
+    if (f->deflated) {
+        return last ? span_of(bracket, sizeof(bracket)) : span_of(comma, sizeof(comma));
+    }
+    if (c->wire & WIRE_ARRAY_DEFLATED) {
+        return last ? span_of(bracket + 4, 2) : span_of(comma + 4, 1);
+    }
+    return last ? span_str("]") : span_str(",");
+}
+
+static size_t stored_head(uint8_t *out, size_t n)
+{
+    out[0] = 0;
+    out[1] = (uint8_t)n;
+    out[2] = (uint8_t)(n >> 8);
+    out[3] = (uint8_t)~out[1];
+    out[4] = (uint8_t)~out[2];
+    return STORED_HEAD;
+}
+
+/* Is it to be wrapped as a stored block? */
+static bool is_stored(const struct conn *c, const struct frame *f)
+{
+    return (c->wire & WIRE_ARRAY_DEFLATED) && !f->deflated;
+}
+
 /* Header and bracket of the array whose first frame is at the head of the queue. */
-static size_t array_head(struct shard *s, const struct conn *c, uint8_t out[ARRAY_HEAD_MAX])
+static size_t array_head(struct shard *s, const struct conn *c, uint8_t out[GLUE_MAX])
 {
     struct place p = queue_head(s, c);
-    size_t bytes = 1;
+    bool deflated = (c->wire & WIRE_ARRAY_DEFLATED) != 0;
+    size_t bytes = deflated ? STORED_HEAD + 1 : 1;
     for (uint32_t i = 0; i < c->array_left; i++) {
-        bytes += frame_payload(queue_next(s, &p)).n + 1;
+        const struct frame *f = queue_next(s, &p);
+        bytes += frame_payload(f).n + array_end(c, f, i + 1 == c->array_left).n +
+                 (is_stored(c, f) ? STORED_HEAD : 0);
     }
     size_t n = ws_header(out, WS_TEXT, true, bytes, NULL);
+    if (deflated) {
+        ws_header_deflated(out);
+        n += stored_head(out + n, 1);
+    }
     out[n] = '[';
     return n + 1;
 }
@@ -232,20 +286,27 @@ static void parts_add(struct parts *p, struct span bytes)
     p->bytes += bytes.n;
 }
 
-/* `i`: which of the array under way it is. `head` is written for the first, and used by `ret`. */
+/* `i`: which of the array under way it is. `glue` is written where needed, and used by `ret`. */
 static void parts_of(struct shard *s, const struct conn *c, const struct frame *f, uint32_t i,
-                     uint8_t head[ARRAY_HEAD_MAX], struct parts *ret)
+                     uint8_t glue[GLUE_MAX], struct parts *ret)
 {
     *ret = (struct parts){.n = 0};
     if (c->array_left == 0) {
         parts_add(ret, span_of(f->data, f->len));
         return;
     }
+    size_t n = 0;
     if (i == 0 && (c->wire & WIRE_ARRAY_FIRST)) {
-        parts_add(ret, span_of(head, array_head(s, c, head)));
+        n = array_head(s, c, glue);
+    }
+    if (is_stored(c, f)) {
+        n += stored_head(glue + n, (size_t)f->plain_len + 1);
+    }
+    if (n > 0) {
+        parts_add(ret, span_of(glue, n));
     }
     parts_add(ret, frame_payload(f));
-    parts_add(ret, span_str(i + 1 < c->array_left ? "," : "]"));
+    parts_add(ret, array_end(c, f, i + 1 == c->array_left));
 }
 
 /* ---- Writing ---- */
@@ -292,12 +353,12 @@ static void pop_frame(struct shard *s, struct conn *c)
 /* Forgets n bytes at the head of the queue, and the frames that end with them. */
 static void conn_pop(struct shard *s, struct conn *c, size_t n)
 {
-    uint8_t head[ARRAY_HEAD_MAX];
+    uint8_t glue[GLUE_MAX];
     while (c->out_head != SLAB_NONE) {
         struct place p = queue_head(s, c);
         const struct frame *f = queue_next(s, &p);
         struct parts parts;
-        parts_of(s, c, f, 0, head, &parts);
+        parts_of(s, c, f, 0, glue, &parts);
         size_t before = MIN(c->out_offset, f->len);
         size_t left = parts.bytes - c->out_offset;
         if (n < left) {
@@ -350,7 +411,7 @@ void conn_output_forget(struct shard *s, struct conn *c, uint32_t n)
 
 /* Up to the end of an array, if one is under way: what follows is for the next turn. */
 static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS],
-                       uint8_t head[ARRAY_HEAD_MAX])
+                       uint8_t glue[WRITE_IOVECS][GLUE_MAX])
 {
     int n = 0;
     size_t skip = c->out_offset;
@@ -361,7 +422,7 @@ static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[W
         if (i > 0 && i == c->array_left) {
             break;
         }
-        parts_of(s, c, f, i, head, &parts);
+        parts_of(s, c, f, i, glue[i], &parts);
         for (int k = 0; k < parts.n; k++) {
             size_t drop = MIN(skip, parts.at[k].n);
             skip -= drop;
@@ -397,11 +458,11 @@ static void conn_drained(struct shard *s, struct conn *c)
 static void conn_flush(struct shard *s, struct conn *c)
 {
     struct iovec iov[WRITE_IOVECS];
-    uint8_t head[ARRAY_HEAD_MAX];
+    uint8_t glue[WRITE_IOVECS][GLUE_MAX];
     if ((c->wire & WIRE_BATCH) && c->array_left == 0 && c->out_offset == 0 && c->out_frames > 1) {
         array_begin(s, c);
     }
-    int niov = conn_gather(s, c, iov, head);
+    int niov = conn_gather(s, c, iov, glue);
     if (niov == 0) {
         conn_drained(s, c);
         return;

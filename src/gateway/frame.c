@@ -41,6 +41,7 @@ void frame_event(struct frame *f)
     uint8_t small = f->data[1];
     f->head = small < 126 ? 2 : small == 126 ? 4 : 10;
     DCHECK(f->head <= f->len);
+    f->plain_len = f->len - f->head;
 }
 
 struct frame *frame_new(struct span bytes)
@@ -108,6 +109,9 @@ void frame_unref(struct frame *f)
     }
     DCHECK(f->refs > 0);
     if (--f->refs == 0) {
+        for (int i = 0; i < DEFLATE_SIZES; i++) {
+            frame_unref(f->packed[i]); /* these have none themselves */
+        }
         frame_bytes_unref(f->shared);
         free(f->owned);
         free(f);

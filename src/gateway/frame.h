@@ -7,9 +7,11 @@
 #define CONFAB_GATEWAY_FRAME_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "proto/deflate.h"
 
 struct frame_bytes {
     atomic_uint refs;
@@ -34,8 +36,12 @@ struct frame {
     const uint8_t *data;
     struct frame_bytes *shared; /* NULL: not shared */
     uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
-    uint8_t head; /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
-    uint8_t kind; /* enum frame_kind; whoever made it sets it */
+    uint8_t head;  /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
+    uint8_t kind;  /* enum frame_kind; whoever made it sets it */
+    bool deflated; /* the payload is */
+    uint8_t tried; /* bit of each window with which it was compressed */
+    uint32_t plain_len;                  /* an event: bytes of its text */
+    struct frame *packed[DEFLATE_SIZES]; /* compressed forms, see gateway/pack.h; NULL: none */
 };
 /* All with one reference; NULL when out of memory. */
 struct frame *frame_new(struct span bytes);               /* copies */

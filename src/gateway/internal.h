@@ -16,6 +16,7 @@
 #include "gateway/link.h"
 #include "gateway/look.h"
 #include "gateway/origin.h"
+#include "gateway/pack.h"
 #include "gateway/password.h"
 #include "gateway/render.h"
 #include "gateway/resume.h"
@@ -90,6 +91,8 @@ struct shard {
 
     struct link_out *out; /* by shard, this one too */
     struct link_in *in;
+
+    struct packs packs;
 
     /* Scratch of the turn: nothing of it is kept over a return to the turn. */
     struct scratch scratch;

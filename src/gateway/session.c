@@ -5,6 +5,7 @@
  */
 #include "gateway/session.h"
 
+#include "base/utf8.h"
 #include "gateway/api.h"
 #include "gateway/carrier.h"
 #include "gateway/http.h"
@@ -434,7 +435,8 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
         return;
     }
     buf_clear(&s->text);
-    ws_put_upgrade_reply(&s->text, u.ws.key, u.protocol);
+    pack_agree(s, &u.ws.deflate);
+    ws_put_upgrade_reply(&s->text, u.ws.key, u.protocol, &u.ws.deflate);
     if (!buf_ok(&s->text)) {
         conn_kill(s, c);
         return;
@@ -445,6 +447,10 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
     metrics_inc(s->metrics, METRIC_WS_UPGRADES);
     c->state = CONN_WS;
     ws_decoder_init(&c->ws, WS_SERVER, s->cfg.frame_bytes_max);
+    if (u.ws.deflate.on) {
+        ws_decoder_deflate(&c->ws);
+        c->wire |= pack_window(u.ws.deflate.server_bits);
+    }
     h->begun_ns = 0;
     if (u.user != 0) {
         c->flags |= CONN_SHORT;
@@ -459,6 +465,27 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
 
 /* ---- Frames in ---- */
 
+static void session_text(struct shard *s, struct conn *c, struct span text, bool deflated)
+{
+    if (deflated) {
+        enum confab_err err = pack_open(s, text, &text);
+        if (err == CONFAB_NOMEM) {
+            metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+            conn_kill(s, c);
+            return;
+        }
+        if (err == CONFAB_TOO_LARGE) {
+            session_refuse(s, c, WS_CLOSE_TOO_BIG, "message is too big");
+            return;
+        }
+        if (err || !utf8_valid(text.p, text.n)) {
+            session_refuse(s, c, WS_CLOSE_NOT_UTF8, "the message is damaged, or is not UTF-8");
+            return;
+        }
+    }
+    session_message(s, c, text);
+}
+
 static void session_data(struct shard *s, struct conn *c, const struct ws_frame *f)
 {
     struct span text = span_of(f->payload, f->len);
@@ -470,7 +497,7 @@ static void session_data(struct shard *s, struct conn *c, const struct ws_frame 
         c->io->partial_s = 0;
     }
     if (f->first && f->fin) {
-        session_message(s, c, text);
+        session_text(s, c, text, f->deflated);
         return;
     }
     struct conn_io *io = conn_io(s, c);
@@ -484,7 +511,7 @@ static void session_data(struct shard *s, struct conn *c, const struct ws_frame 
         return;
     }
     if (f->fin) {
-        session_message(s, c, span_of(io->fragments.data, io->fragments.len));
+        session_text(s, c, span_of(io->fragments.data, io->fragments.len), f->deflated);
         buf_deinit(&io->fragments);
     }
 }

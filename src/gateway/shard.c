@@ -62,6 +62,8 @@ void shard_config_defaults(struct shard_config *cfg)
         .fanouts_max = 8192,
         .writes_turn = 512,
         .receipt_members_max = 100,
+        .ws_deflate_min = 512,
+        .http_gzip_min = 1400, /* what fits one packet gains nothing */
         .drain_spread_ms = 5000,
     };
     engine_config_defaults(&cfg->engine);
@@ -159,6 +161,7 @@ void shard_free(struct shard *s)
     engine_free(s->engine);
     links_deinit(s);
     fanouts_deinit(s);
+    packs_deinit(s);
     resumes_deinit(s);
     api_calls_drop(s);
     looks_deinit(s);

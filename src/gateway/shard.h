@@ -93,6 +93,10 @@ struct shard_config {
     uint32_t receipt_members_max; /* receipts are live up to this size */
 
     uint32_t drain_spread_ms; /* clients are asked to come back after up to this */
+    bool ws_deflate;          /* permessage-deflate with those who offer it */
+    uint32_t ws_deflate_min;  /* events with fewer bytes are not compressed */
+    bool http_gzip;           /* answers in gzip for those who take it */
+    uint32_t http_gzip_min;   /* the same of answers */
     bool metrics_public;      /* serve /metrics to other than loopback addresses */
 };
 /* Everything but shard and shards, which become 0 and 1. */

@@ -14,6 +14,7 @@
 enum {
     BIT_FIN = 0x80,
     BITS_RSV = 0x70,
+    BIT_DEFLATED = 0x40,
     BITS_OPCODE = 0x0f,
     BIT_MASKED = 0x80,
     BITS_LEN = 0x7f,
@@ -25,6 +26,7 @@ struct header {
     uint8_t opcode;
     bool fin;
     bool masked;
+    bool deflated;
     size_t size; /* of the header itself */
     uint64_t len;
     const uint8_t *key;
@@ -33,6 +35,11 @@ struct header {
 void ws_decoder_init(struct ws_decoder *d, enum ws_role role, uint32_t message_max)
 {
     *d = (struct ws_decoder){.message_max = message_max, .role = (uint8_t)role};
+}
+
+void ws_decoder_deflate(struct ws_decoder *d)
+{
+    d->deflate = WS_DEFLATE_AGREED;
 }
 
 bool ws_close_code_valid(uint16_t code)
@@ -62,7 +69,9 @@ static enum ws_result want(struct ws_frame *ret, size_t bytes)
 static const char *check_start(const struct ws_decoder *d, uint8_t b0, uint8_t b1)
 {
     uint8_t opcode = b0 & BITS_OPCODE;
-    if (b0 & BITS_RSV) {
+    /* Said once, where a message of data begins, and only where it was agreed on. */
+    bool may_be_deflated = d->deflate != 0 && (opcode == WS_TEXT || opcode == WS_BINARY);
+    if (b0 & BITS_RSV & (may_be_deflated ? ~BIT_DEFLATED : ~0)) {
         return "reserved bits are set";
     }
     if ((opcode > WS_BINARY && opcode < WS_CLOSE) || opcode > WS_PONG) {
@@ -112,6 +121,7 @@ static enum ws_result read_header(struct ws_decoder *d, const uint8_t *p, size_t
     h->opcode = p[0] & BITS_OPCODE;
     h->fin = (p[0] & BIT_FIN) != 0;
     h->masked = (p[1] & BIT_MASKED) != 0;
+    h->deflated = (p[0] & BIT_DEFLATED) != 0;
     h->len = p[1] & BITS_LEN;
     size_t ext = h->len == LEN_16 ? 2 : h->len == LEN_64 ? 8 : 0;
     h->size = 2 + ext + (h->masked ? 4 : 0);
@@ -168,7 +178,12 @@ static enum ws_result take_data(struct ws_decoder *d, const struct header *h, st
         ret->first = false;
     }
     ret->opcode = (enum ws_opcode)opcode;
-    if (opcode == WS_TEXT) {
+    ret->deflated = ret->first ? h->deflated : (d->deflate & WS_DEFLATE_UNDER_WAY) != 0;
+    if (d->deflate != 0) {
+        d->deflate =
+            (uint8_t)(WS_DEFLATE_AGREED | (ret->deflated && !h->fin ? WS_DEFLATE_UNDER_WAY : 0));
+    }
+    if (opcode == WS_TEXT && !ret->deflated) {
         uint32_t state = ret->first ? UTF8_ACCEPT : d->utf8;
         state = utf8_step(state, ret->payload, ret->len);
         if (state == UTF8_REJECT || (h->fin && state != UTF8_ACCEPT)) {

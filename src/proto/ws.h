@@ -1,7 +1,8 @@
 /*
- * WebSocket framing (RFC 6455, version 13, no extensions), both roles, without I/O or memory of its
- * own. The decoder holds the state of a fragmented message only; the bytes of a partial frame stay
- * with the caller, so a connection between frames owns no buffer.
+ * WebSocket framing (RFC 6455, version 13, with permessage-deflate of RFC 7692 where it was agreed
+ * on), both roles, without I/O or memory of its own. The decoder holds the state of a fragmented
+ * message only; the bytes of a partial frame stay with the caller, so a connection between frames
+ * owns no buffer.
  *
  * Reading: call ws_decode on the unread bytes, again and again.
  *     WS_FRAME  the frame is ret->payload, unmasked in place; drop ret->consumed bytes, go on
@@ -65,6 +66,12 @@ struct ws_decoder {
     uint8_t role;           /* enum ws_role */
     uint8_t opcode;         /* of the fragmented message under way, 0 for none */
     bool ended;
+    uint8_t deflate; /* enum ws_deflate_state */
+};
+
+enum ws_deflate_state {
+    WS_DEFLATE_AGREED = 1,   /* messages may be compressed */
+    WS_DEFLATE_UNDER_WAY = 2 /* the fragmented message under way is */
 };
 
 enum ws_result { WS_MORE = 0, WS_FRAME, WS_ERROR, WS_ENDED };
@@ -73,6 +80,7 @@ struct ws_frame {
     enum ws_opcode opcode; /* that of the message: a continuation says WS_TEXT or WS_BINARY */
     bool first;            /* the message starts here; true for control frames */
     bool fin;              /* the message ends here; true for control frames */
+    bool deflated;         /* the message is compressed: what it holds is not checked */
     uint8_t *payload;      /* in the caller's input */
     size_t len;
     size_t consumed; /* WS_FRAME: header and payload */
@@ -84,6 +92,9 @@ struct ws_frame {
 
 /* message_max: larger messages end with 1009. */
 void ws_decoder_init(struct ws_decoder *d, enum ws_role role, uint32_t message_max);
+/* permessage-deflate was agreed on: a message may come compressed, and then has at most message_max
+ * bytes compressed; inflate_message bounds the rest. */
+void ws_decoder_deflate(struct ws_decoder *d);
 /*
  * Reads one frame from the first of `n` bytes at `p`, which it may modify (unmasking) only when it
  * returns WS_FRAME. Strict: see the cases of tests/unit/proto/test_ws.c. `ret` is always written.
@@ -102,6 +113,11 @@ void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], size_t offset);
  */
 size_t ws_header(uint8_t out[WS_HEADER_MAX], enum ws_opcode opcode, bool fin, uint64_t len,
                  const uint8_t key[4]);
+/* Says in the first byte of a header that the message is compressed. */
+static inline void ws_header_deflated(uint8_t *header)
+{
+    header[0] |= 0x40;
+}
 /* Header and (masked) payload in one. `key` as above. */
 void ws_put_frame(struct buf *b, enum ws_opcode opcode, struct span payload, const uint8_t key[4]);
 /* The reason is cut at a character's boundary to fit; WS_CLOSE_NONE writes an empty frame. */
@@ -122,9 +138,20 @@ struct http_response;
 /* Sec-WebSocket-Accept for a key; not terminated. */
 void ws_accept_key(struct span key, char out[WS_ACCEPT_TEXT]);
 
+/*
+ * What was agreed on. Neither side keeps anything from one message to the next: a server of ours
+ * asks for that both ways, so that a connection between messages owns no state of zlib.
+ */
+struct ws_deflate {
+    bool on;
+    uint8_t server_bits; /* window of what the server sends, 9 to 15 */
+    bool tell_bits;      /* the client asked for a smaller one: the answer names it */
+};
+
 struct ws_upgrade {
     struct span key;
-    struct span protocols; /* the offered list, for ws_protocol_next; may be empty */
+    struct span protocols;     /* the offered list, for ws_protocol_next; may be empty */
+    struct ws_deflate deflate; /* what can be agreed on, of what the client offers */
 };
 /*
  * Does the request ask for an upgrade to WebSocket? CONFAB_OK; CONFAB_NOT_FOUND: it is an ordinary
@@ -136,25 +163,28 @@ CONFAB_NODISCARD enum confab_err ws_upgrade_check(const struct http_request *req
                                                   struct ws_upgrade *ret, const char **ret_why);
 /* Takes the next token of a comma-separated list; false at its end. */
 bool ws_protocol_next(struct span *list, struct span *ret_token);
-/* The 101 answer; an empty `protocol` selects none. */
-void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol);
+/* The 101 answer; an empty `protocol` selects none; `deflate` may be NULL: not agreed on. */
+void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol,
+                          const struct ws_deflate *deflate);
 /* 426 with the supported version; closes. */
 void ws_put_version_refused(struct buf *b);
 
 /*
- * The client's request. `protocols` may be empty; `nonce` is 16 random bytes; ret_accept is what
- * the server has to answer. `host` includes the port where it is not the default.
+ * The client's request. `protocols` may be empty; `deflate`: offers compression; `nonce` is 16
+ * random bytes; ret_accept is what the server has to answer. `host` includes the port where it is
+ * not the default.
  */
 void ws_put_upgrade_request(struct buf *b, struct span host, struct span target,
-                            struct span protocols, const uint8_t nonce[16],
+                            struct span protocols, bool deflate, const uint8_t nonce[16],
                             char ret_accept[WS_ACCEPT_TEXT]);
 /*
  * Checks the server's answer to ws_put_upgrade_request. `offered` is the list sent; the selected
- * protocol must be one of it. CONFAB_INVALID with static text in ret_why.
+ * protocol must be one of it. `io_deflate`: was compression offered; is it agreed on?
+ * CONFAB_INVALID with static text in ret_why.
  */
 CONFAB_NODISCARD enum confab_err ws_upgrade_verify(const struct http_response *res,
                                                    const char accept[WS_ACCEPT_TEXT],
                                                    struct span offered, struct span *ret_protocol,
-                                                   const char **ret_why);
+                                                   bool *io_deflate, const char **ret_why);
 
 #endif

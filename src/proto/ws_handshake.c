@@ -4,6 +4,7 @@
 
 #include "proto/http1.h"
 #include "proto/ws.h"
+#include "proto/ws_internal.h"
 
 static const char GUID[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -110,12 +111,17 @@ enum confab_err ws_upgrade_check(const struct http_request *req, struct ws_upgra
         *ret_why = why;
         return err;
     }
+    if (!ws_deflate_choose(h, &ret->deflate)) {
+        *ret_why = "Sec-WebSocket-Extensions cannot be read";
+        return CONFAB_INVALID;
+    }
     ret->key = key;
     ret->protocols = http_header_get(h, "sec-websocket-protocol");
     return CONFAB_OK;
 }
 
-void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol)
+void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol,
+                          const struct ws_deflate *deflate)
 {
     char accept[WS_ACCEPT_TEXT];
     ws_accept_key(key, accept);
@@ -125,6 +131,9 @@ void ws_put_upgrade_reply(struct buf *b, struct span key, struct span protocol)
     http_put_header(b, "Sec-WebSocket-Accept", span_of(accept, sizeof(accept)));
     if (protocol.n > 0) {
         http_put_header(b, "Sec-WebSocket-Protocol", protocol);
+    }
+    if (deflate && deflate->on) {
+        ws_deflate_put_answer(b, deflate);
     }
     http_put_end(b);
 }
@@ -136,7 +145,7 @@ void ws_put_version_refused(struct buf *b)
 }
 
 void ws_put_upgrade_request(struct buf *b, struct span host, struct span target,
-                            struct span protocols, const uint8_t nonce[16],
+                            struct span protocols, bool deflate, const uint8_t nonce[16],
                             char ret_accept[WS_ACCEPT_TEXT])
 {
     uint8_t key[WS_KEY_TEXT + 1];
@@ -150,16 +159,20 @@ void ws_put_upgrade_request(struct buf *b, struct span host, struct span target,
     if (protocols.n > 0) {
         http_put_header(b, "Sec-WebSocket-Protocol", protocols);
     }
+    if (deflate) {
+        ws_deflate_put_offer(b);
+    }
     http_put_end(b);
 }
 
 enum confab_err ws_upgrade_verify(const struct http_response *res,
                                   const char accept[WS_ACCEPT_TEXT], struct span offered,
-                                  struct span *ret_protocol, const char **ret_why)
+                                  struct span *ret_protocol, bool *io_deflate, const char **ret_why)
 {
     const struct http_headers *h = &res->headers;
     const char *why = NULL;
     struct span chosen = http_header_get(h, "sec-websocket-protocol");
+    bool deflate = *io_deflate;
 
     if (res->status != 101) {
         why = "the server did not switch protocols";
@@ -169,7 +182,7 @@ enum confab_err ws_upgrade_verify(const struct http_response *res,
                !span_eq(http_header_get(h, "sec-websocket-accept"),
                         span_of(accept, WS_ACCEPT_TEXT))) {
         why = "Sec-WebSocket-Accept does not match";
-    } else if (http_header_count(h, "sec-websocket-extensions") > 0) {
+    } else if (!ws_deflate_verify(h, &deflate)) {
         why = "the server selected an extension that was not offered";
     } else if (http_header_count(h, "sec-websocket-protocol") > 1 ||
                (chosen.p && !list_has(offered, chosen))) {
@@ -180,5 +193,6 @@ enum confab_err ws_upgrade_verify(const struct http_response *res,
         return CONFAB_INVALID;
     }
     *ret_protocol = chosen;
+    *io_deflate = deflate;
     return CONFAB_OK;
 }

@@ -85,7 +85,7 @@ static enum confab_err upgrade(struct returning *r)
     (void)snprintf(protocols, sizeof(protocols), "confab.v1, token.%s", r->world->people[0].token);
     buf_clear(&r->in);
     ws_put_upgrade_request(&r->out, span_str("localhost"), span_str("/ws"), span_str(protocols),
-                           nonce, accept);
+                           false, nonce, accept);
     enum confab_err err = put(r);
     while (!err && !memmem(r->in.data, r->in.len, "\r\n\r\n", 4)) {
         err = receive(r);

@@ -173,8 +173,8 @@ static void connected(struct worker *w, struct client *c)
     (void)snprintf(protocols, sizeof(protocols), "confab.v1, token.%s",
                    w->t->world->people[w->t->plan->first_person + c->index].token);
     random_fill(&w->random.base, nonce, sizeof(nonce));
-    ws_put_upgrade_request(&c->out, span_str(host), span_str("/ws"), span_str(protocols), nonce,
-                           c->accept);
+    ws_put_upgrade_request(&c->out, span_str(host), span_str("/ws"), span_str(protocols), false,
+                           nonce, c->accept);
     memset(&c->scan, 0, sizeof(c->scan));
     c->state = CLIENT_UPGRADING;
     client_dirty(w, c);
@@ -199,6 +199,7 @@ static size_t take_upgrade(struct worker *w, struct client *c, struct span in)
     static struct http_response res;
     struct http_error why;
     struct span protocol;
+    bool deflate = false;
     const char *text = "not an HTTP answer";
     char offered[TOKEN_BYTES + 32];
     enum http_result r = http_response_parse(&c->scan, in, false, &res, &why);
@@ -207,8 +208,8 @@ static size_t take_upgrade(struct worker *w, struct client *c, struct span in)
     }
     (void)snprintf(offered, sizeof(offered), "confab.v1, token.%s",
                    w->t->world->people[w->t->plan->first_person + c->index].token);
-    if (r != HTTP_DONE ||
-        ws_upgrade_verify(&res, c->accept, span_str(offered), &protocol, &text) != CONFAB_OK) {
+    if (r != HTTP_DONE || ws_upgrade_verify(&res, c->accept, span_str(offered), &protocol, &deflate,
+                                            &text) != CONFAB_OK) {
         client_fail(w, c, text);
         return 0;
     }

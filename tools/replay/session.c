@@ -223,7 +223,7 @@ static void put_upgrade(struct session *s)
     buf_put_str(&protocols, PROTOCOLS);
     buf_put_str(&protocols, s->token);
     ws_put_upgrade_request(&s->out, span_str(host), span_str("/ws"),
-                           span_of(protocols.data, protocols.len), nonce, s->accept);
+                           span_of(protocols.data, protocols.len), false, nonce, s->accept);
     buf_deinit(&protocols);
 }
 
@@ -273,10 +273,11 @@ static size_t take_upgrade(struct session *s, uint8_t *p, size_t n, bool *ret_ok
     buf_put_str(&offered, PROTOCOLS);
     buf_put_str(&offered, s->token);
     struct span protocol;
+    bool deflate = false;
     const char *text = why.why;
     if (result != HTTP_DONE ||
-        ws_upgrade_verify(&res, s->accept, span_of(offered.data, offered.len), &protocol, &text) !=
-            CONFAB_OK) {
+        ws_upgrade_verify(&res, s->accept, span_of(offered.data, offered.len), &protocol, &deflate,
+                          &text) != CONFAB_OK) {
         /* 503 while starting or draining is no fault. */
         if (result != HTTP_DONE || res.status != 503) {
             replay_error(s->r, "the upgrade of session %u failed: %d %s", s->index,

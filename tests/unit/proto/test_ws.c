@@ -261,6 +261,46 @@ static const struct row rows[] = {
             "b")}},
 };
 
+/* With permessage-deflate agreed on. A z before what is compressed. */
+static const struct row deflate_rows[] = {
+    {"rsv1", "zt^$(\xff\xfe)", {BYTES("\xc1\x02\xff\xfe")}},
+    {"rsv1_binary",
+     "zb^$(ab)",
+     {BYTES("\xc2\x02"
+            "ab")}},
+    {"plain_too", "t^$(Hello)", {BYTES(H "Hello")}},
+    {"plain_is_checked", "!1007", {BYTES("\x81\x02\xff\xfe")}},
+    {"plain_after_compressed", "zt^$(\xff)t^$(Hello)", {BYTES("\xc1\x01\xff"), BYTES(H "Hello")}},
+    {"fragments",
+     "zt^(\xff)z"
+     "t()zt$(\xff)t^$(Hello)",
+     {BYTES("\x41\x01\xff"), BYTES("\x00\x00"), BYTES("\x80\x01\xff"), BYTES(H "Hello")}},
+    {"ping_between",
+     "zt^(\xff)p()zt$(\xff)",
+     {BYTES("\x41\x01\xff"), BYTES("\x89\x00"), BYTES("\x80\x01\xff")}},
+    {"rsv1_continuation",
+     "zt^(a)!1002",
+     {BYTES("\x41\x01"
+            "a"),
+      BYTES("\xc0\x01"
+            "b")}},
+    {"rsv1_continuation_of_plain",
+     "t^(a)!1002",
+     {BYTES("\x01\x01"
+            "a"),
+      BYTES("\xc0\x01"
+            "b")}},
+    {"rsv1_ping", "!1002", {BYTES("\xc9\x00")}},
+    {"rsv1_pong", "!1002", {BYTES("\xca\x00")}},
+    {"rsv1_close", "!1002", {BYTES("\xc8\x00")}},
+    {"rsv2", "!1002", {BYTES("\xa1\x00")}},
+    {"rsv3", "!1002", {BYTES("\x91\x00")}},
+    {"rsv1_and_2", "!1002", {BYTES("\xe1\x00")}},
+    {"rsv1_opcode_3", "!1002", {BYTES("\xc3\x00")}},
+    {"too_big", "!1009", {BYTES("\xc1\x7e\x03\xe9")}},
+};
+static bool deflate_agreed;
+
 /* Appends the frame as a client would send it. */
 static void put_masked(struct buf *b, struct span f)
 {
@@ -279,6 +319,7 @@ static void put_masked(struct buf *b, struct span f)
 static void show(struct buf *out, const struct ws_frame *f)
 {
     static const char letters[] = "?tb?????cpo";
+    buf_put_str(out, f->deflated ? "z" : "");
     buf_put_u8(out, (uint8_t)letters[f->opcode]);
     struct span body = span_of(f->payload, f->len);
     if (f->opcode == WS_CLOSE) {
@@ -342,6 +383,9 @@ static void peer_init(struct peer *p, enum ws_role role)
 {
     *p = (struct peer){.over = false};
     ws_decoder_init(&p->d, role, MESSAGE_MAX);
+    if (deflate_agreed) {
+        ws_decoder_deflate(&p->d);
+    }
 }
 
 static void peer_deinit(struct peer *p)
@@ -388,6 +432,13 @@ static void run_row(void **state)
     }
     buf_deinit(&plain);
     buf_deinit(&masked);
+}
+
+static void run_deflate_row(void **state)
+{
+    deflate_agreed = true;
+    run_row(state);
+    deflate_agreed = false;
 }
 
 static void test_mask_required(void **state)
@@ -585,6 +636,9 @@ int main(void)
     struct proto_cases cases = {.n = 0};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         proto_case(&cases, "ws", rows[i].name, run_row, &rows[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(deflate_rows); i++) {
+        proto_case(&cases, "ws_deflate", deflate_rows[i].name, run_deflate_row, &deflate_rows[i]);
     }
     proto_case(&cases, "ws", "mask_required", test_mask_required, NULL);
     proto_case(&cases, "ws", "wanted", test_wanted, NULL);

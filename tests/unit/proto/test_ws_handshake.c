@@ -56,7 +56,7 @@ static void run_row(void **state)
 {
     const struct row *row = *state;
     struct http_request req;
-    struct ws_upgrade up = {{NULL, 0}, {NULL, 0}};
+    struct ws_upgrade up = {.key = {NULL, 0}};
     const char *why = NULL;
     parse(row->head, &req);
     assert_int_equal(ws_upgrade_check(&req, &up, &why), row->err);
@@ -98,8 +98,9 @@ static enum confab_err verify(const char *answer, const char accept[WS_ACCEPT_TE
     struct http_error err;
     struct http_response res;
     const char *why;
+    bool deflate = false;
     assert_int_equal(http_response_parse(&scan, span_str(answer), false, &res, &err), HTTP_DONE);
-    return ws_upgrade_verify(&res, accept, span_str(offered), ret, &why);
+    return ws_upgrade_verify(&res, accept, span_str(offered), ret, &deflate, &why);
 }
 
 /* Both ends against each other. */
@@ -110,7 +111,7 @@ static void test_both_ends(void **state)
     char accept[WS_ACCEPT_TEXT];
     struct buf b = {0};
     ws_put_upgrade_request(&b, span_str("h:80"), span_str("/ws"), span_str("confab.v1, token.x"),
-                           nonce, accept);
+                           false, nonce, accept);
     struct http_request req;
     struct ws_upgrade up;
     const char *why;
@@ -119,7 +120,7 @@ static void test_both_ends(void **state)
     assert_int_equal(ws_upgrade_check(&req, &up, &why), CONFAB_OK);
     proto_assert_span(up.protocols, "confab.v1, token.x");
     struct buf reply = {0};
-    ws_put_upgrade_reply(&reply, up.key, span_str("confab.v1"));
+    ws_put_upgrade_reply(&reply, up.key, span_str("confab.v1"), NULL);
     struct span chosen;
     const char *text = proto_text(&reply);
     assert_int_equal(verify(text, accept, "confab.v1, token.x", &chosen), CONFAB_OK);
@@ -130,7 +131,7 @@ static void test_both_ends(void **state)
     assert_int_equal(verify(text, accept, "confab.v1", &chosen), CONFAB_INVALID);
     buf_clear(&reply);
     accept[3] ^= 1;
-    ws_put_upgrade_reply(&reply, up.key, span_of(NULL, 0));
+    ws_put_upgrade_reply(&reply, up.key, span_of(NULL, 0), NULL);
     assert_int_equal(verify(proto_text(&reply), accept, "confab.v1", &chosen), CONFAB_OK);
     assert_null(chosen.p);
     buf_deinit(&b);
@@ -163,6 +164,148 @@ static void test_bad_answers(void **state)
     }
 }
 
+/* ---- permessage-deflate ---- */
+
+#define PMD    "permessage-deflate"
+#define ALONE  "; server_no_context_takeover; client_no_context_takeover"
+#define EXT(x) "Sec-WebSocket-Extensions: " x "\r\n"
+
+struct offer {
+    const char *name;
+    const char *fields;
+    const char *answer; /* NULL: goes on without; "": refused */
+};
+
+static const struct offer offers[] = {
+    {"alone", EXT(PMD), PMD ALONE},
+    {"other_case", EXT("Permessage-Deflate; Client_Max_Window_Bits"), PMD ALONE},
+    {"as_browsers_do", EXT(PMD "; client_max_window_bits"), PMD ALONE},
+    {"client_bits", EXT(PMD "; client_max_window_bits=8"), PMD ALONE},
+    {"all_parameters", EXT(PMD ALONE "; server_max_window_bits=12; client_max_window_bits=10"),
+     PMD ALONE "; server_max_window_bits=12"},
+    {"quoted", EXT(PMD "; server_max_window_bits=\"9\""), PMD ALONE "; server_max_window_bits=9"},
+    {"bits_15", EXT(PMD ";server_max_window_bits=15"), PMD ALONE "; server_max_window_bits=15"},
+    {"server_bits_8", EXT(PMD "; server_max_window_bits=8"), NULL},
+    {"second_offer", EXT(PMD "; server_max_window_bits=8, " PMD), PMD ALONE},
+    {"first_that_fits", EXT(PMD "; server_max_window_bits=10, " PMD),
+     PMD ALONE "; server_max_window_bits=10"},
+    {"two_fields", EXT("x-unknown; a=1") EXT(PMD), PMD ALONE},
+    {"after_others", EXT("x-unknown; a=\"b\" ,, x-webkit-deflate-frame, " PMD), PMD ALONE},
+    {"none", "", NULL},
+    {"others_only", EXT("permessage-bzip2; client_max_compress_level=9"), NULL},
+    {"unknown_parameter", EXT(PMD "; speed=9"), NULL},
+    {"parameter_twice", EXT(PMD "; server_max_window_bits=9; server_max_window_bits=9"), NULL},
+    {"flag_with_value", EXT(PMD "; server_no_context_takeover=1"), NULL},
+    {"bits_without_value", EXT(PMD "; server_max_window_bits"), NULL},
+    {"bits_7", EXT(PMD "; server_max_window_bits=7"), NULL},
+    {"bits_16", EXT(PMD "; client_max_window_bits=16"), NULL},
+    {"bits_zero_before", EXT(PMD "; client_max_window_bits=09"), NULL},
+    {"bits_no_number", EXT(PMD "; client_max_window_bits=abc"), NULL},
+    {"broken_value", EXT(PMD "; server_max_window_bits="), ""},
+    {"broken_quote", EXT(PMD "; server_max_window_bits=\"9"), ""},
+    {"broken_name", EXT(PMD "; =9"), ""},
+    {"broken_list", EXT(PMD " " PMD), ""},
+    {"broken_extension", EXT("(x)"), ""},
+};
+
+static void run_offer(void **state)
+{
+    const struct offer *o = *state;
+    struct http_request req;
+    struct ws_upgrade up;
+    const char *why;
+    struct buf head = {0};
+    struct buf reply = {0};
+    buf_printf(&head, START UP KEY V13 "%s\r\n", o->fields);
+    parse(proto_text(&head), &req);
+    enum confab_err err = ws_upgrade_check(&req, &up, &why);
+    assert_int_equal(err, o->answer && !*o->answer ? CONFAB_INVALID : CONFAB_OK);
+    if (!err) {
+        char want[200];
+        snprintf(want, sizeof(want), "Sec-WebSocket-Extensions: %s\r\n",
+                 o->answer ? o->answer : "");
+        ws_put_upgrade_reply(&reply, up.key, span_of(NULL, 0), &up.deflate);
+        assert_int_equal(up.deflate.on, o->answer != NULL);
+        assert_int_equal(strstr(proto_text(&reply), want) != NULL, o->answer != NULL);
+        assert_int_equal(strstr(proto_text(&reply), "Extensions") != NULL, o->answer != NULL);
+    }
+    buf_deinit(&head);
+    buf_deinit(&reply);
+}
+
+static void test_deflate_answers(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *fields;
+        int agreed; /* -1: refused */
+    } all[] = {
+        {"", 0},
+        {EXT(PMD ALONE), 1},
+        {EXT(PMD "; server_no_context_takeover"), 1},
+        {EXT(PMD ALONE "; server_max_window_bits=10"), 1},
+        {EXT(PMD), -1}, /* would remember, which was not agreed to */
+        {EXT(PMD ALONE "; client_max_window_bits=10"), -1},
+        {EXT(PMD ALONE ", " PMD ALONE), -1},
+        {EXT(PMD ALONE "; speed=9"), -1},
+        {EXT("x-unknown"), -1},
+        {EXT(";"), -1},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        for (int offered = 0; offered < 2; offered++) {
+            struct http_scan scan = {0};
+            struct http_error err;
+            struct http_response res;
+            struct span chosen;
+            const char *why;
+            bool deflate = offered != 0;
+            struct buf b = {0};
+            buf_printf(&b, S101 UP ACCEPT "%s\r\n", all[i].fields);
+            assert_int_equal(
+                http_response_parse(&scan, span_str(proto_text(&b)), false, &res, &err), HTTP_DONE);
+            enum confab_err got = ws_upgrade_verify(
+                &res, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", span_of(NULL, 0), &chosen, &deflate, &why);
+            bool refused = all[i].agreed < 0 || (all[i].agreed > 0 && !offered);
+            assert_int_equal(got, refused ? CONFAB_INVALID : CONFAB_OK);
+            if (!refused) {
+                assert_int_equal(deflate, all[i].agreed);
+            }
+            buf_deinit(&b);
+        }
+    }
+}
+
+/* What the client of ours offers, the server of ours agrees to. */
+static void test_deflate_both_ends(void **state)
+{
+    (void)state;
+    const uint8_t nonce[16] = {1};
+    char accept[WS_ACCEPT_TEXT];
+    struct buf b = {0};
+    struct buf reply = {0};
+    struct http_request req;
+    struct ws_upgrade up;
+    struct http_scan scan = {0};
+    struct http_error err;
+    struct http_response res;
+    struct span chosen;
+    const char *why;
+    bool deflate = true;
+    ws_put_upgrade_request(&b, span_str("h"), span_str("/ws"), span_of(NULL, 0), true, nonce,
+                           accept);
+    parse(proto_text(&b), &req);
+    assert_int_equal(ws_upgrade_check(&req, &up, &why), CONFAB_OK);
+    assert_true(up.deflate.on && up.deflate.server_bits == 15);
+    ws_put_upgrade_reply(&reply, up.key, span_of(NULL, 0), &up.deflate);
+    assert_int_equal(http_response_parse(&scan, span_str(proto_text(&reply)), false, &res, &err),
+                     HTTP_DONE);
+    assert_int_equal(ws_upgrade_verify(&res, accept, span_of(NULL, 0), &chosen, &deflate, &why),
+                     CONFAB_OK);
+    assert_true(deflate);
+    buf_deinit(&b);
+    buf_deinit(&reply);
+}
+
 static void test_version_refused(void **state)
 {
     (void)state;
@@ -185,6 +328,11 @@ int main(void)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         proto_case(&cases, "ws_upgrade", rows[i].name, run_row, &rows[i]);
     }
+    for (size_t i = 0; i < ARRAY_LEN(offers); i++) {
+        proto_case(&cases, "ws_deflate_offer", offers[i].name, run_offer, &offers[i]);
+    }
+    proto_case(&cases, "ws_upgrade", "deflate_answers", test_deflate_answers, NULL);
+    proto_case(&cases, "ws_upgrade", "deflate_both_ends", test_deflate_both_ends, NULL);
     proto_case(&cases, "ws_upgrade", "accept_key", test_accept, NULL);
     proto_case(&cases, "ws_upgrade", "protocols", test_protocols, NULL);
     proto_case(&cases, "ws_upgrade", "both_ends", test_both_ends, NULL);
