@@ -299,37 +299,95 @@ static struct member_set *receipt_set(struct resident *r, struct member_set *all
     return set;
 }
 
-void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
-                    uint64_t ms, bool read)
+/* Keeps those from whom the reading of `user` is hidden, or the others. */
+static struct member_set *set_part(const struct engine *e, const struct member_set *from,
+                                   uint64_t user, bool hidden)
 {
-    if (r->c.nactive > RECEIPT_MEMBERS_MAX || r->c.nactive < 2 || from > to) {
-        return;
+    struct member_set *set = malloc(sizeof(*set) + (size_t)from->n * sizeof(set->users[0]));
+    if (set) {
+        atomic_init(&set->refs, 1);
+        set->n = 0;
+        for (uint32_t i = 0; i < from->n; i++) {
+            if (engine_hides_reading(e, user, from->users[i]) == hidden) {
+                set->users[set->n++] = from->users[i];
+            }
+        }
     }
-    if (engine_has_block(&r->c)) {
-        return;
+    return set;
+}
+
+static bool any_hides(const struct engine *e, const struct member_set *set, uint64_t user)
+{
+    for (uint32_t i = 0; e->shared->hides && i < set->n; i++) {
+        if (engine_hides_reading(e, user, set->users[i])) {
+            return true;
+        }
     }
+    return false;
+}
+
+/* To all whom it concerns; of those only to whom it is (not) hidden from, with `part`. */
+enum part { PART_ALL, PART_SEEING, PART_HIDDEN };
+
+static void receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
+                    uint64_t ms, bool read, enum part part)
+{
     struct member_set *all = resident_set(r);
     struct slot *s = resident_slot(r, to);
     struct event ev = {0};
-    if (!all || (s && event_peek(span_of(s->bytes, s->len), &ev))) {
+    if (from > to || !all || (s && event_peek(span_of(s->bytes, s->len), &ev))) {
         return;
     }
     struct member_set *set = receipt_set(r, all, user, from, to);
+    if (set && part != PART_ALL) {
+        struct member_set *whole = set;
+        set = set_part(e, whole, user, part == PART_HIDDEN);
+        member_set_unref(whole);
+    }
     if (!set) {
         metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
         return;
     }
-    struct receipt receipt = {.conv = r->c.id,
-                              .user = user,
-                              .from_seq = from,
-                              .seq = to,
-                              .id = ev.id,
-                              .at_ms = ms,
-                              .read = read,
-                              .members = set,
-                              .all = all};
-    e->host->ops->publish_receipt(e->host, &receipt);
+    struct receipt out = {.conv = r->c.id,
+                          .user = user,
+                          .from_seq = from,
+                          .seq = to,
+                          .id = ev.id,
+                          .at_ms = ms,
+                          .read = read,
+                          .members = set,
+                          .all = all};
+    if (set->n > 0) {
+        e->host->ops->publish_receipt(e->host, &out);
+    }
     member_set_unref(set);
+}
+
+void engine_receipt_moved(struct engine *e, struct resident *r, uint64_t user,
+                          struct cursors_before before, uint64_t to, uint64_t ms)
+{
+    const struct member *m = conv_active(&r->c, user);
+    /* In a direct conversation with a block, who was blocked does not learn what the other does. */
+    if (!m || r->c.nactive > RECEIPT_MEMBERS_MAX || r->c.nactive < 2 || engine_has_block(&r->c)) {
+        return;
+    }
+    uint64_t read = MIN(m->read_seq, to);
+    uint64_t delivered = MIN(m->delivered_seq, to);
+    if (read <= before.read) {
+        receipt(e, r, user, before.delivered + 1, delivered, ms, false, PART_ALL);
+        return;
+    }
+    struct member_set *all = resident_set(r);
+    if (!all || !any_hides(e, all, user)) {
+        receipt(e, r, user, before.read + 1, read, ms, true, PART_ALL);
+        return;
+    }
+    /*
+     * For those from whom it is hidden it was delivered, if they do not know that yet: a receipt
+     * that says nothing new would say that it was read.
+     */
+    receipt(e, r, user, before.read + 1, read, ms, true, PART_SEEING);
+    receipt(e, r, user, before.delivered + 1, delivered, ms, false, PART_HIDDEN);
 }
 
 enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
@@ -339,18 +397,15 @@ enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
     if (!m) {
         return CONFAB_OK;
     }
-    uint64_t delivered = m->delivered_seq;
-    uint64_t read = m->read_seq;
+    struct cursors_before before = {m->delivered_seq, m->read_seq};
     int moved = member_move_cursors(m, entry->delivered, ms, entry->read, ms, entry->read_ord);
     if (moved) {
         m->dirty = true;
         r->c.moved_ms = MAX(r->c.moved_ms, ms);
         resident_mark_dirty(r);
     }
-    if (live && (moved & CURSOR_READ)) {
-        engine_receipt(e, r, entry->user, read + 1, m->read_seq, ms, true);
-    } else if (live && (moved & CURSOR_DELIVERED)) {
-        engine_receipt(e, r, entry->user, delivered + 1, m->delivered_seq, ms, false);
+    if (live && moved) {
+        engine_receipt_moved(e, r, entry->user, before, UINT64_MAX, ms);
     }
     return CONFAB_OK;
 }

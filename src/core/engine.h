@@ -50,7 +50,7 @@ struct receipt {
     uint64_t seq;      /* last seq covered */
     uint64_t id;       /* message id of seq */
     uint64_t at_ms;
-    bool read;                  /* else delivered */
+    bool read;                  /* else delivered; not told to whom it is hidden from */
     struct member_set *members; /* who gets it; take a reference to keep it */
     struct member_set *all;     /* of the conversation: who pulls when it cannot be passed on */
 };
@@ -93,6 +93,9 @@ void engine_config_defaults(struct engine_config *cfg);
 /* What all engines of one server share. Made by the wiring, outlives the engines. */
 struct engine_shared {
     atomic_uint_fast64_t log_clock_ms; /* highest time of any durable record */
+    /* What a user hides (enum dir_hides), any thread. NULL: nobody hides anything. */
+    uint32_t (*hides)(void *arg, uint64_t user);
+    void *hides_arg;
 };
 
 struct engine;

@@ -352,6 +352,13 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
 enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_lookup(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_receipts(struct engine *e, struct resident *r, struct command *cmd);
+/* Is what `user` reads hidden from `to`, or the other way round? Never from oneself. */
+bool engine_hides_reading(const struct engine *e, uint64_t user, uint64_t to);
+/*
+ * Fills ret_delivered and ret_read of the command, as its actor may see them: where the reading of
+ * one member is hidden from the actor, nothing counts as read by all.
+ */
+void engine_lowest_cursors(const struct engine *e, const struct conv *c, struct command *cmd);
 /* In a direct conversation with a block nobody learns what the other does. */
 bool engine_has_block(const struct conv *c);
 enum step engine_step_audience(struct engine *e, struct resident *r, struct command *cmd);
@@ -415,8 +422,14 @@ void cursor_entry_put(struct buf *out, const struct cursor_entry *entry);
 CONFAB_NODISCARD enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
                                                     const struct cursor_entry *entry, uint64_t ms,
                                                     bool live);
-void engine_receipt(struct engine *e, struct resident *r, uint64_t user, uint64_t from, uint64_t to,
-                    uint64_t ms, bool read);
+/* What a member's cursors were before. */
+struct cursors_before {
+    uint64_t delivered;
+    uint64_t read;
+};
+/* Tells those whom it concerns how far they are now, at most up to `to`. */
+void engine_receipt_moved(struct engine *e, struct resident *r, uint64_t user,
+                          struct cursors_before before, uint64_t to, uint64_t ms);
 
 /* followup.c */
 bool engine_followup_concerns(const struct resident *r, uint64_t seq, uint64_t actor);

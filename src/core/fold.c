@@ -301,7 +301,7 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
     struct resident *r = in->r;
     struct event ev;
     struct member_set *before = NULL;
-    uint64_t read_before = 0;
+    struct cursors_before cursors = {0};
     uint64_t ord_before = 0;
     uint32_t followups = r->c.nfollowups;
     enum confab_err err = event_decode(span_of(in->event.bytes, in->event.len), &ev);
@@ -310,7 +310,8 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
     }
     if (!err && ev.kind == EVENT_MESSAGE) {
         const struct member *me = conv_member(&r->c, ev.actor);
-        read_before = me ? me->read_seq : 0;
+        cursors.read = me ? me->read_seq : 0;
+        cursors.delivered = me ? me->delivered_seq : 0;
         ord_before = me ? me->read_ord : 0;
     }
     struct slot event = in->event;
@@ -339,7 +340,7 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
             }
         }
         if (ev.kind == EVENT_MESSAGE && ev.ord > ord_before + 1 && r->c.kind != CONV_SELF) {
-            engine_receipt(e, r, ev.actor, read_before + 1, ev.seq - 1, event_time_ms(&ev), true);
+            engine_receipt_moved(e, r, ev.actor, cursors, ev.seq - 1, event_time_ms(&ev));
         }
         if (r->c.nfollowups > followups) {
             engine_followups_kick(e, r);

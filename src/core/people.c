@@ -90,12 +90,23 @@ enum step engine_step_lookup(struct engine *e, struct resident *r, struct comman
         return STEP_BLOCKED;
     }
     if (!err) {
-        conv_lowest_cursors(&r->c, &cmd->ret_delivered, &cmd->ret_read);
+        engine_lowest_cursors(e, &r->c, cmd);
         cmd->ret = cmd->work->target;
         buf_init(&cmd->work->target);
     }
     engine_complete(e, cmd, err, err ? "message_id" : NULL);
     return STEP_DONE;
+}
+
+void engine_lowest_cursors(const struct engine *e, const struct conv *c, struct command *cmd)
+{
+    conv_lowest_cursors(c, &cmd->ret_delivered, &cmd->ret_read);
+    for (uint32_t i = 0; i < c->nmembers && cmd->ret_read.seq > 0; i++) {
+        const struct member *m = &c->members[i];
+        if (m->role != ROLE_NONE && engine_hides_reading(e, m->user, cmd->actor)) {
+            cmd->ret_read = (struct cursor_low){.seq = 0};
+        }
+    }
 }
 
 bool engine_has_block(const struct conv *c)
@@ -108,7 +119,15 @@ bool engine_has_block(const struct conv *c)
     return false;
 }
 
-static void put_views(const struct conv *c, const struct event *ev, struct command *cmd)
+bool engine_hides_reading(const struct engine *e, uint64_t user, uint64_t to)
+{
+    const struct engine_shared *sh = e->shared;
+    return sh->hides && user != to &&
+           ((sh->hides(sh->hides_arg, user) | sh->hides(sh->hides_arg, to)) & DIR_HIDES_RECEIPTS);
+}
+
+static void put_views(const struct engine *e, const struct conv *c, const struct event *ev,
+                      struct command *cmd)
 {
     bool hidden = engine_has_block(c);
     bool list = c->nactive <= CONV_STATUS_MEMBERS_MAX;
@@ -118,8 +137,9 @@ static void put_views(const struct conv *c, const struct event *ev, struct comma
         if (m->role == ROLE_NONE || m->user == ev->actor || !member_sees(m, ev->seq)) {
             continue;
         }
-        bool read = !hidden && m->read_seq >= ev->seq;
-        bool delivered = read || (!hidden && m->delivered_seq >= ev->seq);
+        bool delivered = !hidden && MAX(m->delivered_seq, m->read_seq) >= ev->seq;
+        bool read =
+            delivered && m->read_seq >= ev->seq && !engine_hides_reading(e, m->user, cmd->actor);
         cmd->ret_count++;
         cmd->ret_ndelivered += delivered;
         cmd->ret_nread += read;
@@ -143,7 +163,7 @@ enum step engine_step_receipts(struct engine *e, struct resident *r, struct comm
         err = CONFAB_NOT_FOUND;
     }
     if (!err) {
-        put_views(&r->c, &ev, cmd);
+        put_views(e, &r->c, &ev, cmd);
         err = buf_ok(&cmd->ret) ? CONFAB_OK : CONFAB_NOMEM;
     }
     engine_complete(e, cmd, err, err == CONFAB_NOT_FOUND ? "message_id" : NULL);

@@ -482,7 +482,7 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
     cmd->ret_conv = r->c.id;
     cmd->ret_conv_kind = r->c.kind;
     cmd->ret_seq = r->c.head_seq;
-    conv_lowest_cursors(&r->c, &cmd->ret_delivered, &cmd->ret_read);
+    engine_lowest_cursors(e, &r->c, cmd);
     r->pins++;
     h->lo = 1;
     h->hi = r->c.head_seq;

@@ -39,6 +39,7 @@ static void on_created(struct shard *s, struct api_call *call, struct dir_reques
     json_w_init(&w, &body);
     json_w_object(&w);
     api_put_user(&w, &req->account, true);
+    api_put_privacy(&w, req->account.hides);
     json_w_object_end(&w);
     api_call_answer(s, call, 201, &body);
 }

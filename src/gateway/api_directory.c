@@ -249,6 +249,16 @@ void api_names_submit(struct shard *s, struct api_names *n)
     api_dir_submit(s, &n->dir);
 }
 
+void api_put_privacy(struct json_writer *w, uint32_t hides)
+{
+    json_w_key(w, "privacy");
+    json_w_object(w);
+    json_w_kbool(w, "online", !(hides & DIR_HIDES_ONLINE));
+    json_w_kbool(w, "last_seen", !(hides & DIR_HIDES_LAST_SEEN));
+    json_w_kbool(w, "read_receipts", !(hides & DIR_HIDES_RECEIPTS));
+    json_w_object_end(w);
+}
+
 void api_put_more(struct json_writer *w, bool more, const char *cursor)
 {
     json_w_key(w, "next_cursor");

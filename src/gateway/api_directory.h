@@ -60,6 +60,8 @@ bool api_id_arg(struct api_request *r, unsigned arg, uint64_t *ret);
 
 /* `full`: for oneself and administrators. Adds to an open object, so that more may follow. */
 void api_put_user(struct json_writer *w, const struct dir_account *a, bool full);
+/* "privacy", of one's own. */
+void api_put_privacy(struct json_writer *w, uint32_t hides);
 /* "next_cursor" (or null), "has_more" and "hasMore". */
 void api_put_more(struct json_writer *w, bool more, const char *cursor);
 

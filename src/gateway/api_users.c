@@ -2,8 +2,10 @@
 #include <sodium.h>
 #include <stdlib.h>
 
+#include "gateway/auth_state.h"
 #include "gateway/credentials.h"
 #include "gateway/internal.h"
+#include "gateway/privacy.h"
 
 /* ---- GET /users/… ---- */
 
@@ -14,6 +16,9 @@ static void answer_user(struct shard *s, struct api_call *call, const struct dir
     json_w_init(&w, &body);
     json_w_object(&w);
     api_put_user(&w, a, a->user_id == call->user);
+    if (a->user_id == call->user) {
+        api_put_privacy(&w, a->hides);
+    }
     json_w_object_end(&w);
     api_call_answer(s, call, 200, &body);
 }
@@ -58,9 +63,48 @@ static void user_get(struct api_request *r)
 
 /* ---- PATCH /users/me ---- */
 
-static const char *profile_member(struct json *j, struct span key, struct dir_account *a,
-                                  uint32_t *mask)
+struct profile {
+    struct dir_account account;
+    uint32_t mask;
+    uint32_t hides_mask;
+};
+
+static void privacy_member(struct json *j, struct profile *p)
 {
+    static const struct {
+        const char *key;
+        uint32_t bit;
+    } rows[] = {{"online", DIR_HIDES_ONLINE},
+                {"last_seen", DIR_HIDES_LAST_SEEN},
+                {"read_receipts", DIR_HIDES_RECEIPTS}};
+    struct span key;
+    json_object_begin(j);
+    while (json_object_next(j, &key)) {
+        bool shown = true;
+        size_t i = 0;
+        while (i < ARRAY_LEN(rows) && !span_is(key, rows[i].key)) {
+            i++;
+        }
+        if (i == ARRAY_LEN(rows)) {
+            json_skip(j);
+        } else if (!json_try_null(j) && json_bool(j, &shown)) {
+            p->mask |= DIR_FIELD_HIDES;
+            p->hides_mask |= rows[i].bit;
+            p->account.hides |= shown ? 0 : rows[i].bit;
+        }
+    }
+}
+
+static const char *profile_member(struct json *j, struct span key, struct profile *p)
+{
+    struct dir_account *a = &p->account;
+    uint32_t *mask = &p->mask;
+    if (span_is(key, "privacy")) {
+        if (!json_try_null(j)) {
+            privacy_member(j, p);
+        }
+        return NULL;
+    }
     if (span_is(key, "display_name")) {
         *mask |= DIR_FIELD_DISPLAY_NAME;
         return api_text(j, DISPLAY_CHARS_MAX, a->display_name, sizeof(a->display_name))
@@ -79,19 +123,53 @@ static const char *profile_member(struct json *j, struct span key, struct dir_ac
     return NULL;
 }
 
+/* Its privacy was to be changed: what the directory says holds from now on. */
+static void on_privacy(struct shard *s, struct api_call *call, struct dir_request *req)
+{
+    privacy_end(auth_state_privacy(s->deps.auth), call->user,
+                req->ret_err ? NULL : &req->account.hides);
+    on_user(s, call, req);
+}
+
+static void profile_submit(struct shard *s, struct api_call *call, const struct profile *p)
+{
+    bool hides = (p->mask & DIR_FIELD_HIDES) != 0;
+    struct privacy *table = auth_state_privacy(s->deps.auth);
+    struct api_dir *a = api_dir_new(s, call, p->mask ? DIR_ACCOUNT_UPDATE : DIR_ACCOUNT_BY_ID,
+                                    hides ? on_privacy : on_user);
+    if (!a) {
+        return;
+    }
+    enum confab_err err = hides ? privacy_begin(table, call->user) : CONFAB_OK;
+    if (err) {
+        free(&a->dir);
+        api_call_fail(s, call, err, NULL, "privacy");
+        return;
+    }
+    a->dir.req.user_id = call->user;
+    a->dir.req.account = p->account;
+    a->dir.req.mask = p->mask;
+    a->dir.req.hides_mask = p->hides_mask;
+    err = dir_call_submit(s, &a->dir);
+    if (err) {
+        if (hides) {
+            privacy_end(table, call->user, NULL);
+        }
+        api_call_fail(s, call, err, NULL, NULL);
+    }
+}
+
 static void user_patch(struct api_request *r)
 {
-    struct api_call *call;
-    struct dir_account profile = {0};
+    struct profile profile = {0};
     struct json j;
     struct span key;
-    uint32_t mask = 0;
     const char *bad = NULL;
     if (!api_body_begin(r, &j)) {
         return;
     }
     while (json_object_next(&j, &key)) {
-        const char *b = profile_member(&j, key, &profile, &mask);
+        const char *b = profile_member(&j, key, &profile);
         bad = bad ? bad : b;
     }
     if (!api_body_end(r, &j)) {
@@ -101,15 +179,9 @@ static void user_patch(struct api_request *r)
         api_fail(r, CONFAB_INVALID, credentials_expected(bad), bad);
         return;
     }
-    call = api_call_new(r);
-    struct api_dir *a =
-        call ? api_dir_new(r->s, call, mask ? DIR_ACCOUNT_UPDATE : DIR_ACCOUNT_BY_ID, on_user)
-             : NULL;
-    if (a) {
-        a->dir.req.user_id = r->user;
-        a->dir.req.account = profile;
-        a->dir.req.mask = mask;
-        api_dir_submit(r->s, a);
+    struct api_call *call = api_call_new(r);
+    if (call) {
+        profile_submit(r->s, call, &profile);
     }
 }
 

@@ -37,7 +37,7 @@ struct auth {
     uint64_t purge_at_ms;
     uint8_t boot; /* shard 0: enum boot_state */
     bool purging;
-    uint64_t revoked_after; /* boot: where its list goes on */
+    uint64_t boot_after; /* boot: where a list goes on */
 };
 
 void auth_init(struct shard *s);

@@ -1,10 +1,12 @@
 /*
  * What shard 0 does for all: at the start it reads from the directory what the shards have to know
- * before any token is trusted (devices revoked within the life of a token, the settings), and makes
+ * before any token is trusted (devices revoked within the life of a token, who hides what, the
+ * settings), and makes
  * the code of the link for the first administrator while there is none; later it signs out devices
  * that were not used for long and drops what is over.
  *
- *     REVOKED ─ page by page ─► REGISTRATION ─► NAME ─► ADMINS ─► (SETUP) ─► DONE ─ hourly: purges
+ *     REVOKED ─ page by page ─► HIDDEN ─ page by page ─► REGISTRATION ─► NAME ─► ADMINS ─► (SETUP)
+ * ─► DONE ─ hourly: purges
  *
  * An error begins the step again after a second; until DONE sign-ins are answered as busy.
  */
@@ -12,6 +14,7 @@
 
 #include "base/diag.h"
 #include "gateway/internal.h"
+#include "gateway/privacy.h"
 
 #define RETRY_MS      1000U
 #define PAGE          1000U
@@ -20,6 +23,7 @@
 
 enum boot_state {
     BOOT_REVOKED = 0,
+    BOOT_HIDDEN,
     BOOT_REGISTRATION,
     BOOT_NAME,
     BOOT_ADMINS,
@@ -61,6 +65,12 @@ static void take_registration(struct shard *s, const struct dir_request *req)
     }
 }
 
+static void take_page(struct shard *s, enum boot_state this, enum boot_state next, bool more)
+{
+    s->auth.boot_after = more ? s->auth.boot_after : 0;
+    boot_to(s, more ? this : next);
+}
+
 static void boot_on_done(struct shard *s, struct dir_call *dir)
 {
     struct boot_call *b = CONTAINER_OF(dir, struct boot_call, dir);
@@ -75,9 +85,19 @@ static void boot_on_done(struct shard *s, struct dir_call *dir)
         auth_state_revoke(s->deps.auth, 0, req->ret_ids, req->ret_nids, s->wall_ms / 1000,
                           s->metrics);
         if (req->ret_nids > 0) {
-            s->auth.revoked_after = req->ret_ids[req->ret_nids - 1];
+            s->auth.boot_after = req->ret_ids[req->ret_nids - 1];
         }
-        boot_to(s, req->ret_more ? BOOT_REVOKED : BOOT_REGISTRATION);
+        take_page(s, BOOT_REVOKED, BOOT_HIDDEN, req->ret_more);
+        break;
+    case BOOT_HIDDEN:
+        if (privacy_load(auth_state_privacy(s->deps.auth), req->ret_hidden, req->ret_nhidden)) {
+            boot_failed(s, CONFAB_NOMEM);
+            return;
+        }
+        if (req->ret_nhidden > 0) {
+            s->auth.boot_after = req->ret_hidden[req->ret_nhidden - 1].user_id;
+        }
+        take_page(s, BOOT_HIDDEN, BOOT_REGISTRATION, req->ret_more);
         break;
     case BOOT_REGISTRATION:
         if (!absent) {
@@ -106,6 +126,8 @@ static enum dir_op boot_op(uint8_t state)
     switch (state) {
     case BOOT_REVOKED:
         return DIR_DEVICES_REVOKED;
+    case BOOT_HIDDEN:
+        return DIR_HIDDEN_LIST;
     case BOOT_ADMINS:
         return DIR_ADMINS_COUNT;
     case BOOT_SETUP:
@@ -142,7 +164,7 @@ static void boot_step(struct shard *s)
     uint64_t life_ms = (uint64_t)s->cfg.access_ms + JWT_SKEW_S * 1000ULL;
     dir->on_done = boot_on_done;
     req->since_ms = s->wall_ms > life_ms ? s->wall_ms - life_ms : 0;
-    req->after_id = s->auth.revoked_after;
+    req->after_id = s->auth.boot_after;
     req->limit = PAGE;
     if (state == BOOT_SETUP) {
         auth_setup_invite(s, &req->invite, b->code);

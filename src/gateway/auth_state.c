@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "base/hash.h"
 #include "base/list.h"
+#include "gateway/privacy.h"
 #include "gateway/shard.h"
 
 #define RECENT_MAX       1024U /* revocations that shards learn one by one */
@@ -25,6 +26,7 @@
 #define FREE_ADDRESS     20U
 #define UNDER_WAY_MAX    16U /* tries of one account or address at the same time */
 #define FAILURES_COUNTED 64U
+#define PRIVACY_MAX      1000000U
 
 _Static_assert(TICKET_TEXT_LEN == 4 + TICKET_RAW / 3 * 4, "a ticket's length");
 
@@ -47,6 +49,7 @@ struct attempts {
 
 struct auth_state {
     struct auth_state_config cfg;
+    struct privacy *privacy;
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
     atomic_bool loaded;
     atomic_int registration;
@@ -125,7 +128,9 @@ enum confab_err auth_state_new(const struct auth_state_config *cfg, struct rando
     auth_state_set_name(st, span_str(cfg->server_name ? cfg->server_name : ""));
     st->tickets = calloc(cfg->tickets_max, sizeof(*st->tickets));
     st->attempts = calloc(cfg->throttle_max, sizeof(*st->attempts));
+    uint32_t privacy_max = cfg->privacy_max ? cfg->privacy_max : PRIVACY_MAX;
     if (!st->tickets || !st->attempts ||
+        privacy_new(random_u64(random), privacy_max, &st->privacy) != CONFAB_OK ||
         u64map_reserve(&st->attempts_by_key, MIN(cfg->throttle_max, 64U)) != CONFAB_OK) {
         auth_state_free(st);
         return CONFAB_NOMEM;
@@ -139,6 +144,7 @@ void auth_state_free(struct auth_state *st)
     if (!st) {
         return;
     }
+    privacy_free(st->privacy);
     u64map_deinit(&st->revoked);
     u64map_deinit(&st->attempts_by_key);
     (void)pthread_cond_destroy(&st->changed);
@@ -147,6 +153,11 @@ void auth_state_free(struct auth_state *st)
     free(st->tickets);
     free(st->attempts);
     free(st);
+}
+
+struct privacy *auth_state_privacy(const struct auth_state *st)
+{
+    return st->privacy;
 }
 
 /* ---- Access tokens ---- */

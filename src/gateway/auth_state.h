@@ -1,6 +1,7 @@
 /*
  * What the shards of a server share about identity, and the only thing that they share: which
- * devices were signed out, tickets, failed attempts, and the settings that may change at run time.
+ * devices were signed out, tickets, failed attempts, who hides what (privacy.h), and the settings
+ * that may change at run time.
  * Each of these has to hold at once and everywhere (a second shard that still takes a revoked
  * token, or counts guesses by itself, would be a hole), all are touched rarely compared with
  * messages, and each hold of the lock is short and does no I/O. What every request needs, the keys
@@ -51,16 +52,21 @@ struct auth_state_config {
     uint32_t revoked_max;  /* devices, each kept for access_s */
     uint32_t tickets_max;  /* unused ones */
     uint32_t throttle_max; /* accounts and addresses with failed attempts */
+    uint32_t privacy_max;  /* users who hide something; 0: a million */
     enum registration registration;
     const char *server_name;
 };
 
+struct privacy;
 struct auth_state;
 /* `random` is used only now. CONFAB_NOMEM, CONFAB_INVALID. */
 CONFAB_NODISCARD enum confab_err auth_state_new(const struct auth_state_config *cfg,
                                                 struct random_source *random,
                                                 struct auth_state **ret);
 void auth_state_free(struct auth_state *st); /* NULL is fine */
+
+/* Who hides what; lives as long. */
+struct privacy *auth_state_privacy(const struct auth_state *st);
 
 /* ---- Access tokens ---- */
 

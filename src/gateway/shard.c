@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "gateway/api.h"
+#include "gateway/auth_state.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
 #include "gateway/overload.h"
+#include "gateway/privacy.h"
 #include "gateway/session.h"
 
 #define EVENTS_PER_TURN 512
@@ -112,6 +114,8 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     s->cfg.engine.shard = cfg->shard;
     s->cfg.engine.shards = cfg->shards;
     s->metrics = deps->metrics;
+    deps->engine_shared->hides = privacy_hides;
+    deps->engine_shared->hides_arg = auth_state_privacy(deps->auth);
     s->host.ops = &shard_host_ops;
     mpsc_init(&s->inbox);
     list_init(&s->away);

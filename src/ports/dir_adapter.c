@@ -29,6 +29,7 @@ bool dir_op_writes(enum dir_op op)
     case DIR_IDEM_RELEASE:
     case DIR_IDEM_PURGE:
     case DIR_ACCOUNT_LEFT:
+    case DIR_SEEN_WRITE:
         return true;
     case DIR_ACCOUNT_BY_NAME:
     case DIR_ACCOUNT_BY_ID:
@@ -48,6 +49,8 @@ bool dir_op_writes(enum dir_op op)
     case DIR_AUDIT_LIST:
     case DIR_ACCOUNTS_LEAVING:
     case DIR_NAMES:
+    case DIR_HIDDEN_LIST:
+    case DIR_SEEN_READ:
         return false;
     }
     return false;
@@ -98,7 +101,8 @@ static bool update_ok(const struct dir_request *req)
 {
     const struct dir_account *a = &req->account;
     const uint32_t all = DIR_FIELD_DISPLAY_NAME | DIR_FIELD_ABOUT | DIR_FIELD_EMAIL |
-                         DIR_FIELD_ROLE | DIR_FIELD_STATUS | DIR_FIELD_PASSWORD_HASH;
+                         DIR_FIELD_ROLE | DIR_FIELD_STATUS | DIR_FIELD_PASSWORD_HASH |
+                         DIR_FIELD_HIDES;
     bool texts = (!(req->mask & DIR_FIELD_DISPLAY_NAME) || UTF8_OK(a->display_name)) &&
                  (!(req->mask & DIR_FIELD_ABOUT) || TEXT_OK(a->about)) &&
                  (!(req->mask & DIR_FIELD_EMAIL) || TEXT_OK(a->email)) &&
@@ -106,7 +110,9 @@ static bool update_ok(const struct dir_request *req)
     bool role = !(req->mask & DIR_FIELD_ROLE) || role_ok(a->role);
     bool status = !(req->mask & DIR_FIELD_STATUS) || a->status == DIR_STATUS_ACTIVE ||
                   a->status == DIR_STATUS_SUSPENDED;
-    return req->mask != 0 && (req->mask & ~all) == 0 && texts && role && status &&
+    bool hides = !(req->mask & DIR_FIELD_HIDES) ||
+                 ((a->hides | req->hides_mask) & ~(uint32_t)DIR_HIDES_ALL) == 0;
+    return req->mask != 0 && (req->mask & ~all) == 0 && texts && role && status && hides &&
            id_ok(req->now_ms);
 }
 
@@ -175,6 +181,16 @@ static bool idem_answer_ok(const struct dir_request *req)
            (req->text || req->text_len == 0);
 }
 
+static bool seen_ok(const struct dir_request *req)
+{
+    for (uint32_t i = 0; i < req->nseen; i++) {
+        if (!id_ok(req->seen[i].user_id) || !number_ok(req->seen[i].last_seen_ms)) {
+            return false;
+        }
+    }
+    return id_ok(req->run) && id_ok(req->now_ms);
+}
+
 static bool audit_ok(const struct dir_audit *a)
 {
     return number_ok(a->at_ms) && number_ok(a->actor) && number_ok(a->target) &&
@@ -217,6 +233,7 @@ static bool request_ok(const struct dir_request *req)
     case DIR_AUDIT_LIST:
     case DIR_INVITES_LIST:
     case DIR_ACCOUNTS_LEAVING:
+    case DIR_HIDDEN_LIST:
         return number_ok(req->after_id) && req->limit > 0;
     case DIR_NAMES:
         return req->nids <= DIR_NAMES_MAX && (req->ids || req->nids == 0);
@@ -228,7 +245,10 @@ static bool request_ok(const struct dir_request *req)
     case DIR_PING:
     case DIR_ADMINS_COUNT:
     case DIR_ACCOUNT_LEFT:
+    case DIR_SEEN_READ:
         return true;
+    case DIR_SEEN_WRITE:
+        return seen_ok(req);
     case DIR_INVITE_CREATE:
         return invite_ok(&req->invite);
     case DIR_INVITE_BY_CODE:
@@ -298,6 +318,7 @@ void dir_account_begin(struct dir_account *a)
     a->updated_ms = a->created_ms;
     a->status = DIR_STATUS_ACTIVE;
     a->ndevices = 0;
+    a->hides = 0;
 }
 
 void dir_account_change(struct dir_account *a, const struct dir_request *req)
@@ -317,6 +338,10 @@ void dir_account_change(struct dir_account *a, const struct dir_request *req)
     }
     if (mask & DIR_FIELD_PASSWORD_HASH) {
         memcpy(a->password_hash, to->password_hash, sizeof(a->password_hash));
+    }
+    /* Who is deleted goes on hiding what they hid. */
+    if (!delete &&(mask & DIR_FIELD_HIDES)) {
+        a->hides = (a->hides & ~req->hides_mask) | (to->hides & req->hides_mask);
     }
     a->role = mask & DIR_FIELD_ROLE ? to->role : a->role;
     a->status = mask & DIR_FIELD_STATUS ? to->status : a->status;

@@ -68,6 +68,8 @@ CONFAB_NODISCARD enum confab_err dir_results_set_text(struct dir_request *req, c
                                                       size_t n);
 CONFAB_NODISCARD enum confab_err dir_results_add_audit(struct dir_request *req,
                                                        const struct dir_audit *audit);
+CONFAB_NODISCARD enum confab_err dir_results_add_hidden(struct dir_request *req,
+                                                        const struct dir_hidden *hidden);
 CONFAB_NODISCARD enum confab_err dir_results_add_id(struct dir_request *req, uint64_t id);
 CONFAB_NODISCARD enum confab_err dir_results_add_row(struct dir_request *req,
                                                      const struct dir_conv_row *row);

@@ -15,6 +15,7 @@ void dir_request_deinit(struct dir_request *req)
     free(req->ret_names);
     free(req->ret_invites);
     free(req->ret_audits);
+    free(req->ret_hidden);
     free(req->ret_ids);
     free(req->ret_text);
     req->ret_devices = NULL;
@@ -22,6 +23,7 @@ void dir_request_deinit(struct dir_request *req)
     req->ret_names = NULL;
     req->ret_invites = NULL;
     req->ret_audits = NULL;
+    req->ret_hidden = NULL;
     req->ret_ids = NULL;
     req->ret_text = NULL;
     req->ret_ndevices = 0;
@@ -29,6 +31,7 @@ void dir_request_deinit(struct dir_request *req)
     req->ret_nnames = 0;
     req->ret_ninvites = 0;
     req->ret_naudits = 0;
+    req->ret_nhidden = 0;
     req->ret_nids = 0;
     req->ret_text_len = 0;
     if (req->rows_owned) {
@@ -122,6 +125,11 @@ enum confab_err dir_results_set_text(struct dir_request *req, const void *text, 
 enum confab_err dir_results_add_audit(struct dir_request *req, const struct dir_audit *audit)
 {
     APPEND(req->ret_audits, req->ret_naudits, audit);
+}
+
+enum confab_err dir_results_add_hidden(struct dir_request *req, const struct dir_hidden *hidden)
+{
+    APPEND(req->ret_hidden, req->ret_nhidden, hidden);
 }
 
 enum confab_err dir_results_add_id(struct dir_request *req, uint64_t id)

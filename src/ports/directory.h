@@ -252,6 +252,23 @@ enum dir_op {
      * there is no such account, its user_id is 0.
      */
     DIR_NAMES,
+    /* ---- presence and privacy ---- */
+
+    /*
+     * In: after_id (users with larger ids), limit. Out: ret_hidden, the users that hide something,
+     * by id; ret_more.
+     */
+    DIR_HIDDEN_LIST,
+    /*
+     * In: run (not 0: names this run of the server, the same for all its shards), now_ms (not 0: it
+     * was alive then), seen, nseen (may be 0). A row with last_seen_ms 0 says that the user is
+     * online: what it stands for later, should the run end without another word, is the latest
+     * now_ms of the run. May be repeated, and must be when it failed: part of it may be written.
+     * Deleted accounts have no rows.
+     */
+    DIR_SEEN_WRITE,
+    /* In: ids, nids. Out: seen_ms[i], when that user was last online; 0: never, or not known. */
+    DIR_SEEN_READ,
 };
 
 enum dir_role { DIR_ROLE_MEMBER = 0, DIR_ROLE_ADMIN = 1 };
@@ -268,6 +285,14 @@ enum dir_account_field {
     DIR_FIELD_ROLE = 1 << 3,
     DIR_FIELD_STATUS = 1 << 4, /* active or suspended */
     DIR_FIELD_PASSWORD_HASH = 1 << 5,
+    DIR_FIELD_HIDES = 1 << 6, /* the bits of hides_mask */
+};
+/* What a user does not show to others, and so does not see of them. */
+enum dir_hides {
+    DIR_HIDES_ONLINE = 1,
+    DIR_HIDES_LAST_SEEN = 2,
+    DIR_HIDES_RECEIPTS = 4,
+    DIR_HIDES_ALL = 7,
 };
 enum dir_rotated { DIR_ROTATED = 0, DIR_ROTATE_AGAIN, DIR_ROTATE_REUSED };
 enum dir_invite_kind { DIR_INVITE_MEMBER = 0, DIR_INVITE_SETUP = 1 };
@@ -280,6 +305,7 @@ struct dir_account {
     enum dir_role role;
     enum dir_status status;
     uint32_t ndevices; /* signed in; DIR_ACCOUNTS_LIST only */
+    uint32_t hides;    /* enum dir_hides; 0 at first */
     char username[DIR_USERNAME_BYTES + 1];
     char display_name[DIR_DISPLAY_BYTES + 1];
     char about[DIR_ABOUT_BYTES + 1];
@@ -339,6 +365,15 @@ struct dir_conv_row {
     bool joined;
 };
 
+struct dir_hidden {
+    uint64_t user_id;
+    uint32_t hides; /* enum dir_hides */
+};
+struct dir_seen {
+    uint64_t user_id;
+    uint64_t last_seen_ms; /* 0: online */
+};
+
 struct dir_request {
     struct job job; /* the adapter's */
     void *adapter;  /* the adapter's */
@@ -356,6 +391,7 @@ struct dir_request {
     struct dir_device device;
     struct dir_invite invite;
     uint32_t mask; /* enum dir_account_field */
+    uint32_t hides_mask;
     bool use_invite;
     bool revoke_devices;
     const char *verified_hash; /* zero terminated, stays until done; NULL: any */
@@ -397,6 +433,12 @@ struct dir_request {
     const char *text; /* the caller's, until `done` */
     uint32_t text_len;
 
+    /* presence */
+    uint64_t run;
+    const struct dir_seen *seen; /* the caller's array */
+    uint32_t nseen;
+    uint64_t *seen_ms; /* the caller's array, filled */
+
     /* In for PROJECT (the caller's array), out for LIST (the request's, see deinit). */
     struct dir_conv_row *conv_rows;
     uint32_t nconv_rows;
@@ -414,6 +456,7 @@ struct dir_request {
     struct dir_name *ret_names;
     struct dir_invite *ret_invites;
     struct dir_audit *ret_audits;
+    struct dir_hidden *ret_hidden;
     uint64_t *ret_ids;
     char *ret_text; /* ret_text_len bytes and a terminating zero */
     uint32_t ret_ndevices;
@@ -421,6 +464,7 @@ struct dir_request {
     uint32_t ret_nnames;
     uint32_t ret_ninvites;
     uint32_t ret_naudits;
+    uint32_t ret_nhidden;
     uint32_t ret_nids;
     uint32_t ret_text_len;
     bool rows_owned; /* conv_rows was allocated by the adapter */

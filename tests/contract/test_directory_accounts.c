@@ -129,7 +129,7 @@ static void test_directory__bad_updates_change_nothing(void **state)
                                DIR_FIELD_ROLE | DIR_FIELD_STATUS | DIR_FIELD_PASSWORD_HASH);
     }
     bad[0].mask = 0;
-    bad[1].mask = 1U << 6;
+    bad[1].mask = 1U << 7;
     bad[2].account.status = DIR_STATUS_DELETED;
     bad[3].account.role = (enum dir_role)2;
     bad[4].now_ms = 0;

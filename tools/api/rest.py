@@ -3,7 +3,7 @@
 import re
 
 from api import socket as events
-from api.schemas import (COUNT, ROLE, SCHEMAS, SETTING_VALUES, array, nullable, obj, ref)
+from api.schemas import (COUNT, PRIVACY, ROLE, SCHEMAS, SETTING_VALUES, array, nullable, obj, ref)
 
 USERNAME = "^(?![0-9]+$)[A-Za-z0-9_.\\[\\]\\\\^{|}`-]{1,50}$"
 NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f]*$"
@@ -191,8 +191,12 @@ CALLS = [
     Call("GET", f"{V1}/users/me", "getMe", "accounts", "Oneself", "User"),
     Call("PATCH", f"{V1}/users/me", "changeMe", "accounts", "Change one's profile", "User",
          body=obj({"display_name": DISPLAY, "about": nullable({
-             "type": "string", "maxLength": 250, "pattern": NO_CONTROLS}), "email": EMAIL},
-             optional=("display_name", "about", "email"))),
+             "type": "string", "maxLength": 250, "pattern": NO_CONTROLS}), "email": EMAIL,
+             "privacy": nullable({**PRIVACY, "required": []})},
+             optional=("display_name", "about", "email", "privacy")),
+         errors=["conflict", "limit_reached"],
+         about="Who hides something does not see it of others. `conflict`: another change of "
+               "one's privacy is under way."),
     Call("DELETE", f"{V1}/users/me", "deleteMe", "accounts", "Delete one's account", None,
          status=204, errors=["forbidden", "too_many_attempts", "not_found", "last_admin"],
          about="Signed out everywhere at once; shortly after, one has left all groups and direct "

@@ -122,6 +122,10 @@ ERROR = obj({"error": obj({
     "field": {"type": "string", "description": "what is at fault in the request"},
 }, optional=("field",))})
 
+PRIVACY = obj({
+    "online": {"type": "boolean", "description": "others see whether one is online"},
+    "last_seen": {"type": "boolean", "description": "others see when one was last online"},
+    "read_receipts": {"type": "boolean", "description": "others see what one has read"}})
 USER = obj({
     "user_id": ref("Id"), "username": {"type": "string"}, "display_name": {"type": "string"},
     "deleted": {"type": "boolean", "enum": [True], "description": "the account was deleted"},
@@ -131,7 +135,8 @@ USER = obj({
     "email": {"type": "string", "description": "for oneself and administrators, as the following"},
     "role": {"type": "string", "enum": ["admin", "member"]},
     "status": {"type": "string", "enum": ["active", "suspended", "deleted"]},
-}, optional=("deleted", "email", "role", "status"))
+    "privacy": {**PRIVACY, "description": "of oneself only"},
+}, optional=("deleted", "email", "role", "status", "privacy"))
 INVITE = {
     "invite_id": ref("Id"), "administrator": {
         "type": "boolean", "description": "it makes its account an administrator"},
@@ -187,7 +192,8 @@ SCHEMAS = {
     "InviteMade": obj({**INVITE, "code": {"type": "string"}, "link": {"type": "string"}}),
     "InvitePage": page("invites", ref("Invite")),
     "UserPage": page("users", ref("User")),
-    "AdminUserPage": page("users", obj({**USER["properties"], "devices": COUNT})),
+    "AdminUserPage": page("users", obj(
+        {**USER["properties"], "devices": COUNT}, optional=("deleted", "privacy"))),
     "ServerSettings": obj({
         "registration": {"type": "string", "enum": ["open", "invite", "closed"]},
         "server_name": {"type": "string"}}),

@@ -17,7 +17,7 @@ struct detour {
     enum confab_err err;
 };
 
-_Static_assert((int)DIR_NAMES < (int)FAULT_OPS_MAX, "a plan must know every operation");
+_Static_assert((int)DIR_SEEN_READ < (int)FAULT_OPS_MAX, "a plan must know every operation");
 
 static const struct directory_ops OPS;
 

@@ -76,6 +76,9 @@ static enum confab_err (*const OPERATIONS[])(struct directory_mem *d, struct dir
     [DIR_ACCOUNTS_LEAVING] = dir_mem_accounts_leaving,
     [DIR_ACCOUNT_LEFT] = dir_mem_account_left,
     [DIR_NAMES] = dir_mem_names,
+    [DIR_HIDDEN_LIST] = dir_mem_hidden_list,
+    [DIR_SEEN_WRITE] = dir_mem_seen_write,
+    [DIR_SEEN_READ] = dir_mem_seen_read,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = dir_mem_audit_list,
 };
@@ -178,6 +181,8 @@ void directory_mem_close(struct directory *dir)
     ordmap_deinit(&d->settings);
     ordmap_deinit(&d->idem);
     ordmap_deinit(&d->idem_bodies);
+    ordmap_deinit(&d->seen);
+    ordmap_deinit(&d->runs);
     pthread_mutex_destroy(&d->lock);
     free(d);
 }

@@ -145,6 +145,9 @@ enum confab_err dir_mem_account_change(struct directory_mem *d, struct dir_reque
     }
     row.leaving = row.account.status == DIR_STATUS_DELETED;
     VALUE_SET(node, &row);
+    if (row.account.status == DIR_STATUS_DELETED) {
+        drop(&d->seen, key_of(req->user_id));
+    }
     req->account = row.account;
     memcpy(req->username_key, row.key, sizeof(row.key));
     return CONFAB_OK;

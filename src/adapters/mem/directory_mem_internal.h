@@ -25,6 +25,8 @@
  *     settings       key                      text
  *     idem           user, key                struct idem_row (directory_mem_keys.c)
  *     idem_bodies    user, key                body, of the finished ones
+ *     seen           user                     struct seen_row (directory_mem_seen.c)
+ *     runs           run                      when it was last alive
  */
 struct directory_mem {
     struct directory base;
@@ -43,6 +45,8 @@ struct directory_mem {
     struct ordmap settings;
     struct ordmap idem;
     struct ordmap idem_bodies;
+    struct ordmap seen;
+    struct ordmap runs;
     uint64_t audit_id; /* of the last record */
     uint64_t projected[ID_PARTITIONS];
 };
@@ -170,6 +174,9 @@ MEM_AREA(dir_mem_idem_claim);
 MEM_AREA(dir_mem_idem_finish);
 MEM_AREA(dir_mem_idem_release);
 MEM_AREA(dir_mem_idem_purge);
+MEM_AREA(dir_mem_hidden_list);
+MEM_AREA(dir_mem_seen_write);
+MEM_AREA(dir_mem_seen_read);
 #undef MEM_AREA
 
 #endif

@@ -19,6 +19,7 @@ static void bind_account(sqlite3_stmt *st, const char *key, const struct dir_acc
     bind_id(st, 8, a->role);
     bind_id(st, 9, a->status);
     bind_id(st, 11, a->updated_ms);
+    bind_id(st, 12, a->hides);
 }
 
 /* The invite that is to be used, into *ret; CONFAB_INVITE_INVALID. */
@@ -92,6 +93,7 @@ enum confab_err sqlite_read_account(sqlite3_stmt *st, struct dir_request *req)
     a->status = (enum dir_status)sqlite3_column_int(st, 8);
     a->created_ms = column_id(st, 9);
     a->updated_ms = column_id(st, 10);
+    a->hides = (uint32_t)sqlite3_column_int(st, 11);
     a->ndevices = 0;
     return ok ? CONFAB_OK : CONFAB_CORRUPT;
 }
@@ -180,6 +182,10 @@ enum confab_err sqlite_account_change(struct sqlite_db *db, struct dir_request *
     if (err == CONFAB_OK && after.status == DIR_STATUS_DELETED) {
         bind_id(db->statements[ST_ACCOUNT_LEAVING], 1, req->user_id);
         err = sqlite_db_run(db, ST_ACCOUNT_LEAVING);
+    }
+    if (err == CONFAB_OK && after.status == DIR_STATUS_DELETED) {
+        bind_id(db->statements[ST_SEEN_DELETE], 1, req->user_id);
+        err = sqlite_db_run(db, ST_SEEN_DELETE);
     }
     uint64_t spared;
     if (err == CONFAB_OK && dir_account_ends_devices(req, &after, &spared)) {

@@ -124,6 +124,9 @@ SQLITE_AREA(sqlite_idem_claim);
 SQLITE_AREA(sqlite_idem_finish);
 SQLITE_AREA(sqlite_idem_release);
 SQLITE_AREA(sqlite_idem_purge);
+SQLITE_AREA(sqlite_hidden_list);
+SQLITE_AREA(sqlite_seen_write);
+SQLITE_AREA(sqlite_seen_read);
 #undef SQLITE_AREA
 
 #endif

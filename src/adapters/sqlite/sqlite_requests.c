@@ -59,6 +59,9 @@ static enum confab_err (*const OPERATIONS[])(struct sqlite_db *db, struct dir_re
     [DIR_ACCOUNTS_LEAVING] = sqlite_accounts_leaving,
     [DIR_ACCOUNT_LEFT] = sqlite_account_left,
     [DIR_NAMES] = sqlite_names,
+    [DIR_HIDDEN_LIST] = sqlite_hidden_list,
+    [DIR_SEEN_WRITE] = sqlite_seen_write,
+    [DIR_SEEN_READ] = sqlite_seen_read,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = sqlite_audit_list,
 };

@@ -116,6 +116,17 @@ static const char *const MIGRATIONS[] = {
     "ALTER TABLE accounts ADD COLUMN leaving INTEGER NOT NULL DEFAULT 0;"
     "UPDATE accounts SET leaving = 1 WHERE status = 2;"
     "CREATE INDEX accounts_leaving ON accounts (user_id) WHERE leaving = 1;",
+    /* 6: who hides what; when people were last online (0: they are, in that run of the server). */
+    "ALTER TABLE accounts ADD COLUMN hides INTEGER NOT NULL DEFAULT 0;"
+    "CREATE INDEX accounts_hiding ON accounts (user_id, hides) WHERE hides <> 0;"
+    "CREATE TABLE seen ("
+    " user_id INTEGER PRIMARY KEY,"
+    " last_seen_ms INTEGER NOT NULL,"
+    " run INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX seen_online ON seen (run) WHERE last_seen_ms = 0;"
+    "CREATE TABLE runs ("
+    " run INTEGER PRIMARY KEY,"
+    " alive_ms INTEGER NOT NULL) STRICT;",
 };
 
 static enum confab_err apply_migration(struct sqlite_db *db, int64_t number)

@@ -7,7 +7,7 @@
 
 #define ACCOUNT_COLUMNS                                                                            \
     "user_id, username_key, username, display_name, about, email, password_hash, role, status,"    \
-    " created_ms, updated_ms"
+    " created_ms, updated_ms, hides"
 #define DEVICE_COLUMNS                                                                             \
     "device_id, user_id, name, token_hash, created_ms, chain_hash, previous_hash, salt,"           \
     " generation, rotated_ms, last_used_ms, last_address, revoked_ms"
@@ -20,10 +20,10 @@
     X(ST_BEGIN, "BEGIN IMMEDIATE")                                                                 \
     X(ST_COMMIT, "COMMIT")                                                                         \
     X(ST_ACCOUNT_INSERT, "INSERT INTO accounts (" ACCOUNT_COLUMNS ")"                              \
-                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")                 \
+                         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")            \
     X(ST_ACCOUNT_UPDATE,                                                                           \
       "UPDATE accounts SET display_name = ?4, about = ?5, email = ?6, password_hash = ?7,"         \
-      " role = ?8, status = ?9, updated_ms = ?11 WHERE user_id = ?1")                              \
+      " role = ?8, status = ?9, updated_ms = ?11, hides = ?12 WHERE user_id = ?1")                 \
     X(ST_ADMINS_COUNT, "SELECT count(*) FROM accounts INDEXED BY accounts_admins"                  \
                        " WHERE role = 1 AND status = 0")                                           \
     X(ST_ACCOUNTS_PAGE, "SELECT user_id FROM accounts WHERE username_key > ?1"                     \
@@ -138,6 +138,20 @@
                        " WHERE user_id = ?1 AND key = ?2 AND claimed_ms = ?3 AND status = 0")      \
     X(ST_IDEM_PURGE, "DELETE FROM idempotency WHERE id IN (SELECT id FROM idempotency"             \
                      " INDEXED BY idempotency_claimed WHERE claimed_ms < ?1 LIMIT ?2)")            \
+    X(ST_HIDDEN_LIST, "SELECT user_id, hides FROM accounts INDEXED BY accounts_hiding"             \
+                      " WHERE hides <> 0 AND user_id > ?1 ORDER BY user_id LIMIT ?2")              \
+    X(ST_SEEN_SET, "INSERT INTO seen (user_id, last_seen_ms, run) SELECT ?1, ?2, ?3"               \
+                   " WHERE EXISTS (SELECT 1 FROM accounts WHERE user_id = ?1 AND status <> 2)"     \
+                   " ON CONFLICT (user_id) DO UPDATE SET last_seen_ms = excluded.last_seen_ms,"    \
+                   " run = excluded.run")                                                          \
+    X(ST_SEEN_GET, "SELECT CASE WHEN last_seen_ms > 0 THEN last_seen_ms"                           \
+                   " ELSE (SELECT alive_ms FROM runs WHERE runs.run = seen.run) END"               \
+                   " FROM seen WHERE user_id = ?1")                                                \
+    X(ST_SEEN_DELETE, "DELETE FROM seen WHERE user_id = ?1")                                       \
+    X(ST_RUN_ALIVE, "INSERT INTO runs (run, alive_ms) VALUES (?1, ?2) ON CONFLICT (run)"           \
+                    " DO UPDATE SET alive_ms = max(alive_ms, excluded.alive_ms)")                  \
+    X(ST_RUNS_PURGE, "DELETE FROM runs WHERE run <> ?1 AND NOT EXISTS (SELECT 1 FROM seen"         \
+                     " INDEXED BY seen_online WHERE seen.run = runs.run AND last_seen_ms = 0)")    \
     X(ST_PING, "SELECT count(*) FROM (SELECT 1 FROM accounts LIMIT 1)")
 
 enum sqlite_statement {
