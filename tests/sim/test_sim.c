@@ -81,7 +81,7 @@ static void test_sim__same_seed_same_run(void **state)
 }
 
 /* Within so many seeds each planted bug must be found. */
-enum { BUG_SEEDS = 6 };
+enum { BUG_SEEDS = 12 };
 
 /* A failed run is not taken down; what it leaves is no leak of anybody's. */
 void __lsan_disable(void) __attribute__((weak)); /* NOLINT: the sanitizer's own name */
