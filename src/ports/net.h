@@ -61,6 +61,11 @@ struct net_ops {
      * not keep it. Empty when it is gone.
      */
     void (*peer)(struct net *n, int handle, struct net_peer *ret_peer);
+    /*
+     * Takes no more connections: those that come from now on are refused, or wait for somebody else
+     * who has the same listener. What waited before is accepted first, or lost. Once a listener.
+     */
+    void (*unlisten)(struct net *n, int listener);
 };
 struct net {
     const struct net_ops *ops;

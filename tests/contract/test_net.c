@@ -647,6 +647,32 @@ static void test_net__closed_handles_are_used_again(void **state)
     }
 }
 
+/* What waited is accepted first; then nobody gets in, and who is in stays. */
+static void test_net__unlisten_refuses_newcomers(void **state)
+{
+    struct world *w = *state;
+    struct peer p = peer_connect(w);
+    int h = accept_one(w);
+    w->net->ops->unlisten(w->net, w->listener);
+    if (w->sim) {
+        struct net_sim_conn *late;
+        assert_int_equal(net_sim_connect(w->sim, 0, &late), CONFAB_NET);
+    } else {
+        struct sockaddr_in in = {.sin_family = AF_INET, .sin_port = htons(w->port)};
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_not_equal(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+        (void)close(fd);
+    }
+    peer_send(w, &p, "still");
+    char text[8];
+    enum confab_err end;
+    assert_int_not_equal(wait_for(w, h, NET_READABLE), 0);
+    assert_int_equal(server_read_text(w, h, text, 5, &end), 5);
+    w->net->ops->close(w->net, h);
+    peer_close(&p);
+}
+
 static void test_net__wake_ends_the_next_poll(void **state)
 {
     struct world *w = *state;
@@ -704,6 +730,84 @@ static void test_net_epoll__taken_port_is_refused(void **state)
     cfg.address = "localhost";
     assert_int_equal(net_epoll_listen(other, &cfg, &handle, &port), CONFAB_INVALID);
     net_epoll_close(other);
+}
+
+/* Sockets of a service manager: several loops, several addresses, and open when all loops are gone.
+ */
+static void test_net_epoll__adopted_listeners_outlive_it(void **state)
+{
+    struct world *w = *state;
+    struct net *loops[2];
+    int fds[2];
+    int names[2];
+    struct net_peer where[2];
+    for (int i = 0; i < 2; i++) {
+        struct sockaddr_in in = {.sin_family = AF_INET};
+        in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fds[i], (struct sockaddr *)&in, sizeof(in)), 0);
+        assert_false(net_epoll_is_listener(fds[i], &where[i]));
+        assert_int_equal(listen(fds[i], 16), 0);
+        assert_true(net_epoll_is_listener(fds[i], &where[i]));
+        assert_string_equal(where[i].address, "127.0.0.1");
+    }
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(net_epoll_open(&loops[i]), CONFAB_OK);
+        assert_int_equal(net_epoll_adopt(loops[i], fds, 2, &names[i]), CONFAB_OK);
+    }
+    struct world each[2] = {*w, *w};
+    for (int i = 0; i < 4; i++) { /* each loop takes from each address */
+        struct world *one = &each[i % 2];
+        one->net = loops[i % 2];
+        one->listener = names[i % 2];
+        one->port = where[i / 2].port;
+        struct peer p = peer_connect(one);
+        int h = accept_one(one);
+        peer_close(&p);
+        one->net->ops->close(one->net, h);
+    }
+    for (int i = 0; i < 2; i++) {
+        loops[i]->ops->unlisten(loops[i], names[i]);
+    }
+    /* Who comes now waits for the next process. */
+    struct peer p = peer_connect(&each[0]);
+    struct net_event events[16];
+    assert_int_equal(loops[0]->ops->poll(loops[0], events, 16, 20), 0);
+    net_epoll_close(loops[0]);
+    net_epoll_close(loops[1]);
+    assert_int_equal(net_epoll_open(&each[0].net), CONFAB_OK);
+    assert_int_equal(net_epoll_adopt(each[0].net, fds, 2, &each[0].listener), CONFAB_OK);
+    int h = accept_one(&each[0]);
+    each[0].net->ops->close(each[0].net, h);
+    peer_close(&p);
+    net_epoll_close(each[0].net);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    assert_false(net_epoll_is_listener(w->listener + 500, &where[0]));
+}
+
+static void test_net_epoll__mapped_addresses_have_their_own_name(void **state)
+{
+    struct world *w = *state;
+    struct net *both;
+    int handle;
+    struct net_peer who;
+    const struct net_epoll_listen cfg = {.address = "::", .first = true};
+    struct world other = *w;
+    assert_int_equal(net_epoll_open(&both), CONFAB_OK);
+    enum confab_err err = net_epoll_listen(both, &cfg, &handle, &other.port);
+    assert_true(err == CONFAB_OK || err == CONFAB_INVALID); /* a machine without IPv6 says so */
+    if (err == CONFAB_OK) {
+        other.net = both;
+        other.listener = handle;
+        struct peer p = peer_connect(&other);
+        int h = accept_one(&other); /* checks the address */
+        both->ops->peer(both, h, &who);
+        assert_string_equal(who.address, "127.0.0.1");
+        both->ops->close(both, h);
+        peer_close(&p);
+    }
+    net_epoll_close(both);
 }
 
 static void test_net_epoll__listens_on_ipv6(void **state)
@@ -907,11 +1011,14 @@ int main(void)
         EVERY(test_net__reset_is_told),
         EVERY(test_net__closed_handles_are_used_again),
         EVERY(test_net__wake_ends_the_next_poll),
+        EVERY(test_net__unlisten_refuses_newcomers),
     };
     const struct CMUnitTest sockets[] = {
         EVERY(test_net_epoll__wake_from_another_thread),
         EVERY(test_net_epoll__taken_port_is_refused),
         EVERY(test_net_epoll__listens_on_ipv6),
+        EVERY(test_net_epoll__adopted_listeners_outlive_it),
+        EVERY(test_net_epoll__mapped_addresses_have_their_own_name),
         EVERY(test_net_epoll__out_of_descriptors_waits),
     };
     const struct CMUnitTest simulated[] = {

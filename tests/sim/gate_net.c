@@ -233,6 +233,12 @@ static void gn_peer(struct net *n, int handle, struct net_peer *ret_peer)
         below(n)->ops->peer(below(n), handle, ret_peer);
     }
 }
+static void gn_unlisten(struct net *n, int listener)
+{
+    if (!net_of(n)->g->dead) {
+        below(n)->ops->unlisten(below(n), listener);
+    }
+}
 static const struct net_ops GATE_NET = {.name = "gate",
                                         .version = 1,
                                         .poll = gn_poll,
@@ -243,7 +249,8 @@ static const struct net_ops GATE_NET = {.name = "gate",
                                         .shutdown_write = gn_shutdown,
                                         .close = gn_close,
                                         .wake = gn_wake,
-                                        .peer = gn_peer};
+                                        .peer = gn_peer,
+                                        .unlisten = gn_unlisten};
 
 const struct net_ops *gate_net_ops(void)
 {

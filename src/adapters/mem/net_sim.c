@@ -64,6 +64,7 @@ struct sim_shard {
     int listener;
     bool woken;
     bool accept_edge;
+    bool deaf; /* unlisten was called */
 };
 
 struct net_sim {
@@ -385,6 +386,13 @@ static void op_peer(struct net *net, int handle, struct net_peer *ret_peer)
     *ret_peer = conn_at(shard_of(net), handle)->peer;
 }
 
+static void op_unlisten(struct net *net, int listener)
+{
+    struct sim_shard *s = shard_of(net);
+    CHECK(listener == s->listener);
+    s->deaf = true;
+}
+
 static enum confab_err pipe_recv(struct net_sim_conn *c, struct pipe *p, void *buf, size_t cap,
                                  size_t *ret_n, bool *ret_more)
 {
@@ -640,6 +648,9 @@ enum confab_err net_sim_connect(struct net_sim *sim, uint16_t shard, struct net_
         shard = (uint16_t)random_below(&sim->random.base, sim->cfg.shards);
     }
     CHECK(shard < sim->cfg.shards);
+    if (sim->shards[shard].deaf) {
+        return CONFAB_NET;
+    }
     uint32_t waiting = 0;
     LIST_EACH(&sim->conns, it)
     {
@@ -750,6 +761,7 @@ void net_sim_drop(struct net_sim_conn *c)
 }
 
 static const struct net_ops OPS = {
-    "sim",    1,       op_poll, op_accept, op_recv, op_writev, op_pause_reading, op_shutdown_write,
-    op_close, op_wake, op_peer,
+    "sim",    1,         op_poll,          op_accept,
+    op_recv,  op_writev, op_pause_reading, op_shutdown_write,
+    op_close, op_wake,   op_peer,          op_unlisten,
 };

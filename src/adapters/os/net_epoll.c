@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdatomic.h>
@@ -19,7 +20,7 @@
 #define EVENTS_MAX    512
 #define BACKLOG       4096
 #define STARVED_MS    1000
-#define LISTENERS_MAX 8
+#define LISTENERS_MAX NET_EPOLL_ADOPT_MAX
 
 /*
  * Per handle, so that callers see fewer events than epoll has: every wait reports all of a
@@ -40,6 +41,7 @@ struct net_epoll {
     atomic_bool woken; /* an unseen write to wake_fd exists or is about to */
     int listeners[LISTENERS_MAX];
     int nlisteners;
+    bool adopted;              /* the listeners, which are one to the caller */
     bool starved;              /* accept ran out of descriptors; ask again */
     bool freed;                /* now, since a handle was closed */
     uint64_t starved_until_ns; /* or then */
@@ -204,7 +206,13 @@ static void peer_of(const struct sockaddr_storage *sa, struct net_peer *ret)
         ret->port = ntohs(in->sin_port);
     } else if (sa->ss_family == AF_INET6) {
         const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)sa;
-        (void)inet_ntop(AF_INET6, &in->sin6_addr, ret->address, sizeof(ret->address));
+        if (IN6_IS_ADDR_V4MAPPED(&in->sin6_addr)) {
+            /* One address has one name, whichever listener it came by: limits go by it. */
+            (void)inet_ntop(AF_INET, &in->sin6_addr.s6_addr[12], ret->address,
+                            sizeof(ret->address));
+        } else {
+            (void)inet_ntop(AF_INET6, &in->sin6_addr, ret->address, sizeof(ret->address));
+        }
         ret->port = ntohs(in->sin6_port);
     }
 }
@@ -234,16 +242,25 @@ static void starve(struct net_epoll *e)
     e->starved_until_ns = clock_mono_ns(clock_system()) + (uint64_t)STARVED_MS * 1000000U;
 }
 
+static int accept_any(const struct net_epoll *e, int listener, struct sockaddr_storage *sa)
+{
+    socklen_t len = sizeof(*sa);
+    int fd = accept4(listener, (struct sockaddr *)sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    for (int i = 0; e->adopted && i < e->nlisteners && fd < 0 && errno == EAGAIN; i++) {
+        len = sizeof(*sa);
+        fd = accept4(e->listeners[i], (struct sockaddr *)sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    }
+    return fd;
+}
+
 static enum confab_err op_accept(struct net *net, int listener, int *ret_handle,
                                  struct net_peer *ret_peer)
 {
     struct net_epoll *e = epoll_of(net);
     struct sockaddr_storage sa;
-    socklen_t len = sizeof(sa);
     int fd;
     for (;;) {
-        len = sizeof(sa);
-        fd = accept4(listener, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        fd = accept_any(e, listener, &sa);
         if (fd >= 0) {
             break;
         }
@@ -354,6 +371,24 @@ static void op_close(struct net *net, int handle)
     e->bits[handle] = 0;
     e->freed = true;
     (void)close(handle); /* leaves epoll's set by itself: nobody else holds the description */
+}
+
+/* Others may have the same socket open, and epoll would go on to report it: it is taken out first.
+ */
+static void op_unlisten(struct net *net, int listener)
+{
+    struct net_epoll *e = epoll_of(net);
+    int kept = 0;
+    for (int i = 0; i < e->nlisteners; i++) {
+        int fd = e->listeners[i];
+        if (e->adopted || fd == listener) {
+            (void)epoll_ctl(e->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+            (void)close(fd);
+        } else {
+            e->listeners[kept++] = fd;
+        }
+    }
+    e->nlisteners = kept;
 }
 
 static void op_wake(struct net *net)
@@ -511,7 +546,69 @@ enum confab_err net_epoll_listen(struct net *n, const struct net_epoll_listen *c
     return CONFAB_OK;
 }
 
+bool net_epoll_is_listener(int fd, struct net_peer *ret)
+{
+    struct sockaddr_storage sa;
+    socklen_t len = sizeof(sa);
+    int type = 0;
+    int listening = 0;
+    socklen_t n = sizeof(int);
+    memset(&sa, 0, sizeof(sa));
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &n) != 0 || type != SOCK_STREAM ||
+        getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) != 0 || !listening ||
+        getsockname(fd, (struct sockaddr *)&sa, &len) != 0 ||
+        (sa.ss_family != AF_INET && sa.ss_family != AF_INET6)) {
+        return false;
+    }
+    peer_of(&sa, ret);
+    return true;
+}
+
+static enum confab_err adopt_one(struct net_epoll *e, int inherited, int *ret_handle)
+{
+    int one = 1;
+    int fd = fcntl(inherited, F_DUPFD_CLOEXEC, 3);
+    if (fd < 0) {
+        return listen_error(errno);
+    }
+    struct epoll_event ev = {.events = EPOLLIN | EPOLLET, .data.fd = fd};
+    int flags = fcntl(fd, F_GETFL);
+    enum confab_err err = bits_reserve(e, fd);
+    if (err == CONFAB_OK &&
+        (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
+         listen(fd, BACKLOG) != 0 || epoll_ctl(e->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)) {
+        err = listen_error(errno);
+    }
+    if (err != CONFAB_OK) {
+        (void)close(fd);
+        return err;
+    }
+    e->listeners[e->nlisteners++] = fd;
+    *ret_handle = fd;
+    return CONFAB_OK;
+}
+
+enum confab_err net_epoll_adopt(struct net *n, const int *fds, int nfds, int *ret_handle)
+{
+    struct net_epoll *e = epoll_of(n);
+    enum confab_err err = CONFAB_OK;
+    int handle = -1;
+    CHECK(e->nlisteners == 0);
+    if (nfds < 1 || nfds > LISTENERS_MAX) {
+        return CONFAB_LIMIT;
+    }
+    e->adopted = true;
+    for (int i = 0; i < nfds && err == CONFAB_OK; i++) {
+        err = adopt_one(e, fds[i], &handle);
+    }
+    if (err == CONFAB_OK) {
+        *ret_handle = handle;
+    }
+    return err;
+}
+
 static const struct net_ops OPS = {
-    "epoll",           1,        op_poll, op_accept, op_recv, op_writev, op_pause_reading,
-    op_shutdown_write, op_close, op_wake, op_peer,
+    "epoll",           1,        op_poll, op_accept, op_recv,     op_writev, op_pause_reading,
+    op_shutdown_write, op_close, op_wake, op_peer,   op_unlisten,
 };

@@ -38,4 +38,15 @@ void net_epoll_close(struct net *n);
 CONFAB_NODISCARD enum confab_err net_epoll_listen(struct net *n, const struct net_epoll_listen *cfg,
                                                   int *ret_handle, uint16_t *ret_port);
 
+/*
+ * Takes on listeners that somebody else has opened and keeps (systemd): they are duplicated, and
+ * several loops may take on the same ones. All of them are one from then on, of which *ret_handle
+ * is the name. Instead of net_epoll_listen. CONFAB_LIMIT, CONFAB_NOMEM, CONFAB_NET.
+ */
+CONFAB_NODISCARD enum confab_err net_epoll_adopt(struct net *n, const int *fds, int nfds,
+                                                 int *ret_handle);
+#define NET_EPOLL_ADOPT_MAX 8
+/* Where a descriptor listens; false when it is no listening TCP socket. */
+bool net_epoll_is_listener(int fd, struct net_peer *ret);
+
 #endif

@@ -497,6 +497,12 @@ static void op_peer(struct net *net, int handle, struct net_peer *ret_peer)
     n->below->ops->peer(n->below, handle, ret_peer);
 }
 
+static void op_unlisten(struct net *net, int listener)
+{
+    struct net_tls *n = tls_of(net);
+    n->below->ops->unlisten(n->below, listener);
+}
+
 static void op_wake(struct net *net)
 {
     struct net_tls *n = tls_of(net);
@@ -535,6 +541,7 @@ void net_tls_close(struct net *net)
 }
 
 static const struct net_ops OPS = {
-    "tls",    1,       op_poll, op_accept, op_recv, op_writev, op_pause_reading, op_shutdown_write,
-    op_close, op_wake, op_peer,
+    "tls",    1,         op_poll,          op_accept,
+    op_recv,  op_writev, op_pause_reading, op_shutdown_write,
+    op_close, op_wake,   op_peer,          op_unlisten,
 };

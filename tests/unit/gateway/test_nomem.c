@@ -125,6 +125,12 @@ static void safe_peer(struct net *n, int handle, struct net_peer *ret_peer)
     wire->ops->peer(wire, handle, ret_peer);
 }
 
+static void safe_unlisten(struct net *n, int listener)
+{
+    struct net *wire = wire_of(n);
+    wire->ops->unlisten(wire, listener);
+}
+
 static const struct net_ops safe_ops = {
     .name = "safe",
     .version = 1,
@@ -136,6 +142,7 @@ static const struct net_ops safe_ops = {
     .close = safe_close,
     .wake = safe_wake,
     .peer = safe_peer,
+    .unlisten = safe_unlisten,
 };
 static struct safe_net safe[2] = {{{&safe_ops}, NULL}, {{&safe_ops}, NULL}};
 
