@@ -375,8 +375,7 @@ static enum confab_err flags_read(struct config *cfg, int argc, char *const *arg
     return CONFAB_OK;
 }
 
-/* What single rows cannot say. */
-static enum confab_err config_check(const struct config *cfg, struct config_problem *why)
+enum confab_err config_check(const struct config *cfg, struct config_problem *why)
 {
     if (strcmp(cfg->password_cost, "normal") != 0 && strcmp(cfg->password_cost, "low") != 0) {
         return problem(why, CONFAB_INVALID, "password-cost is \"%s\", not one of normal, low",

@@ -46,6 +46,9 @@ config_read_environment(struct config *cfg, char *const *environment, struct con
 CONFAB_NODISCARD enum confab_err config_read(struct config *cfg, int argc, char *const *argv,
                                              char *const *environment, struct config_problem *why);
 
+/* What single rows cannot say. CONFAB_INVALID. */
+CONFAB_NODISCARD enum confab_err config_check(const struct config *cfg, struct config_problem *why);
+
 /* The list of options for --help. */
 void config_put_help(struct buf *out);
 /* Every option as `name = value`, as a file of --config has them. */

@@ -26,6 +26,8 @@
 struct front {
     struct tls_server *tls; /* NULL: plain HTTP */
     char listen[72];
+    const int *sockets; /* borrowed: to be served instead of one of our own, when there are any */
+    int nsockets;
     char cert_path[PATH_MAX];
     char key_path[PATH_MAX];
     struct tls_cert cert;   /* with tls: the one in use */

@@ -34,6 +34,7 @@
 #define SHARDS_DEFAULT  64
 #define PORTS_TRIED     100
 #define LOADED_WAIT_NS  10000000000ULL
+#define FLUSH_PART      4U /* of drain-timeout */
 
 struct instance {
     const struct front *front;
@@ -44,6 +45,7 @@ struct instance {
     uint16_t port;
     struct disk *root;     /* the data directory: CHECKPOINT */
     uint64_t reserved;     /* bytes kept for the next start */
+    uint32_t grace_ms;     /* for connections, at a stop */
     bool compacting;       /* the store may */
     struct disk *log_disk; /* its log/ */
     struct executor *store_readers;
@@ -124,7 +126,12 @@ static enum confab_err listen_all(struct instance *in, const struct config *cfg,
         }
         const struct net_epoll_listen listen = {
             .address = in->front->listen, .port = in->port, .first = i == 0};
-        err = net_epoll_listen(in->nets[i], &listen, &in->loops[i].listener, &in->port);
+        if (in->front->nsockets > 0) {
+            err = net_epoll_adopt(in->nets[i], in->front->sockets, in->front->nsockets,
+                                  &in->loops[i].listener);
+        } else {
+            err = net_epoll_listen(in->nets[i], &listen, &in->loops[i].listener, &in->port);
+        }
         if (err == CONFAB_EXISTS) {
             explain_taken(cfg, in->front->listen, detail);
             return err;
@@ -239,6 +246,7 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->request_bytes_max = (uint32_t)cfg->request_bytes;
     shard->heartbeat_ms = (uint32_t)cfg->heartbeat_ms;
     shard->dead_after_ms = (uint32_t)cfg->dead_after_ms;
+    shard->drain_spread_ms = (uint32_t)cfg->drain_spread_ms;
     shard->ping_after_ms = MIN(shard->ping_after_ms, shard->dead_after_ms / 2);
     shard->stream_beat_ms = (uint32_t)cfg->stream_beat_ms;
     shard->ws_deflate = cfg->ws_deflate;
@@ -309,6 +317,8 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
     server.checkpoint_ms = (uint32_t)cfg->checkpoint_ms;
     server.server_name = cfg->server_name;
     server.registration = registration_of(in, cfg);
+    server.flush_max_ms = (uint32_t)(cfg->drain_timeout_ms / FLUSH_PART);
+    in->grace_ms = (uint32_t)cfg->drain_timeout_ms - server.flush_max_ms;
     configure_shard(&server.shard, cfg, in->shards);
     const struct server_deps deps = {
         .clock = clock_system(),
@@ -407,9 +417,14 @@ enum confab_err instance_start(struct instance *in)
     return err;
 }
 
-void instance_stop(struct instance *in, uint32_t grace_ms)
+void instance_stop(struct instance *in)
 {
-    server_stop(in->server, grace_ms);
+    server_stop(in->server, in->grace_ms);
+}
+
+void instance_hurry(struct instance *in)
+{
+    server_drain(in->server, 0);
 }
 
 static void sample_counter(struct metrics *m, enum metric id, uint64_t total)

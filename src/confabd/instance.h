@@ -24,8 +24,10 @@ CONFAB_NODISCARD enum confab_err instance_open(const struct config *cfg, const s
                                                const struct front *front, char *detail,
                                                struct instance **ret);
 CONFAB_NODISCARD enum confab_err instance_start(struct instance *in);
-/* Drains and stops the threads; grace_ms as for server_stop. */
-void instance_stop(struct instance *in, uint32_t grace_ms);
+/* Drains, within drain-timeout, and stops the threads. */
+void instance_stop(struct instance *in);
+/* Any thread, during instance_stop: cuts what is still open. */
+void instance_hurry(struct instance *in);
 /* About once a second, by the main thread: the numbers of the log, the disk and the process. */
 void instance_sample(struct instance *in);
 /* Closes all; NULL is fine. */

@@ -26,11 +26,13 @@
 #include "confabd/greet.h"
 #include "confabd/instance.h"
 #include "confabd/log_tool.h"
+#include "confabd/service.h"
 
 #ifndef CONFABD_VERSION
 #define CONFABD_VERSION "0"
 #endif
 #define DETAIL_MAX 512
+#define TICK_MS    1000
 
 static const char USAGE[] =
     "usage: confabd [option...]                 serves until SIGINT or SIGTERM\n"
@@ -208,7 +210,7 @@ static bool terminal_gone(bool had_one)
 }
 
 static void announce(const struct instance *in, const struct datadir *dir,
-                     const struct front *front)
+                     const struct front *front, const struct service *service)
 {
     char url[FRONT_URL_MAX];
     front_local_url(front, instance_port(in), url, sizeof(url));
@@ -216,11 +218,22 @@ static void announce(const struct instance *in, const struct datadir *dir,
     if (err != CONFAB_OK) {
         diag_warn(DIAG_SERVER, "server.json cannot be written | err=%s", err_text(err));
     }
+    service_ready(service, url);
+}
+
+/* Until the main thread looks after everything again. */
+static struct timespec tick_of(const struct service *service)
+{
+    if (service->watchdog_ms == 0 || service->watchdog_ms >= 2 * TICK_MS) {
+        return (struct timespec){.tv_sec = TICK_MS / 1000};
+    }
+    return (struct timespec){.tv_nsec = (long)(service->watchdog_ms / 2) * 1000000};
 }
 
 static void serve_until_signal(struct instance *in, const struct datadir *dir, struct front *front,
-                               const sigset_t *set)
+                               const struct service *service, const sigset_t *set)
 {
+    const struct timespec tick = tick_of(service);
     struct certs certs;
     bool had_terminal = isatty(STDERR_FILENO);
     bool reload = false;
@@ -228,12 +241,14 @@ static void serve_until_signal(struct instance *in, const struct datadir *dir, s
     for (;;) {
         uint64_t wall_ms = clock_wall_ms(clock_system());
         if (certs_tick(&certs, reload, clock_mono_ns(clock_system()) / 1000000, wall_ms)) {
-            announce(in, dir, front);
+            announce(in, dir, front, service);
+        }
+        if (service->watchdog_ms > 0 && server_is_turning(instance_server(in))) {
+            service_alive(service);
         }
         certs_tell(&certs, wall_ms, instance_metrics(in), server_notices(instance_server(in)));
         instance_sample(in);
-        const struct timespec second = {.tv_sec = 1};
-        int sig = sigtimedwait(set, NULL, &second);
+        int sig = sigtimedwait(set, NULL, &tick);
         reload = sig == SIGHUP;
         if (sig > 0 && (sig != SIGHUP || terminal_gone(had_terminal))) {
             diag_info(DIAG_SERVER, "stopping | signal=%d", sig);
@@ -245,30 +260,46 @@ static void serve_until_signal(struct instance *in, const struct datadir *dir, s
 
 struct watcher {
     const sigset_t *set;
-    atomic_bool done; /* the signal that comes next is ours, to end the thread */
+    pthread_mutex_t lock;
+    struct instance *in; /* under the lock; NULL: its threads have ended */
+    atomic_bool done;    /* the signal that comes next is ours, to end the thread */
 };
 
 /*
- * A second signal while draining ends the process at once: what is acknowledged is durable. The
- * thread is ended by a signal too, not by cancelling, which sanitizers take for a broken stack.
+ * A second signal while draining cuts the connections, a third one ends the process at once: what
+ * is acknowledged is durable. The thread is ended by a signal too, not by cancelling, which
+ * sanitizers take for a broken stack.
  */
-static void *second_signal(void *arg)
+static void *further_signals(void *arg)
 {
     struct watcher *w = arg;
     int sig;
-    if (sigwait(w->set, &sig) == 0 && !atomic_load(&w->done)) {
-        (void)fputs("confabd: stopped at once\n", stderr);
-        _exit(1);
+    bool hurried = false;
+    while (sigwait(w->set, &sig) == 0 && !atomic_load(&w->done)) {
+        (void)pthread_mutex_lock(&w->lock);
+        if (hurried) {
+            (void)fputs("confabd: stopped at once\n", stderr);
+            _exit(1);
+        }
+        diag_info(DIAG_SERVER, "stopping without waiting | signal=%d", sig);
+        if (w->in) {
+            instance_hurry(w->in);
+        }
+        (void)pthread_mutex_unlock(&w->lock);
+        hurried = true;
     }
     return NULL;
 }
 
-static void stop(struct instance *in, const struct config *cfg, const sigset_t *set)
+static void stop(struct instance *in, const sigset_t *set)
 {
     pthread_t thread;
-    struct watcher watcher = {.set = set};
-    bool watched = pthread_create(&thread, NULL, second_signal, &watcher) == 0;
-    instance_stop(in, (uint32_t)cfg->drain_ms);
+    struct watcher watcher = {.set = set, .lock = PTHREAD_MUTEX_INITIALIZER, .in = in};
+    bool watched = pthread_create(&thread, NULL, further_signals, &watcher) == 0;
+    instance_stop(in);
+    (void)pthread_mutex_lock(&watcher.lock);
+    watcher.in = NULL;
+    (void)pthread_mutex_unlock(&watcher.lock);
     instance_close(in);
     if (watched) {
         atomic_store(&watcher.done, true);
@@ -278,7 +309,7 @@ static void stop(struct instance *in, const struct config *cfg, const sigset_t *
 }
 
 static int serve(const char *program, const struct config *cfg, const struct datadir *dir,
-                 struct front *front)
+                 struct front *front, const struct service *service)
 {
     char detail[DETAIL_MAX] = "";
     sigset_t all;
@@ -295,7 +326,7 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         instance_close(in);
         return refuse(1, "the threads cannot be started");
     }
-    announce(in, dir, front);
+    announce(in, dir, front, service);
     char link[512];
     const struct greeting greeting = {
         .program = program,
@@ -308,8 +339,9 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         .start_ms = (double)(clock_mono_ns(clock_system()) - began) / 1e6,
     };
     greet(&greeting);
-    serve_until_signal(in, dir, front, &all);
-    stop(in, cfg, &ending);
+    serve_until_signal(in, dir, front, service, &all);
+    service_stopping(service);
+    stop(in, &ending);
     diag_flush();
     return 0;
 }
@@ -319,11 +351,18 @@ static int command_serve(int argc, char **argv)
     struct config cfg;
     char path[PATH_MAX];
     struct datadir dir;
+    struct service service;
+    struct config_problem why;
     int code = read_options(&cfg, argc - 1, argv + 1, path);
-    if (code == 0) {
-        code = open_data(path, &dir);
-    }
     if (code != 0) {
+        return code;
+    }
+    if (service_open(&service, &cfg, &why) != CONFAB_OK) {
+        return refuse(2, why.text);
+    }
+    code = open_data(path, &dir);
+    if (code != 0) {
+        service_close(&service);
         return code;
     }
     struct front front;
@@ -331,10 +370,13 @@ static int command_serve(int argc, char **argv)
     if (front_open(&cfg, &dir, true, detail, &front) != CONFAB_OK) {
         code = refuse(1, detail);
     } else {
-        code = serve(argv[0], &cfg, &dir, &front);
+        front.sockets = service.sockets;
+        front.nsockets = service.nsockets;
+        code = serve(argv[0], &cfg, &dir, &front, &service);
         front_close(&front);
     }
     datadir_close(&dir);
+    service_close(&service);
     return code;
 }
 

@@ -23,6 +23,7 @@
 #define INDEX_BITS       24U
 #define GENERATION_MASK  0x7fffffffU
 #define DRAIN_LINGER_MS  500U
+#define LOADED_WAIT_MS   5000U
 
 _Static_assert(sizeof(struct conn) <= 128, "an idle session is two cache lines");
 
@@ -32,6 +33,7 @@ enum confab_err conns_init(struct shard *s)
     conns_output_init(s);
     wheel_init(&s->wheel, 10, s->now_ms);
     s->dirty = s->ready = s->dead = SLAB_NONE;
+    s->hold_until_ms = s->now_ms + LOADED_WAIT_MS;
     return CONFAB_OK;
 }
 
@@ -183,6 +185,12 @@ void conn_accept_all(struct shard *s)
 {
     s->accept_more = false;
     if (s->draining || s->deps.listener < 0) {
+        return;
+    }
+    if (!auth_state_is_loaded(s->deps.auth) && s->now_ms < s->hold_until_ms) {
+        /* No token can be judged yet. Those who wait at a socket that was open before us have no
+         * use for being told so, unless it takes long. */
+        s->accept_more = true;
         return;
     }
     for (int i = 0; i < ACCEPTS_PER_TURN; i++) {

@@ -70,6 +70,7 @@ enum conn_wire {
     WIRE_MIDDLE = 16,
     WIRE_WIDE = 24,
     WIRE_WINDOW = 24, /* all of it */
+    WIRE_ASKED = 128, /* HTTP: had a request before */
 };
 
 enum conn_holds {
@@ -78,6 +79,7 @@ enum conn_holds {
     HOLD_LOOKUP = 4,   /* session: a name is being looked up */
     HOLD_INFLIGHT = 8, /* session: too many unanswered sends */
     HOLD_OUTPUT = 16,  /* its output queue is full */
+    HOLD_LEAVING = 32, /* session: it is sent off, and gets its last answers */
 };
 
 /* Of the connection of a GET that fetches a carried session's events (pipe.h). */

@@ -57,7 +57,8 @@ static void put_cors(const struct shard *s, const struct conn *c, struct buf *ou
 static void answer_head(const struct shard *s, struct conn *c, struct buf *out, int status,
                         const char *type, size_t len, struct span extra, bool file)
 {
-    const struct http_state *h = &c->io->http;
+    struct http_state *h = &c->io->http;
+    h->keep_alive = h->keep_alive && !s->draining; /* it may have begun before */
     if (h->cors == 0 && (file || extra.n == 0)) {
         http_put_head(out, status, type, len, h->keep_alive, h->minor,
                       file ? extra : span_str(NO_STORE));
@@ -447,6 +448,7 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
                                   : span_of(p + h->head_len, h->raw_len);
     size_t total = (size_t)h->head_len + h->raw_len;
     h->begun_ns = s->now_ns;
+    c->wire |= WIRE_ASKED;
     wheel_cancel(&s->wheel, &c->timer);
     scratch_reset(&s->scratch);
     if (!place_ok(s, c, req)) {

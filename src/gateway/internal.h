@@ -63,6 +63,7 @@ struct shard {
     uint32_t touched;       /* dirty ones of this turn */
     bool spreading;         /* what is touched now is bulk */
     bool accept_more;       /* the listener may have more than was taken */
+    uint64_t hold_until_ms; /* nothing is accepted before identities are known, or then */
     uint32_t conns_high;    /* indices below this were ever in use */
     struct u64map sessions; /* user → index of the first session */
     atomic_uint nlive;      /* sessions that take live frames; read by peers */
@@ -104,15 +105,20 @@ struct shard {
 
     /* What any thread may look at. */
     atomic_bool woken;
-    atomic_uint drain; /* enum shard_drain_state */
+    atomic_uint drain_asked; /* times; see shard_drain */
     atomic_uint drain_grace_ms;
     atomic_bool drained;
     atomic_bool recovered;
     atomic_int health; /* enum confab_err of the engine */
 
+    uint64_t drain_began_ms;
     uint64_t drain_until_ms;
-    bool draining; /* the shard has seen it */
-    bool busy;     /* something wants another turn at once */
+    uint64_t drain_next_ms;   /* when sessions are looked at again */
+    uint32_t drain_seen;      /* of drain_asked */
+    uint32_t drain_slots;     /* places over which sessions leave */
+    uint32_t drain_spread_ms; /* within */
+    bool draining;            /* the shard has seen it */
+    bool busy;                /* something wants another turn at once */
     uint32_t engine_next_ms;
 
     uint8_t input[RECV_BYTES];

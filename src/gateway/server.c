@@ -27,8 +27,9 @@ struct server_slot {
     struct metrics metrics;
     pthread_t thread;
     uint16_t index;
-    bool flushing;     /* the shard's: engine_flush_all was called */
-    atomic_bool quiet; /* nothing of the engine's is left to write */
+    uint64_t turns_seen; /* server_is_turning's */
+    bool flushing;       /* the shard's: engine_flush_all was called */
+    atomic_bool quiet;   /* nothing of the engine's is left to write */
 };
 
 struct server {
@@ -43,9 +44,10 @@ struct server {
     struct metrics checkpoint_metrics;  /* its own: checkpoints end on the disk executor's thread */
     struct server_recovery recovery;
     atomic_int phase;
-    atomic_uint_fast64_t deadline_ns; /* of the phase */
-    uint64_t checkpoint_due_ns;       /* shard 0's */
-    bool last_checkpoint;             /* shard 0's: the one of the end was begun */
+    atomic_uint_fast64_t drain_until_ns;
+    atomic_uint_fast64_t flush_until_ns;
+    uint64_t checkpoint_due_ns; /* shard 0's */
+    bool last_checkpoint;       /* shard 0's: the one of the end was begun */
     uint16_t threads;
     struct server_slot slots[];
 };
@@ -255,10 +257,9 @@ static void wake_all(struct server *s)
     }
 }
 
-static void phase_enter(struct server *s, enum phase from, enum phase to, uint64_t deadline_ns)
+static void phase_enter(struct server *s, enum phase from, enum phase to)
 {
     int expected = from;
-    atomic_store(&s->deadline_ns, deadline_ns);
     if (atomic_compare_exchange_strong(&s->phase, &expected, to)) {
         wake_all(s);
     }
@@ -324,7 +325,7 @@ static void flush_turn(struct server *s, struct server_slot *slot, uint64_t now)
     if (slot->index != 0) {
         return;
     }
-    bool over = now >= atomic_load(&s->deadline_ns);
+    bool over = now >= atomic_load(&s->flush_until_ns);
     if (all_quiet(s) && !checkpointer_is_running(s->checkpointer)) {
         over = over || s->last_checkpoint;
         if (!s->last_checkpoint) {
@@ -336,7 +337,7 @@ static void flush_turn(struct server *s, struct server_slot *slot, uint64_t now)
         if (!s->last_checkpoint) {
             diag_warn(DIAG_SERVER, "not all could be flushed in time; the log has it");
         }
-        phase_enter(s, PHASE_FLUSH, PHASE_STOPPED, now);
+        phase_enter(s, PHASE_FLUSH, PHASE_STOPPED);
     }
 }
 
@@ -352,8 +353,9 @@ uint32_t server_turn(struct server *s, uint16_t shard, int timeout_ms)
     if (phase == PHASE_RUN) {
         return shard == 0 ? MIN(next, checkpoint_turn(s, now)) : next;
     }
-    if (phase == PHASE_DRAIN && (all_drained(s) || now >= atomic_load(&s->deadline_ns))) {
-        phase_enter(s, PHASE_DRAIN, PHASE_FLUSH, now + (uint64_t)s->cfg.flush_max_ms * NS_PER_MS);
+    if (phase == PHASE_DRAIN && (all_drained(s) || now >= atomic_load(&s->drain_until_ns))) {
+        atomic_store(&s->flush_until_ns, now + (uint64_t)s->cfg.flush_max_ms * NS_PER_MS);
+        phase_enter(s, PHASE_DRAIN, PHASE_FLUSH);
     } else if (phase == PHASE_FLUSH) {
         flush_turn(s, slot, now);
     }
@@ -362,14 +364,17 @@ uint32_t server_turn(struct server *s, uint16_t shard, int timeout_ms)
 
 void server_drain(struct server *s, uint32_t grace_ms)
 {
-    if (atomic_load(&s->phase) != PHASE_RUN) {
+    uint64_t until = clock_mono_ns(s->deps.clock) + (uint64_t)grace_ms * NS_PER_MS +
+                     (uint64_t)DRAIN_SLACK_MS * NS_PER_MS;
+    if (atomic_load(&s->phase) > PHASE_DRAIN) {
         return;
     }
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         shard_drain(s->slots[i].shard, grace_ms);
     }
-    uint64_t now = clock_mono_ns(s->deps.clock);
-    phase_enter(s, PHASE_RUN, PHASE_DRAIN, now + (uint64_t)(grace_ms + DRAIN_SLACK_MS) * NS_PER_MS);
+    uint64_t before = atomic_load(&s->drain_until_ns);
+    atomic_store(&s->drain_until_ns, before == 0 ? until : MIN(before, until));
+    phase_enter(s, PHASE_RUN, PHASE_DRAIN);
 }
 
 bool server_is_stopped(const struct server *s)
@@ -430,6 +435,20 @@ void server_stop(struct server *s, uint32_t grace_ms)
 {
     server_drain(s, grace_ms);
     threads_join(s);
+}
+
+bool server_is_turning(struct server *s)
+{
+    bool all = true;
+    for (uint16_t i = 0; i < s->cfg.shards; i++) {
+        struct server_slot *slot = &s->slots[i];
+        uint64_t turns =
+            atomic_load_explicit(&slot->metrics.values[METRIC_LOOP_TURNS], memory_order_relaxed);
+        all = all && turns != slot->turns_seen;
+        slot->turns_seen = turns;
+        shard_wake(slot->shard);
+    }
+    return all;
 }
 
 struct notices *server_notices(struct server *s)

@@ -86,7 +86,7 @@ void server_stop(struct server *s, uint32_t grace_ms);
  * again, in milliseconds. Not for a server with threads.
  */
 uint32_t server_turn(struct server *s, uint16_t shard, int timeout_ms);
-/* Any thread. What is still open after grace_ms is cut. Further calls change nothing. */
+/* Any thread. What is still open after grace_ms is cut. A further call may shorten the time. */
 void server_drain(struct server *s, uint32_t grace_ms);
 bool server_is_stopped(const struct server *s); /* any thread */
 
@@ -96,6 +96,11 @@ bool server_is_stopped(const struct server *s); /* any thread */
  */
 void server_free(struct server *s);
 
+/*
+ * Now and then, one thread: has every shard turned since the last call? They are woken, so that one
+ * that has nothing to do has turned by the next.
+ */
+bool server_is_turning(struct server *s);
 /* What /readyz tells beside: for whoever notices it. */
 struct notices *server_notices(struct server *s);
 /* What its shards share about identity. */

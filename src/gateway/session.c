@@ -209,7 +209,7 @@ void session_close(struct shard *s, struct conn *c, uint16_t code, const char *w
     }
     c->state = CONN_WS_CLOSING;
     conn_release(s, c, UINT8_MAX);
-    conn_arm(s, c, s->cfg.write_timeout_ms);
+    conn_arm(s, c, conn_linger_ms(s));
 }
 
 /* The peer broke the protocol: nothing that follows can be read. */
@@ -598,10 +598,21 @@ static bool takes_nothing(const struct shard *s, const struct conn *c)
            s->now_ms - (uint64_t)c->blocked_s * 1000 >= s->cfg.slow_timeout_ms;
 }
 
+/* The last frames may be on their way still, to one who takes them slowly. */
+static void closing_timer(struct shard *s, struct conn *c)
+{
+    uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
+    if (c->out_bytes > 0 && silent < s->cfg.write_timeout_ms) {
+        conn_arm(s, c, conn_linger_ms(s));
+    } else {
+        conn_kill(s, c);
+    }
+}
+
 void session_timer(struct shard *s, struct conn *c)
 {
     if (c->state == CONN_WS_CLOSING) {
-        conn_kill(s, c);
+        closing_timer(s, c);
         return;
     }
     if (c->user == 0) {

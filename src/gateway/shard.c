@@ -5,6 +5,7 @@
 
 #include "gateway/api.h"
 #include "gateway/auth_state.h"
+#include "gateway/drain.h"
 #include "gateway/http.h"
 #include "gateway/internal.h"
 #include "gateway/overload.h"
@@ -12,9 +13,6 @@
 #include "gateway/session.h"
 
 #define EVENTS_PER_TURN 512
-#define DRAIN_STEP_MS   50U
-
-enum drain_state { DRAIN_NO = 0, DRAIN_ASKED };
 
 void shard_config_defaults(struct shard_config *cfg)
 {
@@ -196,68 +194,6 @@ size_t session_id_text(uint64_t id, char out[SESSION_ID_TEXT])
         out[i] = digits[(id >> (60 - 4 * i)) & 15];
     }
     return 16;
-}
-
-/* ---- Draining ---- */
-
-void shard_drain(struct shard *s, uint32_t grace_ms)
-{
-    atomic_store_explicit(&s->drain_grace_ms, grace_ms, memory_order_relaxed);
-    atomic_store_explicit(&s->drain, DRAIN_ASKED, memory_order_release);
-    shard_wake(s);
-}
-
-bool shard_is_drained(const struct shard *s)
-{
-    return atomic_load_explicit(&s->drained, memory_order_acquire);
-}
-
-static void drain_begin(struct shard *s)
-{
-    s->draining = true;
-    s->drain_until_ms = s->now_ms + atomic_load_explicit(&s->drain_grace_ms, memory_order_relaxed);
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        struct conn *c = conn_at(s, i);
-        if (!c) {
-            continue;
-        }
-        if (conn_is_session(c) && c->user != 0) {
-            uint64_t spread = (uint64_t)s->cfg.drain_spread_ms + 1;
-            session_reconnect(s, c, (uint32_t)random_below(s->deps.random, spread));
-        } else if (c->state == CONN_HTTP && c->holds == 0 && (!c->io || !c->io->http.begun)) {
-            conn_finish(s, c); /* between requests */
-        } else if (c->state == CONN_LINGER && c->out_bytes == 0) {
-            conn_arm(s, c, conn_linger_ms(s));
-        }
-    }
-}
-
-static void drain_close(struct shard *s)
-{
-    for (uint32_t i = 0; i < s->conns_high; i++) {
-        struct conn *c = conn_at(s, i);
-        if (c && conn_is_session(c)) {
-            session_close(s, c, WS_CLOSE_GOING_AWAY, "the server is going away");
-        } else if (c && c->state == CONN_HTTP && !(c->holds & HOLD_CALL)) {
-            conn_finish(s, c);
-        }
-    }
-}
-
-static void drain_turn(struct shard *s)
-{
-    if (!s->draining && atomic_load_explicit(&s->drain, memory_order_acquire) == DRAIN_ASKED) {
-        drain_begin(s);
-    }
-    if (!s->draining) {
-        return;
-    }
-    if (s->now_ms >= s->drain_until_ms) {
-        drain_close(s);
-    }
-    bool done = slab_count(&s->conns) == 0 && list_is_empty(&s->calls) && s->password_jobs == 0 &&
-                s->dir_calls == 0;
-    atomic_store_explicit(&s->drained, done, memory_order_release);
 }
 
 /* ---- The turn ---- */

@@ -170,8 +170,9 @@ uint32_t shard_turn(struct shard *s, int timeout_ms);
 void shard_wake(struct shard *s);
 
 /*
- * Any thread. Stops accepting, tells every session to reconnect, lets requests under way finish,
- * and closes what is still open after grace_ms (1001).
+ * Any thread. Stops accepting, tells every session to reconnect and sends it off when its delay has
+ * passed, lets requests under way finish, and closes what is still open after grace_ms (1001). A
+ * further call may shorten the time.
  */
 void shard_drain(struct shard *s, uint32_t grace_ms);
 /* Any thread: drained, and neither connections nor requests are left. */

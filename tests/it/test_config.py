@@ -51,13 +51,13 @@ def test_page_names_every_option_with_its_default():
 
 def test_later_sources_win(tmp_path):
     file = tmp_path / "confab.conf"
-    file.write_text('# a comment\n\nshards = 2   # another\ndrain = 3 s\nlog-level = "warn"\n')
+    file.write_text('# a comment\n\nshards = 2   # another\ndrain-timeout = 3 s\nlog-level = "warn"\n')
     assert checked(tmp_path, "--config", file)["shards"] == "2"
-    assert checked(tmp_path, "--config", file)["drain"] == "3s"
+    assert checked(tmp_path, "--config", file)["drain-timeout"] == "3s"
     assert checked(tmp_path, "--config", file)["log-level"] == '"warn"'
     env = {"CONFAB_SHARDS": "3", "CONFAB_CONFIG": str(file)}
     assert checked(tmp_path, env=env)["shards"] == "3"
-    assert checked(tmp_path, env=env)["drain"] == "3s"
+    assert checked(tmp_path, env=env)["drain-timeout"] == "3s"
     assert checked(tmp_path, "--shards=4", env=env)["shards"] == "4"
 
 

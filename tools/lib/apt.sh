@@ -24,6 +24,27 @@ apt_update() {
     echo "package lists could not be updated; going on with those that are there" >&2
 }
 
+# Nothing of what is installed here is to run as a service, now or after the next boot: the packages
+# of haproxy and nginx start theirs, on port 80 of all addresses.
+APT_POLICY=/usr/sbin/policy-rc.d
+apt_services="haproxy nginx"
+
+apt_hold_services() {
+    apt_held=
+    [ -e "$APT_POLICY" ] && return 0
+    printf '#!/bin/sh\nexit 101\n' | $apt_as_root tee "$APT_POLICY" >/dev/null &&
+        $apt_as_root chmod 755 "$APT_POLICY" && apt_held=1
+}
+
+apt_release_services() {
+    [ -z "$apt_held" ] || $apt_as_root rm -f "$APT_POLICY"
+    for service in $apt_services; do
+        case " $missing " in
+        *" $service "*) $apt_as_root systemctl --quiet disable "$service" 2>/dev/null || true ;;
+        esac
+    done
+}
+
 need_packages() {
     if ! command -v dpkg-query >/dev/null 2>&1; then
         echo "This is not a Debian system: please install what stands for: $*" >&2
@@ -51,14 +72,17 @@ need_packages() {
     apt_changed=1
     apt_update
     apt_log=$(mktemp)
+    apt_hold_services
     # shellcheck disable=SC2086  # one word a package
     if ! $apt_as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y \
         --no-install-recommends -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
         -o Dpkg::Use-Pty=0 $missing >"$apt_log" 2>&1; then
+        apt_release_services
         tail -n 30 "$apt_log" >&2
         rm -f "$apt_log"
         printf 'Installing failed, see above. To try by hand, as root:\n  %s\n' "$by_hand" >&2
         exit 2
     fi
+    apt_release_services
     rm -f "$apt_log"
 }

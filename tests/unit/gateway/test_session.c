@@ -522,47 +522,6 @@ static void test_session__vanished_peer(void **state)
     client_drop(c);
 }
 
-static void test_session__drain(void **state)
-{
-    (void)state;
-    struct client *c = ws_live(rig, 0, &ann, NULL);
-    struct client *h = client_new(rig, 1);
-    assert_int_equal(http(h, "GET", "/healthz", NULL, NULL, NULL), 200);
-    shard_drain(rig->shards[0], 2000);
-    shard_drain(rig->shards[1], 2000);
-    const char *f = ws_expect(c, "reconnect");
-    assert_true(json_number_of(f, "delay_ms") <= 5000);
-    client_recv(h);
-    assert_true(h->eof);
-    assert_false(shard_is_drained(rig->shards[0]));
-    rig_pass(rig, 3000);
-    assert_int_equal(ws_close_code(c), 1001);
-    client_drop(c);
-    client_drop(h);
-    rig_pass(rig, 200);
-    assert_true(shard_is_drained(rig->shards[0]));
-    assert_true(shard_is_drained(rig->shards[1]));
-}
-
-static void test_session__drain_waits_for_no_peer_that_is_done(void **state)
-{
-    (void)state;
-    struct client *idle = client_new(rig, 0);
-    struct client *closed = client_new(rig, 1);
-    assert_int_equal(http(idle, "GET", "/healthz", NULL, NULL, NULL), 200);
-    client_send_str(closed, "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    assert_int_equal(http_next(closed, NULL, NULL), 200);
-    shard_drain(rig->shards[0], 20000);
-    shard_drain(rig->shards[1], 20000);
-    /* Neither closes its end. */
-    rig_pass(rig, 1000);
-    assert_int_equal(rig_total(rig, METRIC_CONNECTIONS), 0);
-    assert_true(shard_is_drained(rig->shards[0]));
-    assert_true(shard_is_drained(rig->shards[1]));
-    client_drop(idle);
-    client_drop(closed);
-}
-
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_session__##name, setup, teardown)
@@ -591,8 +550,6 @@ int main(void)
         T(silent_ones_are_pinged_and_closed),
         T(dribbled_message),
         T(vanished_peer),
-        T(drain),
-        T(drain_waits_for_no_peer_that_is_done),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
