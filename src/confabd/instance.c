@@ -250,6 +250,7 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->ping_after_ms = MIN(shard->ping_after_ms, shard->dead_after_ms / 2);
     shard->stream_beat_ms = (uint32_t)cfg->stream_beat_ms;
     shard->ws_deflate = cfg->ws_deflate;
+    shard->http_gzip = cfg->http_gzip;
     shard->metrics_public = cfg->metrics_public;
     shard->access_ms = (uint32_t)cfg->access_token_ms;
     shard->refresh_ms = cfg->refresh_token_ms;

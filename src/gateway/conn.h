@@ -103,6 +103,8 @@ struct http_state {
     bool complete;  /* all of it is there */
     bool head_only; /* the request was HEAD */
     bool keep_alive;
+    bool is_get;
+    bool gzip;               /* and the answer may be in gzip */
     struct api_claim *claim; /* of its Idempotency-Key, when that is known */
     bool auth_done;          /* auth_err is known, for the request at the start of io->in */
     uint8_t cors;            /* its page, see origin_cors */

@@ -73,12 +73,58 @@ static void answer_head(const struct shard *s, struct conn *c, struct buf *out, 
     buf_deinit(&all);
 }
 
+/*
+ * Answers to GET that are worth it. Nothing else is compressed: secrets (tokens, tickets, codes,
+ * keys) are only ever in answers to other methods, and text that somebody else chose beside a
+ * secret, compressed, would tell it by its length (BREACH).
+ */
+static bool may_shrink(const struct shard *s, const struct conn *c, int status, const char *type,
+                       size_t n)
+{
+    return s->cfg.http_gzip && c->io && c->io->http.is_get && status == 200 && type &&
+           n >= s->cfg.http_gzip_min;
+}
+
+static void answer_one(struct shard *s, struct conn *c, int status, const char *type,
+                       struct span body, struct span extra);
+
+/* The same, compressed where the client takes that. */
+static void answer_shrunk(struct shard *s, struct conn *c, const char *type, struct span body,
+                          struct span extra)
+{
+    struct buf all = {0};
+    struct span packed;
+    buf_put(&all, extra.p, extra.n);
+    http_put_header_str(&all, "Vary", "Accept-Encoding");
+    if (c->io->http.gzip && pack_gzip(s, body, &packed)) {
+        http_put_header_str(&all, "Content-Encoding", "gzip");
+        body = packed;
+    }
+    if (buf_ok(&all)) {
+        answer_one(s, c, 200, type, body, span_of(all.data, all.len));
+    } else {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        conn_kill(s, c);
+    }
+    buf_deinit(&all);
+}
+
 void http_answer(struct shard *s, struct conn *c, int status, const char *type, struct span body,
                  struct span extra)
 {
     if (c->state != CONN_HTTP || !conn_io(s, c)) {
         return;
     }
+    if (may_shrink(s, c, status, type, body.n)) {
+        answer_shrunk(s, c, type, body, extra);
+    } else {
+        answer_one(s, c, status, type, body, extra);
+    }
+}
+
+static void answer_one(struct shard *s, struct conn *c, int status, const char *type,
+                       struct span body, struct span extra)
+{
     struct buf out = {0};
     answer_head(s, c, &out, status, type, body.n, extra, false);
     if (!c->io->http.head_only) {
@@ -111,7 +157,8 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         if (ok) {
             http_answered(s, c, status);
         }
-    } else if (c->state == CONN_HTTP && body->len < 16384) {
+    } else if (c->state == CONN_HTTP &&
+               (body->len < 16384 || may_shrink(s, c, status, type, body->len))) {
         http_answer(s, c, status, type, span_of(body->data, body->len), span_of(NULL, 0));
     } else if (c->state == CONN_HTTP && conn_io(s, c)) {
         struct buf out = {0};
@@ -449,6 +496,8 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     size_t total = (size_t)h->head_len + h->raw_len;
     h->begun_ns = s->now_ns;
     c->wire |= WIRE_ASKED;
+    h->is_get = req->method == HTTP_GET;
+    h->gzip = h->is_get && s->cfg.http_gzip && static_accepts_gzip(&req->headers);
     wheel_cancel(&s->wheel, &c->timer);
     scratch_reset(&s->scratch);
     if (!place_ok(s, c, req)) {

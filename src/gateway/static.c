@@ -101,10 +101,9 @@ static enum wish wish_of(struct span params)
     return WISH_YES;
 }
 
-static enum static_encoding encoding_choose(const struct static_file *f,
-                                            const struct http_headers *headers)
+/* What is not said otherwise goes by the star. */
+static void wishes_read(const struct http_headers *headers, enum wish wishes[STATIC_ENCODINGS])
 {
-    enum wish wishes[STATIC_ENCODINGS] = {WISH_YES};
     enum wish others = WISH_UNSAID;
     struct span list = http_header_get(headers, "accept-encoding");
     struct span item;
@@ -123,13 +122,29 @@ static enum static_encoding encoding_choose(const struct static_file *f,
             }
         }
     }
+    for (int e = STATIC_GZIP; e < STATIC_ENCODINGS; e++) {
+        wishes[e] = wishes[e] == WISH_UNSAID ? others : wishes[e];
+    }
+}
+
+static enum static_encoding encoding_choose(const struct static_file *f,
+                                            const struct http_headers *headers)
+{
+    enum wish wishes[STATIC_ENCODINGS] = {WISH_YES};
+    wishes_read(headers, wishes);
     for (int e = STATIC_ENCODINGS - 1; e > STATIC_PLAIN; e--) {
-        enum wish wish = wishes[e] == WISH_UNSAID ? others : wishes[e];
-        if (wish == WISH_YES && f->bodies[e].p) {
+        if (wishes[e] == WISH_YES && f->bodies[e].p) {
             return (enum static_encoding)e;
         }
     }
     return STATIC_PLAIN;
+}
+
+bool static_accepts_gzip(const struct http_headers *headers)
+{
+    enum wish wishes[STATIC_ENCODINGS] = {WISH_YES};
+    wishes_read(headers, wishes);
+    return wishes[STATIC_GZIP] == WISH_YES;
 }
 
 /* Does If-None-Match name what would be sent? `tag` is with its quotes. */

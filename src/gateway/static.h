@@ -32,6 +32,9 @@ struct static_set {
 struct shard;
 struct conn;
 struct http_request;
+struct http_headers;
+/* Does Accept-Encoding allow gzip, by name or by star? */
+bool static_accepts_gzip(const struct http_headers *headers);
 /* True: there is such a file, and the request is answered. */
 bool static_serve(struct shard *s, struct conn *c, const struct http_request *req);
 
