@@ -35,7 +35,9 @@ enum confab_flags {
     /* Only send: nothing live, no conversations, no positions. */
     CONFAB_NO_FOLLOW = 1,
     /* Do not tell others that messages have been delivered to this device. */
-    CONFAB_NO_DELIVERED = 2
+    CONFAB_NO_DELIVERED = 2,
+    /* Ask the server to compress (its option websocket-compression), and compress to it. */
+    CONFAB_COMPRESS = 4
 };
 
 struct confab_options {
@@ -188,6 +190,8 @@ struct confab_stats {
     uint64_t protocol_errors;
     uint64_t renewals; /* of the token */
     uint64_t renewals_failed;
+    uint64_t deflated; /* messages compressed, and */
+    uint64_t inflated; /* read compressed, with CONFAB_COMPRESS */
 };
 void confab_client_stats(const struct confab_client *c, struct confab_stats *ret);
 

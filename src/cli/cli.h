@@ -24,6 +24,7 @@ enum opt_id {
     OPT_SERVER,
     OPT_CA,
     OPT_FINGERPRINT,
+    OPT_COMPRESS,
     OPT_PROFILE,
     OPT_JSON,
     OPT_PASSWORD_STDIN,

@@ -86,7 +86,7 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
     }
     cli_options_fill(cli, &o);
     o.arg = x;
-    o.flags = CONFAB_NO_FOLLOW;
+    o.flags |= CONFAB_NO_FOLLOW;
     o.handlers.on_sent = on_sent;
     o.handlers.on_state = on_state;
     o.handlers.on_error = on_error;

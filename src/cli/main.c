@@ -18,6 +18,7 @@ const struct opt cli_options[OPT_IDS_END] = {
     [OPT_CA] =
         {"ca", "FILE",
          "trust the certificates of this file (CONFAB_CA, the profile's; else the system's)"},
+    [OPT_COMPRESS] = {"compress", NULL, "compress on the wire, where the server agrees"},
     [OPT_FINGERPRINT] = {"fingerprint", "SHA256",
                          "trust the certificate with this fingerprint (CONFAB_FINGERPRINT, the "
                          "profile's)"},
@@ -100,13 +101,16 @@ const struct command cli_commands[] = {
      "within "
      "the timeout, the message is kept in the profile's outbox, in order and with its own key, and "
      "the exit status is 4: the next `confab send` or `confab flush` sends it, once. " TARGETS,
-     OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_REPLY_TO) | OPT_BIT(OPT_JSON), 1, -1, false, cmd_send},
-    {"flush", "", "send what is in the outbox", NULL, OPT_BIT(OPT_TIMEOUT), 0, 0, false, cmd_flush},
+     OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_REPLY_TO) | OPT_BIT(OPT_JSON) | OPT_BIT(OPT_COMPRESS), 1,
+     -1, false, cmd_send},
+    {"flush", "", "send what is in the outbox", NULL, OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_COMPRESS),
+     0, 0, false, cmd_flush},
     {"tail", "[CONV]", "follow messages as they come",
      "Prints every new message of one conversation, or of all, until interrupted. When the "
      "connection is lost it comes back by itself, and prints what was missed in between: nothing "
      "twice, nothing left out. " TARGETS,
-     OUTPUT | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_CONTINUE) | OPT_BIT(OPT_IDS), 0, 1, false, cmd_tail},
+     OUTPUT | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_COMPRESS) | OPT_BIT(OPT_CONTINUE) | OPT_BIT(OPT_IDS),
+     0, 1, false, cmd_tail},
     {"history", "CONV", "show earlier messages, oldest first", TARGETS,
      OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_BEFORE) | OPT_BIT(OPT_IDS) | OUTPUT, 1, 1, false,
      cmd_history},

@@ -69,6 +69,7 @@ void cli_options_fill(struct cli *cli, struct confab_options *o)
     o->server = cli_server(cli);
     cli_trust(cli, &o->ca_file, &o->fingerprint);
     o->arg = cli;
+    o->flags = cli->opt[OPT_COMPRESS] ? CONFAB_COMPRESS : 0;
     if (cli->signed_in) {
         o->token = cli->profile.tokens.token;
         o->token_expires_at_ms = cli->profile.tokens.expires_at_ms;
@@ -203,7 +204,7 @@ int cli_snapshot(struct cli *cli, void (*on_each)(void *arg, const struct confab
     struct confab_client *c;
     cli_options_fill(cli, &o);
     o.arg = &s;
-    o.flags = CONFAB_NO_DELIVERED;
+    o.flags |= CONFAB_NO_DELIVERED;
     o.handlers.on_conversation = on_conversation;
     o.handlers.on_event = on_event;
     o.handlers.on_caught_up = on_caught_up;

@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/utf8.h"
 #include "client/session_internal.h"
 
 #define HEARTBEAT_MIN_MS 1000U
 #define HEARTBEAT_MAX_MS 300000U
+#define DEFLATE_FROM     512U   /* bytes of a message worth compressing */
 #define RETRY_AFTER_MAX  86400U /* seconds; more is not believed */
 
 static void protocol_error(struct csession *s, uint16_t code, const char *text, uint64_t now)
@@ -41,11 +43,34 @@ size_t clink_frame_begin(struct csession *s)
     return ws_frame_begin(&s->out, true);
 }
 
+/* Replaces the frame begun at `mark` by a compressed one, if that is smaller. */
+static bool put_packed(struct csession *s, size_t mark, const uint8_t key[4])
+{
+    uint8_t head[WS_HEADER_MAX];
+    size_t text = mark + ws_frame_room(true);
+    if (!s->deflate || s->out.len - text < DEFLATE_FROM) {
+        return false;
+    }
+    buf_clear(&s->packed);
+    if (deflate_message(s->deflater, span_of(s->out.data + text, s->out.len - text), &s->packed)) {
+        return false;
+    }
+    size_t n = ws_header(head, WS_TEXT, true, s->packed.len, key);
+    ws_header_deflated(head);
+    ws_mask(s->packed.data, s->packed.len, key, 0);
+    /* It fits where the text is: it is smaller, and its header no larger than what was left. */
+    s->out.len = mark;
+    buf_put(&s->out, head, n);
+    buf_put(&s->out, s->packed.data, s->packed.len);
+    s->stats.deflated++;
+    return true;
+}
+
 bool clink_frame_end(struct csession *s, size_t mark, uint64_t now)
 {
     uint8_t key[4];
     random_fill(s->random, key, sizeof(key));
-    if (buf_ok(&s->out)) {
+    if (buf_ok(&s->out) && !put_packed(s, mark, key)) {
         ws_frame_end(&s->out, mark, WS_TEXT, key);
     }
     if (!buf_ok(&s->out)) {
@@ -68,8 +93,8 @@ void clink_begin(struct csession *s, uint64_t now)
     random_fill(s->random, nonce, sizeof(nonce));
     memset(&s->scan, 0, sizeof(s->scan));
     ws_put_upgrade_request(&s->out, span_of(s->host.data, s->host.len),
-                           span_of(s->target.data, s->target.len), span_of(NULL, 0), false, nonce,
-                           s->accept);
+                           span_of(s->target.data, s->target.len), span_of(NULL, 0),
+                           s->deflater != NULL, nonce, s->accept);
     if (!buf_ok(&s->out)) {
         buf_clear(&s->out);
         no_memory(s, now);
@@ -365,6 +390,28 @@ static void on_close(struct csession *s, uint16_t code, uint64_t now)
     csession_close_link(s, code, then, reason, now);
 }
 
+/* A whole message, compressed or not. */
+static void on_message_text(struct csession *s, struct span text, bool deflated, uint64_t now)
+{
+    if (deflated) {
+        enum confab_err err =
+            inflate_message(s->inflater, text, s->opt.frame_bytes_max, &s->unpacked);
+        if (err == CONFAB_NOMEM) {
+            no_memory(s, now);
+            return;
+        }
+        if (err || !utf8_valid(s->unpacked.data, s->unpacked.len)) {
+            protocol_error(s, err == CONFAB_TOO_LARGE ? WS_CLOSE_TOO_BIG : WS_CLOSE_NOT_UTF8,
+                           "a compressed message is damaged, or too large", now);
+            return;
+        }
+        s->stats.inflated++;
+        text = span_of(s->unpacked.data, s->unpacked.len);
+    }
+    on_text(s, text, now);
+    buf_deinit(&s->unpacked);
+}
+
 static void on_frame(struct csession *s, const struct ws_frame *f, uint64_t now)
 {
     struct span payload = span_of(f->payload, f->len);
@@ -386,14 +433,14 @@ static void on_frame(struct csession *s, const struct ws_frame *f, uint64_t now)
         break;
     case WS_TEXT:
         if (f->first && f->fin) {
-            on_text(s, payload, now);
+            on_message_text(s, payload, f->deflated, now);
             break;
         }
         buf_put(&s->message, payload.p, payload.n);
         if (!buf_ok(&s->message)) {
             no_memory(s, now);
         } else if (f->fin) {
-            on_text(s, span_of(s->message.data, s->message.len), now);
+            on_message_text(s, span_of(s->message.data, s->message.len), f->deflated, now);
             buf_deinit(&s->message);
         }
         break;
@@ -470,7 +517,7 @@ static void read_upgrade(struct csession *s, uint64_t now)
     }
     struct http_error bad;
     struct span protocol;
-    bool deflate = false;
+    bool deflate = s->deflater != NULL;
     const char *why = NULL;
     enum http_result r =
         http_response_parse(&s->scan, span_of(s->in.data, s->in.len), false, res, &bad);
@@ -484,6 +531,10 @@ static void read_upgrade(struct csession *s, uint64_t now)
     } else if (r == HTTP_DONE) {
         buf_consume(&s->in, res->head_len);
         ws_decoder_init(&s->ws, WS_CLIENT, s->opt.frame_bytes_max);
+        s->deflate = deflate;
+        if (deflate) {
+            ws_decoder_deflate(&s->ws);
+        }
         csession_set_phase(s, CPHASE_HELLO, now);
         size_t mark = clink_frame_begin(s);
         wire_put_auth(&s->out, span_of(s->token.data, s->token.len));

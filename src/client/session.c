@@ -129,7 +129,16 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
     list_init(&s->lanes);
     idmap_init(&s->tracks, random_u64(cfg->random));
 
-    enum confab_err err = copy_span(&s->host, cfg->host);
+    enum confab_err err = CONFAB_OK;
+    if (s->opt.flags & CONFAB_COMPRESS) {
+        err = deflater_new(DEFLATE_MIDDLE, &s->deflater);
+        if (!err) {
+            err = inflater_new(&s->inflater);
+        }
+    }
+    if (!err) {
+        err = copy_span(&s->host, cfg->host);
+    }
     if (!err) {
         err = copy_span(&s->target, cfg->target);
     }
@@ -164,6 +173,10 @@ void csession_free(struct csession *s)
     }
     coutbox_free_all(s);
     ctrack_free_all(s);
+    deflater_free(s->deflater);
+    inflater_free(s->inflater);
+    buf_deinit(&s->packed);
+    buf_deinit(&s->unpacked);
     buf_deinit(&s->in);
     buf_deinit(&s->message);
     buf_deinit(&s->out);

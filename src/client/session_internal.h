@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/list.h"
 #include "client/session.h"
+#include "proto/deflate.h"
 #include "proto/http1.h"
 #include "proto/wire.h"
 #include "proto/ws.h"
@@ -152,9 +153,14 @@ struct csession {
     uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
     bool renewable;
-    bool batch;        /* ask for arrays */
-    uint8_t renewed;   /* so often since the last hello */
-    uint64_t renew_ms; /* from then on; UINT64_MAX: not known, 0: it was refused */
+    bool batch;                /* ask for arrays */
+    bool deflate;              /* agreed on, on this connection */
+    struct deflater *deflater; /* with CONFAB_COMPRESS; both last from one connection to the next */
+    struct inflater *inflater;
+    struct buf packed;   /* a message being compressed */
+    struct buf unpacked; /* the one that was inflated last */
+    uint8_t renewed;     /* so often since the last hello */
+    uint64_t renew_ms;   /* from then on; UINT64_MAX: not known, 0: it was refused */
     struct buf host;
     struct buf target;
     struct confab_stats stats;

@@ -310,7 +310,7 @@ void ws_put_close(struct buf *b, uint16_t code, struct span reason, const uint8_
 
 /* Room for the header of 126 to 65,535 bytes: most messages of a chat, and all big enough to
  * matter. */
-static size_t guess(bool masked)
+size_t ws_frame_room(bool masked)
 {
     return header_size(LEN_16, masked);
 }
@@ -319,13 +319,13 @@ size_t ws_frame_begin(struct buf *b, bool masked)
 {
     static const uint8_t room[WS_HEADER_MAX];
     size_t mark = b->len;
-    buf_put(b, room, guess(masked));
+    buf_put(b, room, ws_frame_room(masked));
     return mark;
 }
 
 void ws_frame_end(struct buf *b, size_t mark, enum ws_opcode opcode, const uint8_t key[4])
 {
-    size_t room = guess(key != NULL);
+    size_t room = ws_frame_room(key != NULL);
     if (!buf_ok(b)) {
         b->len = mark;
         return;

@@ -128,6 +128,8 @@ void ws_put_close(struct buf *b, uint16_t code, struct span reason, const uint8_
  * The size guess costs a move of the payload when it is below 126 or above 65,535 bytes.
  */
 size_t ws_frame_begin(struct buf *b, bool masked);
+/* Bytes from the mark to the payload meanwhile. */
+size_t ws_frame_room(bool masked);
 void ws_frame_end(struct buf *b, size_t mark, enum ws_opcode opcode, const uint8_t key[4]);
 
 /* ---- Handshake ---- */
