@@ -1,6 +1,7 @@
 /*
- * WebSocket frames. First byte: bit 0 the role, bits 1 to 3 the step by which the rest is fed; the
- * same frames have to come out as when it is fed at once, and no read may leave the input.
+ * WebSocket frames. First byte: bit 0 the role, bits 1 to 3 the step by which the rest is fed, bit
+ * 4 whether permessage-deflate was agreed on; the same frames have to come out as when it is fed at
+ * once, and no read may leave the input.
  *
  *     cmake -G Ninja -B build-fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug \
  *         -DCONFAB_SANITIZE=address,undefined,fuzzer-no-link -DCONFAB_LIBFUZZER=ON
@@ -9,7 +10,7 @@
  *
  * Without CMake: clang with -std=c17 -D_GNU_SOURCE -msse4.2 -g -O1 -Isrc -DCONFAB_DEBUG=1
  * -fsanitize=fuzzer,address,undefined, this file, the .c files of src/proto and src/base, and
- * -lcrypto -lsodium -lxxhash -lpthread.
+ * -lcrypto -lsodium -lxxhash -lz -lpthread.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -38,7 +39,7 @@ static void check_frame(struct peer *p, const struct ws_frame *f)
     if (data) {
         p->message = f->first ? (uint32_t)f->len : p->message + (uint32_t)f->len;
         CHECK(p->message <= MESSAGE_MAX);
-        if (f->opcode == WS_TEXT && f->first && f->fin) {
+        if (f->opcode == WS_TEXT && f->first && f->fin && !f->deflated) {
             CHECK(utf8_valid(f->payload, f->len));
         }
     }
@@ -62,7 +63,8 @@ static void feed(struct peer *p, const uint8_t *in, size_t n)
         if (r == WS_FRAME) {
             CHECK(f.consumed <= p->kept.len && f.payload + f.len == exact + f.consumed);
             check_frame(p, &f);
-            buf_put_u32(&p->seen, (uint32_t)f.opcode << 8 | (uint32_t)f.first << 1 | f.fin);
+            buf_put_u32(&p->seen, (uint32_t)f.opcode << 8 | (uint32_t)f.deflated << 2 |
+                                      (uint32_t)f.first << 1 | f.fin);
             buf_put_u16(&p->seen, f.close_code);
             buf_put_blob(&p->seen, f.payload, f.len);
         } else if (r == WS_MORE) {
@@ -90,6 +92,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct peer parts = {.over = false};
     ws_decoder_init(&whole.d, role, MESSAGE_MAX);
     ws_decoder_init(&parts.d, role, MESSAGE_MAX);
+    if (data[0] & 16) {
+        ws_decoder_deflate(&whole.d);
+        ws_decoder_deflate(&parts.d);
+    }
     feed(&whole, data + 1, size - 1);
     /* Large inputs by bytes would cost a copy of all of it each time. */
     step = size > 500 ? step * 101 : step;
