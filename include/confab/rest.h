@@ -172,6 +172,8 @@ enum confab_error confab_read(struct confab_client *c, const uint64_t *message_i
 /* until_ms: 0 ends it, UINT64_MAX is for ever. */
 enum confab_error confab_mute(struct confab_client *c, const char *conv, uint64_t until_ms);
 enum confab_error confab_pin(struct confab_client *c, const char *conv, bool pinned);
+/* For all devices of the user, until one of them sends there; empty: none. */
+enum confab_error confab_draft(struct confab_client *c, const char *conv, struct confab_text draft);
 enum confab_error confab_block(struct confab_client *c, const char *user, bool blocked);
 
 /* ---- Small helpers ---- */

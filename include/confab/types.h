@@ -109,7 +109,9 @@ enum confab_self {
     CONFAB_SELF_MUTE = 3,   /* target, until_ms (0: no longer) */
     CONFAB_SELF_PIN = 4,    /* target, on */
     CONFAB_SELF_BLOCK = 5,  /* user_id, on */
-    CONFAB_SELF_HIDE = 6    /* target, hidden_from to hidden_to */
+    CONFAB_SELF_HIDE = 6,   /* target, hidden_from to hidden_to */
+    CONFAB_SELF_CLOSED = 7, /* the account was deleted */
+    CONFAB_SELF_DRAFT = 8   /* target, content (empty: none any more) */
 };
 
 /* Anything in a conversation's sequence that is not a new message. */
@@ -177,6 +179,7 @@ struct confab_conversation {
     uint64_t preview_from;
     uint64_t preview_ms;
     struct confab_text preview;
+    struct confab_text draft; /* what the user has begun to write there */
 };
 
 /* What became of a message given to confab_send. */

@@ -256,6 +256,7 @@ int cmd_members(struct cli *cli);
 int cmd_mute(struct cli *cli);
 int cmd_unmute(struct cli *cli);
 int cmd_pin(struct cli *cli);
+int cmd_draft(struct cli *cli);
 int cmd_unpin(struct cli *cli);
 int cmd_block(struct cli *cli);
 int cmd_unblock(struct cli *cli);

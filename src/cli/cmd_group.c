@@ -227,6 +227,40 @@ int cmd_unpin(struct cli *cli)
     return code == EXIT_DONE ? result(cli, confab_pin(cli->client, conv, false)) : code;
 }
 
+struct draft_search {
+    struct cli *cli;
+    const char *conv;
+};
+
+static void print_draft(void *arg, const struct confab_conversation *c)
+{
+    const struct draft_search *d = arg;
+    if (strcmp(c->conv, d->conv) != 0 || !c->draft.p) {
+        return;
+    }
+    if (cli_json(d->cli)) {
+        out_begin("draft");
+        out_str("conversation_id", c->conv);
+        out_text("draft", c->draft);
+        out_end();
+    } else {
+        print_text(stdout, c->draft, 0);
+        putchar('\n');
+    }
+}
+
+int cmd_draft(struct cli *cli)
+{
+    char conv[CONFAB_CONV_SIZE];
+    struct draft_search d = {.cli = cli, .conv = conv};
+    int code = open_conv(cli, conv);
+    if (code != EXIT_DONE || cli->argc < 2) {
+        return code == EXIT_DONE ? cli_snapshot(cli, print_draft, &d, 0) : code;
+    }
+    const char *text = cli->argv[1];
+    return result(cli, confab_draft(cli->client, conv, (struct confab_text){text, strlen(text)}));
+}
+
 int cmd_block(struct cli *cli)
 {
     if (!cli_open(cli, true)) {

@@ -139,6 +139,8 @@ const struct command cli_commands[] = {
     {"mute", "CONV", "no notifications from a conversation", TARGETS, OPT_BIT(OPT_UNTIL), 1, 1,
      false, cmd_mute},
     {"unmute", "CONV", "notifications again", NULL, 0, 1, 1, false, cmd_unmute},
+    {"draft", "CONV [TEXT]", "show what was begun there, or keep TEXT (\"\": nothing)", NULL, 0, 1,
+     2, false, cmd_draft},
     {"pin", "CONV", "keep a conversation on top", NULL, 0, 1, 1, false, cmd_pin},
     {"unpin", "CONV", "no longer on top", NULL, 0, 1, 1, false, cmd_unpin},
     {"block", "USER", "take no messages from a user", NULL, 0, 1, 1, false, cmd_block},

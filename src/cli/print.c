@@ -300,7 +300,8 @@ static void out_self(const struct confab_event *e)
         [CONFAB_SELF_UNKNOWN] = "unknown", [CONFAB_SELF_JOINED] = "joined",
         [CONFAB_SELF_LEFT] = "left",       [CONFAB_SELF_MUTE] = "mute",
         [CONFAB_SELF_PIN] = "pin",         [CONFAB_SELF_BLOCK] = "block",
-        [CONFAB_SELF_HIDE] = "hide",
+        [CONFAB_SELF_HIDE] = "hide",       [CONFAB_SELF_CLOSED] = "closed",
+        [CONFAB_SELF_DRAFT] = "draft",
     };
     out_str("action", actions[e->self]);
     if (e->target[0]) {
@@ -308,6 +309,9 @@ static void out_self(const struct confab_event *e)
     }
     if (e->self == CONFAB_SELF_BLOCK) {
         out_id("user_id", e->user_id);
+    }
+    if (e->self == CONFAB_SELF_DRAFT) {
+        out_text("content", e->content);
     }
     if (e->self == CONFAB_SELF_BLOCK || e->self == CONFAB_SELF_PIN) {
         out_flag("on", e->on);
@@ -393,6 +397,9 @@ void out_conversation(const struct confab_conversation *c)
     out_num("mentions", c->mentions);
     out_flag("muted", c->muted);
     out_flag("pinned", c->pinned);
+    if (c->draft.p) {
+        out_text("draft", c->draft);
+    }
     out_time("last_message_at", c->last_message_ms);
     out_end();
 }

@@ -84,6 +84,7 @@ static void self(const struct wire_self *w, struct confab_event *e)
     e->until_ms = w->until_ms;
     e->hidden_from = w->hidden_from;
     e->hidden_to = w->hidden_to;
+    e->content = ctext(w->content);
     cdeliver_conv(w->target, e->target);
 }
 

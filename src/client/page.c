@@ -47,6 +47,7 @@ static void tell_conversation(struct csession *s, const struct wire_conv *c, boo
         out.preview_from = c->preview.from;
         out.preview_ms = c->preview.sent_at_ms;
         out.preview = ctext(c->preview.content);
+        out.draft = ctext(c->draft);
     }
     s->on.on_conversation(s->arg, &out);
 }

@@ -535,6 +535,20 @@ enum confab_error confab_pin(struct confab_client *c, const char *conv, bool pin
     return crest_call_only(c, "PUT", &path, &body);
 }
 
+enum confab_error confab_draft(struct confab_client *c, const char *conv, struct confab_text draft)
+{
+    if (!crest_is_conv(conv)) {
+        return crest_bad_argument(c, "not a conversation id");
+    }
+    struct json_writer w;
+    struct buf body;
+    struct buf path = path_conv(conv, "");
+    crest_body_begin(&w, &body);
+    json_w_kstring(&w, "draft", span_of(draft.p, draft.n));
+    json_w_object_end(&w);
+    return crest_call_only(c, "PATCH", &path, &body);
+}
+
 enum confab_error confab_block(struct confab_client *c, const char *user, bool blocked)
 {
     if (user[0] == '\0') {

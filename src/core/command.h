@@ -24,9 +24,10 @@ enum command_type {
      * target_id        (conv zero: found by target_id) ADD       conv, members (rising)  REMOVE
      * conv, user       LEAVE  conv ROLE      conv, user, value      RENAME  conv, text SETTINGS
      * conv, value MUTE      in.conv, value = until_ms (0 = not muted)       PIN  in.conv, value = 0
-     * or 1 BLOCK     user, value = 0 or 1 HIDE      in.conv, range_from, range_to The self kinds
-     * (MUTE, PIN, BLOCK, HIDE) run in the actor's own conversation: `conv` is derived. Results:
-     * ret_conv, ret_seq, ret_id; duplicate for a repeated client_msg_id.
+     * or 1 DRAFT   in.conv, text (empty: none) BLOCK     user, value = 0 or 1 HIDE      in.conv,
+     * range_from, range_to The self kinds (MUTE, PIN, BLOCK, HIDE) run in the actor's own
+     * conversation: `conv` is derived. Results: ret_conv, ret_seq, ret_id; duplicate for a repeated
+     * client_msg_id.
      */
     COMMAND_EVENT = 1,
     /*
@@ -47,7 +48,8 @@ enum command_type {
     COMMAND_HISTORY,
     /*
      * The actor's own list; with in.conv only that conversation (CONFAB_NOT_FOUND: not in it).
-     * Results: entries; ret_seq, ret_id = head of the self conversation.
+     * Results: entries; ret = their drafts (conv_draft_next), also that of the actor's own
+     * conversation; ret_seq, ret_id = head of the self conversation.
      */
     COMMAND_LIST,
     /*

@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONV_FORMAT = 1 };
+/* The second has drafts behind the rest; what has none is written as the first. */
+enum { CONV_FORMAT = 1, CONV_FORMAT_DRAFTS = 2 };
 
 void conv_init(struct conv *c, struct conv_id id)
 {
@@ -30,6 +31,10 @@ void conv_deinit(struct conv *c)
     free(c->followups);
     free(c->entries);
     free(c->blocked);
+    for (uint32_t i = 0; i < c->ndrafts; i++) {
+        free(c->drafts[i].text);
+    }
+    free(c->drafts);
     buf_deinit(&c->name);
     buf_deinit(&c->preview);
     conv_init(c, c->id);
@@ -47,7 +52,8 @@ size_t conv_bytes(const struct conv *c)
            heap_bytes(c->cap_members, sizeof(*c->members)) +
            heap_bytes(c->cap_followups, sizeof(*c->followups)) +
            heap_bytes(c->cap_entries, sizeof(*c->entries)) +
-           heap_bytes(c->cap_blocked, sizeof(*c->blocked));
+           heap_bytes(c->cap_blocked, sizeof(*c->blocked)) +
+           heap_bytes(c->cap_drafts, sizeof(*c->drafts)) + c->draft_bytes + c->ndrafts * 16U;
 }
 
 size_t conv_extra_bytes(const struct conv *c)
@@ -508,7 +514,7 @@ void conv_encode_member(struct buf *out, const struct member *m)
 {
     static const struct member_extra none;
     const struct member_extra *x = m->extra ? m->extra : &none;
-    buf_put_u8(out, CONV_FORMAT);
+    buf_put_u8(out, m->draft ? CONV_FORMAT_DRAFTS : CONV_FORMAT);
     buf_put_u64(out, m->user);
     buf_put_u8(out, m->role);
     buf_put_u8(out, m->blocks);
@@ -531,6 +537,9 @@ void conv_encode_member(struct buf *out, const struct member *m)
     buf_put_varint(out, x->nmentions);
     for (uint32_t i = 0; i < x->nmentions; i++) {
         buf_put_varint(out, x->mentions[i]);
+    }
+    if (m->draft) {
+        buf_put_varint(out, m->draft);
     }
 }
 
@@ -588,7 +597,8 @@ static enum confab_err decode_extra(struct reader *r, struct member *m)
 
 static enum confab_err decode_member(struct conv *c, struct reader *r)
 {
-    if (reader_u8(r) != CONV_FORMAT) {
+    uint8_t format = reader_u8(r);
+    if (format != CONV_FORMAT && format != CONV_FORMAT_DRAFTS) {
         return r->bad ? CONFAB_CORRUPT : CONFAB_VERSION;
     }
     struct member t = {.user = reader_u64(r)};
@@ -610,6 +620,11 @@ static enum confab_err decode_member(struct conv *c, struct reader *r)
     enum confab_err err = decode_extra(r, &t);
     if (err) {
         return err;
+    }
+    t.draft = format == CONV_FORMAT_DRAFTS ? reader_varint(r) : 0;
+    if (r->bad) {
+        member_deinit(&t);
+        return CONFAB_CORRUPT;
     }
     struct member *m = conv_member_make(c, t.user);
     if (!m) {
@@ -709,7 +724,7 @@ static enum confab_err decode_followups(struct conv *c, struct reader *r)
 void conv_encode(struct buf *out, const struct conv *c, bool all)
 {
     bool external = !all && c->nmembers > CONV_INLINE_MEMBERS;
-    buf_put_u8(out, CONV_FORMAT);
+    buf_put_u8(out, c->ndrafts ? CONV_FORMAT_DRAFTS : CONV_FORMAT);
     buf_put_u8(out, c->kind);
     buf_put_u8(out, external);
     buf_put_varint(out, c->settings);
@@ -734,12 +749,17 @@ void conv_encode(struct buf *out, const struct conv *c, bool all)
             conv_encode_member(out, &c->members[i]);
         }
     }
+    if (c->ndrafts) {
+        buf_put_varint(out, c->ndrafts);
+        conv_encode_drafts(out, c);
+    }
 }
 
 enum confab_err conv_decode(struct conv *c, struct span bytes, bool *ret_external)
 {
     struct reader r = reader_of(bytes.p, bytes.n);
-    if (reader_u8(&r) != CONV_FORMAT) {
+    uint8_t format = reader_u8(&r);
+    if (format != CONV_FORMAT && format != CONV_FORMAT_DRAFTS) {
         return r.bad ? CONFAB_CORRUPT : CONFAB_VERSION;
     }
     c->kind = reader_u8(&r);
@@ -775,6 +795,9 @@ enum confab_err conv_decode(struct conv *c, struct span bytes, bool *ret_externa
         for (uint64_t i = 0; !err && !r.bad && i < n; i++) {
             err = decode_member(c, &r);
         }
+    }
+    if (!err && format == CONV_FORMAT_DRAFTS) {
+        err = conv_decode_drafts(c, &r);
     }
     if (!err && (r.bad || reader_left(&r) > 0)) {
         err = CONFAB_CORRUPT;

@@ -25,6 +25,8 @@
 #define CONV_MEMBERS_MAX    250000U
 #define CONV_ENTRIES_MAX    50000U
 #define CONV_FOLLOWUPS_MAX  4096U
+#define CONV_DRAFTS_MAX     200U    /* of one user */
+#define CONV_DRAFTS_BYTES   131072U /* of all their texts */
 /* Up to this size the status of a message is derived from its members' cursors. */
 #define CONV_STATUS_MEMBERS_MAX 1000U
 
@@ -55,6 +57,7 @@ struct member {
     uint64_t read_ms;
     uint64_t read_ord; /* ord at read_seq */
     uint64_t self_seq; /* of the latest block or unblock in the user's own log */
+    uint64_t draft; /* seq in the user's own log of the latest draft, times 2; + 1: there is one */
     struct member_extra *extra;
     uint8_t role;   /* enum member_role; ROLE_NONE: no longer, or not yet, a member */
     bool blocks;    /* direct: does not take messages from the other */
@@ -69,6 +72,8 @@ enum followup_type {
     FOLLOWUP_BLOCK = 3,  /* to a direct conversation */
     FOLLOWUP_HIDE = 4,   /* to any conversation */
     FOLLOWUP_LEAVE = 5,  /* to any conversation: the account is gone */
+    FOLLOWUP_DRAFT = 6,  /* to any conversation: there is a draft, or none any more */
+    FOLLOWUP_SENT = 7,   /* to a self conversation: from = seq of the draft that this ends */
 };
 struct followup {
     uint64_t seq;  /* of the event that caused it */
@@ -90,6 +95,14 @@ struct self_entry {
     uint8_t conv_kind;
     bool joined;
     bool pinned;
+};
+
+/* Self: what the user has begun to write. */
+struct self_draft {
+    struct conv_id conv;
+    uint64_t seq; /* of its event */
+    uint32_t len;
+    uint8_t *text;
 };
 
 struct conv {
@@ -127,6 +140,11 @@ struct conv {
     uint64_t *blocked; /* self: users, sorted */
     uint32_t nblocked;
     uint32_t cap_blocked;
+
+    struct self_draft *drafts; /* self: sorted by conv */
+    uint32_t ndrafts;
+    uint32_t cap_drafts;
+    uint32_t draft_bytes; /* of their texts */
 };
 
 void conv_init(struct conv *c, struct conv_id id);
@@ -144,6 +162,16 @@ struct member *conv_active(const struct conv *c, uint64_t user);
 struct member *conv_member_make(struct conv *c, uint64_t user);
 struct self_entry *conv_entry(const struct conv *c, struct conv_id id);
 struct self_entry *conv_entry_make(struct conv *c, struct conv_id id);
+struct self_draft *conv_draft(const struct conv *c, struct conv_id id);
+/* Empty text: none. */
+CONFAB_NODISCARD enum confab_err conv_set_draft(struct conv *c, struct conv_id id, uint64_t seq,
+                                                struct span text);
+/* All of them, one after the other; and the next of such a run: false at its end or on damage. */
+void conv_encode_drafts(struct buf *out, const struct conv *c);
+bool conv_draft_next(struct reader *r, struct conv_id *ret_conv, uint64_t *ret_seq,
+                     struct span *ret_text);
+/* A count and that many; conv_decode's. */
+CONFAB_NODISCARD enum confab_err conv_decode_drafts(struct conv *c, struct reader *r);
 bool conv_blocks_user(const struct conv *c, uint64_t user);
 enum confab_err conv_set_blocked(struct conv *c, uint64_t user, bool on);
 

@@ -266,6 +266,19 @@ enum step engine_step_event(struct engine *e, struct resident *r, struct command
     return STEP_DONE;
 }
 
+/* A fact about a member that is known already, or is about nobody. */
+static bool is_repeated(const struct member *m, const struct command *cmd)
+{
+    switch ((enum followup_type)cmd->in.type) {
+    case FOLLOWUP_HIDE:
+        return !m;
+    case FOLLOWUP_DRAFT:
+        return !m || m->draft / 2 >= cmd->in.src_seq;
+    default:
+        return m && m->self_seq >= cmd->in.src_seq;
+    }
+}
+
 /* A follow-up at its target: an event of a user's own log, or a fact about a member. */
 enum step engine_step_followup(struct engine *e, struct resident *r, struct command *cmd)
 {
@@ -289,9 +302,17 @@ enum step engine_step_followup(struct engine *e, struct resident *r, struct comm
         engine_complete(e, cmd, CONFAB_OK, NULL);
         return STEP_DONE;
     }
+    if (cmd->in.kind == EVENT_DRAFT) {
+        const struct self_draft *d = conv_draft(&r->c, cmd->in.conv);
+        if (d && d->seq == cmd->in.range_from) {
+            return engine_step_event(e, r, cmd);
+        }
+        metrics_inc(e->metrics, METRIC_FOLLOWUPS_DUPLICATE);
+        engine_complete(e, cmd, CONFAB_OK, NULL);
+        return STEP_DONE;
+    }
     const struct member *m = conv_member(&r->c, cmd->actor);
-    bool hide = cmd->in.type == FOLLOWUP_HIDE;
-    if (hide ? !m : (m && m->self_seq >= cmd->in.src_seq)) {
+    if (is_repeated(m, cmd)) {
         metrics_inc(e->metrics, METRIC_FOLLOWUPS_DUPLICATE);
         engine_complete(e, cmd, CONFAB_OK, NULL);
         return STEP_DONE;

@@ -37,10 +37,13 @@ enum event_kind_id {
     EVENT_BLOCK = 36,
     EVENT_HIDE = 37,
     EVENT_CLOSE = 38,
+    EVENT_DRAFT = 39,
     EVENT_KINDS = 64
 };
 
 enum conv_kind { CONV_NONE = 0, CONV_DIRECT = 1, CONV_GROUP = 2, CONV_SELF = 3 };
+/* value of a draft */
+enum draft_reason { DRAFT_WRITTEN = 0, DRAFT_SENT = 1 };
 /* value of a leave */
 enum leave_reason { LEAVE_ASKED = 0, LEAVE_DELETED = 1 };
 /* Not in the order of what they may: see role_rank. */
@@ -102,7 +105,7 @@ struct event {
     uint64_t content_hash;  /* with cmid: to tell a retry from a misused key */
     struct conv_id conv;    /* self events: the conversation concerned */
     struct span cmid;       /* message: client_msg_id; other kinds: key of the request */
-    struct span text;       /* message, edit: content; create, rename: name */
+    struct span text;       /* message, edit, draft: content; create, rename: name */
     struct span members;    /* create, add: see event_members_add */
     struct span mentions;   /* message: user ids, each a varint */
 };

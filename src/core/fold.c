@@ -216,6 +216,8 @@ enum confab_err engine_fold_member(struct resident *r, struct span payload)
         /* Hiding twice does no harm: it has no order, and must not make a late block a repeat. */
         m->blocks = on;
         m->self_seq = MAX(m->self_seq, seq);
+    } else if (!err && type == FOLLOWUP_DRAFT) {
+        m->draft = MAX(m->draft, seq * 2 + on);
     } else if (!err) {
         err = CONFAB_VERSION;
     }

@@ -17,6 +17,15 @@ static struct list_entry entry_of(const struct self_entry *s)
                                .pinned = s->pinned};
 }
 
+static void put_draft(struct buf *out, const struct conv *c, struct conv_id id)
+{
+    struct self_draft *d = conv_draft(c, id);
+    if (d) {
+        struct conv one = {.drafts = d, .ndrafts = 1};
+        conv_encode_drafts(out, &one);
+    }
+}
+
 enum step engine_step_list(struct engine *e, struct resident *r, struct command *cmd)
 {
     const struct conv *c = &r->c;
@@ -32,6 +41,14 @@ enum step engine_step_list(struct engine *e, struct resident *r, struct command 
     }
     for (uint32_t i = 0; !err && i < n; i++) {
         cmd->entries[cmd->nentries++] = entry_of(one ? only : &c->entries[i]);
+    }
+    if (!err && !one) {
+        conv_encode_drafts(&cmd->ret, c);
+    } else if (!err) {
+        put_draft(&cmd->ret, c, cmd->in.conv);
+    }
+    if (!err && !buf_ok(&cmd->ret)) {
+        err = CONFAB_NOMEM;
     }
     cmd->ret_conv = c->id;
     cmd->ret_seq = c->head_seq;

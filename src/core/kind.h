@@ -73,6 +73,6 @@ int event_patch_targets(const struct event *cause, uint64_t ret_seqs[2]);
 
 extern const struct event_kind kind_create, kind_message, kind_edit, kind_delete, kind_add,
     kind_remove, kind_leave, kind_role, kind_rename, kind_settings, kind_joined, kind_left,
-    kind_mute, kind_pin, kind_block, kind_hide, kind_close;
+    kind_mute, kind_pin, kind_block, kind_hide, kind_close, kind_draft;
 
 #endif

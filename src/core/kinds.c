@@ -9,7 +9,7 @@ static const struct event_kind *const kinds[EVENT_KINDS] = {
     [EVENT_LEFT] = &kind_left,     [EVENT_MUTE] = &kind_mute,
     [EVENT_PIN] = &kind_pin,       [EVENT_BLOCK] = &kind_block,
     [EVENT_HIDE] = &kind_hide,     [EVENT_SETTINGS] = &kind_settings,
-    [EVENT_CLOSE] = &kind_close,
+    [EVENT_CLOSE] = &kind_close,   [EVENT_DRAFT] = &kind_draft,
 };
 
 const struct event_kind *event_kind_of(uint8_t id)
@@ -76,7 +76,7 @@ int event_patch_targets(const struct event *cause, uint64_t ret_seqs[2])
 {
     const struct event_kind *k = event_kind_of(cause->kind);
     int n = 0;
-    if (k && (k->flags & KIND_PATCHES)) {
+    if (k && (k->flags & KIND_PATCHES) && cause->target_seq > 0) {
         ret_seqs[n++] = cause->target_seq;
         if (cause->prev_edit_seq > 0) {
             ret_seqs[n++] = cause->prev_edit_seq;
@@ -100,6 +100,12 @@ bool event_patch(const struct event *cause, struct event *victim)
     static const struct span empty;
     bool is_target = victim->seq == cause->target_seq && victim->kind == EVENT_MESSAGE;
     bool is_edit = victim->seq == cause->prev_edit_seq && victim->kind == EVENT_EDIT;
+    if (cause->kind == EVENT_DRAFT) {
+        bool replaced = victim->seq == cause->target_seq && victim->kind == EVENT_DRAFT;
+        victim->text = replaced ? empty : victim->text;
+        victim->flags |= replaced ? EVENT_BLANK : 0;
+        return replaced;
+    }
     if (is_edit && (cause->kind == EVENT_EDIT || cause->kind == EVENT_DELETE)) {
         victim->text = empty;
         victim->flags |= EVENT_BLANK;

@@ -116,6 +116,71 @@ static void conversation_pin(struct api_request *r)
     }
 }
 
+/* ---- Draft ---- */
+
+static void on_draft(struct shard *s, struct api_call *call, struct command *cmd)
+{
+    if (cmd->err == CONFAB_EXISTS) { /* it is so already */
+        cmd->err = CONFAB_OK;
+        cmd->ret_conv = conv_id_self(call->user);
+    }
+    api_on_event(s, call, cmd);
+}
+
+/* False: answered. */
+static bool draft_ok(struct api_request *r, bool seen, struct span draft)
+{
+    enum confab_err err = CONFAB_OK;
+    const char *why = NULL;
+    if (!seen) {
+        err = CONFAB_INVALID;
+        why = "a text or null is expected";
+    } else if (draft.n > r->s->cfg.text_bytes_max) {
+        err = CONFAB_TOO_LARGE;
+        why = "the text is longer than this server takes";
+    } else if (draft.n > 0 && memchr(draft.p, 0, draft.n)) {
+        err = CONFAB_INVALID;
+        why = "a text has no zero character";
+    }
+    if (err) {
+        api_fail(r, err, why, "draft");
+    }
+    return !err;
+}
+
+static void conversation_patch(struct api_request *r)
+{
+    struct json j;
+    struct span key;
+    struct span draft = {0};
+    struct conv_id conv;
+    bool seen = false;
+    if (!api_conv_arg(r, 0, &conv) || !api_body_begin(r, &j)) {
+        return;
+    }
+    while (json_object_next(&j, &key)) {
+        if (span_is(key, "draft")) {
+            seen = json_try_null(&j) || json_string(&j, &draft);
+        } else {
+            json_skip(&j);
+        }
+    }
+    if (!api_body_end(r, &j) || !draft_ok(r, seen, draft)) {
+        return;
+    }
+    struct command *cmd = api_event_command(r, EVENT_DRAFT);
+    if (!cmd) {
+        return;
+    }
+    cmd->in.conv = conv;
+    if (command_set_span(cmd, &cmd->in.text, draft)) {
+        command_free(cmd);
+        api_fail(r, CONFAB_NOMEM, NULL, NULL);
+        return;
+    }
+    api_run(r, cmd, on_draft);
+}
+
 /* ---- Block ---- */
 
 static void on_blocked_found(struct shard *s, struct api_call *call, const struct user_lookup *l)
@@ -187,6 +252,7 @@ const struct api_route api_conversations[] = {
     {HTTP_POST, "/api/v1/conversations/{}/read", conversation_read, 0},
     {HTTP_PUT, "/api/v1/conversations/{}/mute", conversation_mute, 0},
     {HTTP_PUT, "/api/v1/conversations/{}/pin", conversation_pin, 0},
+    {HTTP_PATCH, "/api/v1/conversations/{}", conversation_patch, 0},
     {HTTP_GET, "/api/v1/blocks", blocks_get, 0},
     {HTTP_PUT, "/api/v1/blocks/{}", block_put, 0},
     {HTTP_DELETE, "/api/v1/blocks/{}", block_delete, 0},

@@ -99,6 +99,8 @@ static void on_names(struct shard *s, struct api_call *call, struct dir_request 
     const struct inbox *in = call->data;
     uint32_t n = MIN(in->nplaces, in->limit);
     uint32_t at = 0;
+    const struct render_own own = {
+        .reader = call->user, .now_ms = s->wall_ms, .drafts = &call->kept->ret};
     char cursor[CURSOR_TEXT];
     struct buf body = {0};
     struct json_writer w;
@@ -112,7 +114,7 @@ static void on_names(struct shard *s, struct api_call *call, struct dir_request 
     for (uint32_t i = 0; i < n; i++) {
         const struct snapshot *snap = find_snapshot(call, in->places[i].entry.conv);
         if (snap) {
-            render_conversation(&w, snap, next_name(snap, req, &at), s->wall_ms);
+            render_conversation(&w, snap, next_name(snap, req, &at), &own);
         }
     }
     json_w_array_end(&w);
@@ -267,7 +269,7 @@ static void on_list(struct shard *s, struct api_call *call, struct command *cmd)
             in->places[in->nplaces++] = (struct place){.entry = cmd->entries[i]};
         }
     }
-    command_free(cmd);
+    call->kept = cmd; /* for its drafts */
     call->on_command = on_heads;
     ask_shards(s, call, COMMAND_HEADS, in->nplaces);
     if (call->pending == 0) {
@@ -316,8 +318,10 @@ static void on_name(struct shard *s, struct api_call *call, struct dir_request *
         return;
     }
     const struct snapshot *snap = &call->kept->snaps[0];
+    const struct render_own own = {
+        .reader = call->user, .now_ms = s->wall_ms, .drafts = &call->kept->ret};
     json_w_init(&w, &body);
-    render_conversation(&w, snap, next_name(snap, req, &at), s->wall_ms);
+    render_conversation(&w, snap, next_name(snap, req, &at), &own);
     api_call_answer(s, call, 200, &body);
 }
 
@@ -351,10 +355,15 @@ static void on_entry(struct shard *s, struct api_call *call, struct command *cmd
     if (cmd->nentries > 0) {
         p.entry = cmd->entries[0];
     }
-    command_free(cmd);
     uint16_t shard = shard_of(s, p.entry.conv);
+    struct command *next = command_for(s, COMMAND_RESUME, &p, 1, shard);
+    if (next) {
+        next->ret = cmd->ret; /* the draft comes along */
+        buf_init(&cmd->ret);
+    }
+    command_free(cmd);
     call->on_command = on_snapshot;
-    api_call_send_to(s, call, shard, command_for(s, COMMAND_RESUME, &p, 1, shard));
+    api_call_send_to(s, call, shard, next);
     if (call->err) {
         api_call_fail(s, call, call->err, NULL, NULL);
     }

@@ -1,6 +1,7 @@
 /* Events to frames and objects. */
 #include "gateway/render.h"
 
+#include "core/conv.h"
 #include "gateway/api_directory.h"
 
 static const char *type_text(uint64_t type)
@@ -124,6 +125,10 @@ static void render_self(struct buf *b, const struct render_about *about, const s
         m.user_id = ev->user;
         m.on = ev->value != 0;
         break;
+    case EVENT_DRAFT:
+        m.action = WIRE_SELF_DRAFT;
+        m.content = ev->text;
+        break;
     case EVENT_CLOSE:
         m.action = WIRE_SELF_CLOSED;
         break;
@@ -188,7 +193,21 @@ void render_event(struct render *r, struct buf *b, const struct render_about *ab
     }
 }
 
-static struct wire_conv conv_of(const struct snapshot *s, uint64_t now_ms)
+struct span render_draft_of(const struct buf *drafts, struct conv_id conv)
+{
+    struct reader r = reader_of(drafts->data, drafts->len);
+    struct conv_id of;
+    uint64_t seq;
+    struct span text;
+    while (conv_draft_next(&r, &of, &seq, &text)) {
+        if (conv_id_eq(of, conv)) {
+            return text;
+        }
+    }
+    return span_of(NULL, 0);
+}
+
+static struct wire_conv conv_of(const struct snapshot *s, struct span draft, uint64_t now_ms)
 {
     struct wire_conv c = {
         .conv = s->conv,
@@ -203,6 +222,7 @@ static struct wire_conv conv_of(const struct snapshot *s, uint64_t now_ms)
         .mentions = s->mentions,
         .muted = s->entry.muted_until_ms > now_ms,
         .pinned = s->entry.pinned,
+        .draft = draft,
         .delivered = s->delivered_seq,
         .read = s->read_seq,
         .covered_from = s->covered_from,
@@ -227,14 +247,14 @@ static struct wire_conv conv_of(const struct snapshot *s, uint64_t now_ms)
 }
 
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
-                     const struct snapshot *snap, uint64_t reader, uint64_t now_ms)
+                     const struct snapshot *snap, const struct render_own *own)
 {
-    struct wire_conv c = conv_of(snap, now_ms);
+    struct wire_conv c = conv_of(snap, render_draft_of(own->drafts, snap->conv), own->now_ms);
     struct render_about about = {
         .conv = snap->conv,
         .conv_kind = snap->conv_kind,
         .name = span_of(snap->name.data, snap->name.len),
-        .reader = reader,
+        .reader = own->reader,
     };
     wire_page_conv(w, &c);
     struct reader rd = reader_of(snap->events.data, snap->events.len);
@@ -289,8 +309,11 @@ static void put_last_message(struct json_writer *w, const struct snapshot *snap)
 }
 
 /* What is the reader's own in it. */
-static void put_own(struct json_writer *w, const struct snapshot *snap, uint64_t now_ms)
+static void put_own(struct json_writer *w, const struct snapshot *snap,
+                    const struct render_own *own)
 {
+    uint64_t now_ms = own->now_ms;
+    struct span draft = render_draft_of(own->drafts, snap->conv);
     bool muted = snap->entry.muted_until_ms > now_ms;
     const char *role = wire_role_text((enum wire_role)snap->role);
     put_text_or_null(w, "role", snap->active, span_str(role));
@@ -301,6 +324,7 @@ static void put_own(struct json_writer *w, const struct snapshot *snap, uint64_t
     json_w_kbool(w, "muted", muted);
     put_time_or_null(w, "muted_until", muted ? snap->entry.muted_until_ms : 0);
     json_w_kbool(w, "pinned", snap->entry.pinned);
+    put_text_or_null(w, "draft", draft.n > 0, draft);
     json_w_key(w, "cursors");
     json_w_object(w);
     json_w_ku64(w, "delivered", snap->delivered_seq);
@@ -309,7 +333,7 @@ static void put_own(struct json_writer *w, const struct snapshot *snap, uint64_t
 }
 
 void render_conversation(struct json_writer *w, const struct snapshot *snap,
-                         const struct dir_name *with_name, uint64_t now_ms)
+                         const struct dir_name *with_name, const struct render_own *own)
 {
     bool group = snap->conv_kind == CONV_GROUP;
     char with[ID_NUM_TEXT];
@@ -332,7 +356,7 @@ void render_conversation(struct json_writer *w, const struct snapshot *snap,
     }
     json_w_ku64(w, "head", snap->head_seq);
     put_last_message(w, snap);
-    put_own(w, snap, now_ms);
+    put_own(w, snap, own);
     json_w_object_end(w);
 }
 

@@ -25,12 +25,20 @@ void render_event(struct render *r, struct buf *b, const struct render_about *ab
                   const struct event *ev);
 /* {"type":"message", …}: only for EVENT_MESSAGE. */
 void render_short(struct buf *b, const struct render_about *about, const struct event *ev);
+/* Of whom a conversation is shown to. */
+struct render_own {
+    uint64_t reader;
+    uint64_t now_ms;
+    const struct buf *drafts; /* the result of their COMMAND_LIST */
+};
+/* The draft in a conversation; p NULL for none. */
+struct span render_draft_of(const struct buf *drafts, struct conv_id conv);
 /* A page's entry, with its events. */
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
-                     const struct snapshot *snap, uint64_t reader, uint64_t now_ms);
+                     const struct snapshot *snap, const struct render_own *own);
 /* A conversation object of docs/api/rest.md; `with`: the names of the other person, or NULL. */
 void render_conversation(struct json_writer *w, const struct snapshot *snap,
-                         const struct dir_name *with, uint64_t now_ms);
+                         const struct dir_name *with, const struct render_own *own);
 /* A message object of docs/api/rest.md, in a writer's array or alone; `of` is the
  * COMMAND_HISTORY or COMMAND_LOOKUP that it answers. */
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,

@@ -42,6 +42,7 @@ struct resume {
     bool expired;      /* others need what it holds */
     bool stalled;      /* its connection was full: it counts no longer as running */
     bool limited;
+    bool all; /* the own log's events are not all told: every conversation is, as it stands */
 };
 
 static void on_command(struct shard *s, struct command_sink *sink, struct command *cmd);
@@ -53,12 +54,17 @@ void resumes_init(struct shard *s)
     list_init(&s->resumes.waiting);
 }
 
-static void resume_free(struct shard *s, struct resume *r)
+static void answers_free(struct resume *r)
 {
     struct list *n;
     while ((n = list_pop_front(&r->answers)) != NULL) {
         command_free(LIST_ENTRY(n, struct command, link));
     }
+}
+
+static void resume_free(struct shard *s, struct resume *r)
+{
+    answers_free(r);
     command_free(r->list);
     s->resumes.have_total -= r->nhave;
     free(r->have);
@@ -299,7 +305,7 @@ static uint32_t items_for(const struct shard *s, const struct resume *r, uint16_
     }
     for (uint32_t i = 0; i < r->list->nentries; i++) {
         const struct list_entry *e = &r->list->entries[i];
-        bool is_fresh = r->since_ms != 0 && e->since_ms > r->since_ms;
+        bool is_fresh = r->since_ms != 0 && (r->all || e->since_ms > r->since_ms);
         if (shard_of_conv(s, e->conv) != to || is_fresh != fresh) {
             continue;
         }
@@ -422,6 +428,26 @@ static void on_command(struct shard *s, struct command_sink *sink, struct comman
     }
 }
 
+/*
+ * What the user did with conversations that have not moved (muted, pinned, drafts) is in no row but
+ * in the events of their own log. When those are not all told, all rows are.
+ */
+static bool own_is_limited(const struct resume *r)
+{
+    struct conv_id own = conv_id_self(r->user);
+    bool limited = false;
+    LIST_EACH(&r->answers, k)
+    {
+        const struct command *cmd = LIST_ENTRY(k, struct command, link);
+        for (uint32_t i = 0; i < cmd->nsnaps; i++) {
+            const struct snapshot *s = &cmd->snaps[i];
+            limited |= conv_id_eq(s->conv, own) &&
+                       (s->limited || s->reset || s->events.len > EVENTS_BYTES);
+        }
+    }
+    return limited && r->since_ms != 0 && !r->all;
+}
+
 /* All that was asked is answered: what comes next? May free r. */
 static void resume_step(struct shard *s, struct resume *r)
 {
@@ -441,6 +467,16 @@ static void resume_step(struct shard *s, struct resume *r)
             ask_all(s, r);
             break;
         case RESUME_ASKING:
+            if (own_is_limited(r)) {
+                r->all = true;
+                answers_free(r);
+                ask_all(s, r);
+                break;
+            }
+            r->stage = RESUME_SENDING;
+            r->paged_ms = s->now_ms;
+            r->err = order_answers(r);
+            break;
         case RESUME_SENDING:
             r->stage = RESUME_SENDING;
             r->paged_ms = s->now_ms;
@@ -462,8 +498,10 @@ static bool send_page(struct shard *s, struct conn *c, struct resume *r)
     struct json_writer w;
     size_t start = b->len;
     wire_page_begin(&w, b);
+    const struct render_own own = {
+        .reader = r->user, .now_ms = s->wall_ms, .drafts = &r->list->ret};
     for (uint32_t i = 0; i < s->cfg.resume_page && r->next < r->norder; i++) {
-        render_snapshot(&s->render, &w, b, r->order[r->next++], r->user, s->wall_ms);
+        render_snapshot(&s->render, &w, b, r->order[r->next++], &own);
         if (b->len - start > PAGE_BYTES) {
             break;
         }

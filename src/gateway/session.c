@@ -21,7 +21,7 @@
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
 static const char *const features[] = {"resume",  "receipts", "replies", "mentions", "edits",
-                                       "deletes", "typing",   "batch",   NULL};
+                                       "deletes", "typing",   "batch",   "drafts",  NULL};
 
 /* ---- Index ---- */
 

@@ -303,6 +303,7 @@ enum wire_self_action {
     WIRE_SELF_BLOCK,  /* user_id, on */
     WIRE_SELF_HIDE,   /* hidden_from to hidden_to */
     WIRE_SELF_CLOSED, /* the account was deleted */
+    WIRE_SELF_DRAFT,  /* content, empty for none */
 };
 
 struct wire_self {
@@ -312,6 +313,7 @@ struct wire_self {
     uint64_t user_id;      /* BLOCK */
     uint64_t until_ms;     /* "until" */
     bool on;               /* "pinned", "blocked" */
+    struct span content;   /* DRAFT */
     uint64_t hidden_from;  /* "hidden":[from,to] */
     uint64_t hidden_to;
 };
@@ -358,6 +360,7 @@ struct wire_conv {
     uint64_t mentions;
     bool muted;
     bool pinned;
+    struct span draft; /* p NULL: left out */
     uint64_t delivered;
     uint64_t read;
     uint64_t covered_from; /* covered_to < covered_from: nothing is covered */

@@ -244,6 +244,8 @@ static const char *self_text(enum wire_self_action action)
         return "hide";
     case WIRE_SELF_CLOSED:
         return "closed";
+    case WIRE_SELF_DRAFT:
+        return "draft";
     case WIRE_SELF_NONE:
         break;
     }
@@ -274,6 +276,9 @@ void wire_put_self(struct buf *b, const struct wire_self *m)
     case WIRE_SELF_BLOCK:
         json_w_kid(&w, "user_id", m->user_id);
         json_w_kbool(&w, "blocked", m->on);
+        break;
+    case WIRE_SELF_DRAFT:
+        json_w_kstring(&w, "content", m->content);
         break;
     case WIRE_SELF_HIDE:
         put_range(&w, "hidden", m->hidden_from, m->hidden_to);
@@ -407,6 +412,9 @@ static void put_conv_fields(struct json_writer *w, const struct wire_conv *c)
     json_w_ku64(w, "mentions", c->mentions);
     json_w_kbool(w, "muted", c->muted);
     json_w_kbool(w, "pinned", c->pinned);
+    if (c->draft.p) {
+        json_w_kstring(w, "draft", c->draft);
+    }
     json_w_key(w, "cursors");
     json_w_object(w);
     json_w_ku64(w, "delivered", c->delivered);

@@ -244,8 +244,8 @@ static bool read_range(struct json *j, uint64_t *ret_from, uint64_t *ret_to)
 
 static bool parse_self(struct wire_fields *f, struct wire_self *m)
 {
-    static const char *const actions[] = {"",    "joined", "left", "mute",
-                                          "pin", "block",  "hide", "closed"};
+    static const char *const actions[] = {"",      "joined", "left",   "mute", "pin",
+                                          "block", "hide",   "closed", "draft"};
     struct span action;
     struct span hidden = {NULL, 0};
     *m = (struct wire_self){.on = false};
@@ -265,6 +265,9 @@ static bool parse_self(struct wire_fields *f, struct wire_self *m)
     case WIRE_SELF_PIN:
         return wire_need_conv(f, S_TARGET, &m->target) && wire_need(f, S_PINNED) &&
                wire_get_bool(f, S_PINNED, &m->on);
+    case WIRE_SELF_DRAFT:
+        return wire_need_conv(f, S_TARGET, &m->target) &&
+               wire_need_string(f, S_CONTENT, &m->content);
     case WIRE_SELF_HIDE: {
         if (!wire_need_conv(f, S_TARGET, &m->target) || !wire_need(f, S_HIDDEN) ||
             !wire_get_list(f, S_HIDDEN, &hidden)) {
@@ -530,6 +533,8 @@ static void read_conv_text(struct json *j, struct span key, struct wire_conv *c)
         }
     } else if (span_is(key, "name")) {
         json_string(j, &c->name);
+    } else if (span_is(key, "draft")) {
+        json_string(j, &c->draft);
     } else if (span_is(key, "role")) {
         if (json_string(j, &text)) {
             c->role = wire_role_parse(text);

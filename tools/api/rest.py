@@ -306,6 +306,14 @@ CALLS = [
          "conversations", "Pin, or no longer", "Change", errors=["not_found"],
          body=obj({"pinned": {"type": "boolean"}})),
 
+    Call("PATCH", f"{V1}/conversations/{{conversation_id}}", "changeConversation",
+         "conversations", "Keep a draft, or none", "Change", errors=["not_found"],
+         about="For all of one's devices, until one of them sends in this conversation. Up to 200 "
+               "drafts and 128 KiB of them.",
+         body=obj({"draft": nullable({"type": "string", "maxLength": 16384, "pattern": NO_ZERO,
+                                      "description": "in UTF-8 as long as a message may be; empty "
+                                                     "or null: none"})})),
+
     Call("POST", f"{V1}/messages", "sendMessage", "messages", "Send", "Sent",
          status={201: "Sent", 200: "Sent"}, body=SEND,
          errors=["not_found", "forbidden", "blocked", "duplicate_key", "account_deleted"],

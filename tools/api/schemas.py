@@ -103,6 +103,7 @@ CONVERSATION = obj({
     "mentions": {**COUNT, "description": "unread messages that mention one"},
     "muted": {"type": "boolean"}, "muted_until": nullable(ref("Time")),
     "pinned": {"type": "boolean"},
+    "draft": nullable({"type": "string", "description": "what one has begun to write there"}),
     "cursors": obj({"delivered": SEQ, "read": SEQ}, description="one's own")})
 
 PAGE = {

@@ -44,14 +44,14 @@ PAGE_ENTRY = obj({
     "name": {"type": "string"}, "with": ref("Id"), "role": ROLE, "members": COUNT,
     "head": SEQ, "head_id": ref("Id"), "last_message_at": ref("Time"), "preview": PREVIEW,
     "unread": COUNT, "mentions": COUNT, "muted": {"type": "boolean"},
-    "pinned": {"type": "boolean"}, "cursors": obj({"delivered": SEQ, "read": SEQ}),
+    "pinned": {"type": "boolean"}, "draft": {"type": "string"}, "cursors": obj({"delivered": SEQ, "read": SEQ}),
     "covered": array(SEQ, minItems=2, maxItems=2,
                      description="the seqs for which `events` is complete"),
     "limited": {"type": "boolean"}, "reset": {"type": "boolean"},
     "events": {"type": "array", "items": {"type": "object"},
                "description": "frames of the sequence, without gaps"},
 }, optional=("left", "name", "with", "role", "members", "head", "head_id", "last_message_at",
-             "preview", "unread", "mentions", "muted", "pinned", "cursors", "covered", "limited",
+             "preview", "unread", "mentions", "muted", "pinned", "draft", "cursors", "covered", "limited",
              "reset", "events"))
 
 # name → (what it is, schema of the frame but for `event`)
@@ -122,11 +122,13 @@ SERVER = {
         "name": {"type": "string"}, "settings": ref("Settings")}, optional=("name", "settings"))),
     "self": ("An entry of one's own log", at({
         "action": {"type": "string",
-                   "enum": ["joined", "left", "mute", "pin", "block", "hide", "closed"]},
+                   "enum": ["joined", "left", "mute", "pin", "block", "hide", "closed",
+                            "draft"]},
         "target": ref("ConversationId"), "until": nullable(ref("Time")),
         "pinned": {"type": "boolean"}, "user_id": ref("Id"), "blocked": {"type": "boolean"},
-        "hidden": array(SEQ, minItems=2, maxItems=2)},
-        optional=("target", "until", "pinned", "user_id", "blocked", "hidden"))),
+        "hidden": array(SEQ, minItems=2, maxItems=2),
+        "content": {"type": "string", "description": "of a draft; empty: none any more"}},
+        optional=("target", "until", "pinned", "user_id", "blocked", "hidden", "content"))),
     "delivery_receipt": ("Somebody has got, or read, messages", obj({
         "conversation_id": ref("ConversationId"), "from_seq": {**SEQ, "minimum": 1},
         "seq": {**SEQ, "minimum": 1}, "message_id": ref("Id"), "user_id": ref("Id"),

@@ -69,6 +69,22 @@ static enum confab_err decide(const struct conv *c, const struct command *cmd,
     return CONFAB_OK;
 }
 
+/* Without room it stays, for the next message to end. */
+static enum confab_err end_draft(struct conv *c, const struct event *ev, struct member *me)
+{
+    if (!(me->draft & 1) || c->nfollowups >= CONV_FOLLOWUPS_MAX) {
+        return CONFAB_OK;
+    }
+    me->draft--;
+    struct followup f = {.seq = ev->seq,
+                         .user = me->user,
+                         .target = conv_id_self(me->user),
+                         .from = me->draft / 2,
+                         .type = FOLLOWUP_SENT,
+                         .on = true};
+    return conv_followup_add(c, &f);
+}
+
 static enum confab_err fold(struct conv *c, const struct event *ev)
 {
     uint64_t ms = event_time_ms(ev);
@@ -82,6 +98,7 @@ static enum confab_err fold(struct conv *c, const struct event *ev)
     if (me) {
         member_move_cursors(me, ev->seq, ms, ev->seq, ms, ev->ord);
         me->dirty = true;
+        err = err ? err : end_draft(c, ev, me);
     }
     struct reader r = reader_of(ev->mentions.p, ev->mentions.n);
     uint64_t user;

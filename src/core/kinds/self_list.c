@@ -17,12 +17,15 @@ static enum confab_err fold_list(struct conv *c, const struct event *ev, bool jo
         e->conv_kind = (uint8_t)ev->type;
         e->joined = joined;
         e->since_ms = event_time_ms(ev);
+        if (!joined) {
+            err = conv_set_draft(c, ev->conv, 0, span_of(NULL, 0));
+        }
         /* Added by somebody who did not know yet that the account is gone. */
         if (joined && (c->settings & SETTING_CLOSED)) {
             return kinds_leave_all(c, ev, e, 1);
         }
     }
-    return CONFAB_OK;
+    return err;
 }
 
 static enum confab_err fold_joined(struct conv *c, const struct event *ev)
