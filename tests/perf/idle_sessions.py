@@ -6,7 +6,8 @@ the allocator are where they are in a running server; then the other half, and w
 has grown by is divided by their number. Each connection resumes until caught_up, so that the server
 has done what it does for a real client. Kernel memory of the sockets is not in it. Where gdb is installed, the bytes in use on the heap are told as well: unlike
 the resident memory they do not depend on what earlier work left behind. Run:
-idle_sessions.py [sessions], with CONFAB_BUILD naming the build folder.
+idle_sessions.py [sessions] [--deflate], with CONFAB_BUILD naming the build folder. --deflate: all of them agree
+on permessage-deflate, and each has sent a compressed message.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,6 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BUILD = Path(os.environ.get("CONFAB_BUILD", ROOT / "build" / "release"))
 CONVERSATIONS = 20
 GROUP = 500
+DEFLATE = "--deflate" in sys.argv
 
 
 def resident_kib(pid):
@@ -83,6 +86,12 @@ def frame(text):
     return bytes([0x81, 0x80 | len(data)]) + b"\0\0\0\0" + data
 
 
+def deflated(text):
+    z = zlib.compressobj(6, zlib.DEFLATED, -15)
+    data = (z.compress(text.encode()) + z.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return bytes([0xC1, 0x80 | len(data)]) + b"\0\0\0\0" + data
+
+
 async def read_frame(reader):
     head = await reader.readexactly(2)
     size = head[1] & 127
@@ -99,12 +108,17 @@ async def session(port, token, number, gate):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, local_addr=source, limit=1 << 20
         )
+        offer = "Sec-WebSocket-Extensions: permessage-deflate\r\n" if DEFLATE else ""
         key = base64.b64encode(os.urandom(16)).decode()
         writer.write(
             f"GET /ws?token={token} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\n"
-            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n".encode()
+            f"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{offer}\r\n".encode()
         )
-        await reader.readuntil(b"\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        if (b"permessage-deflate" in head) != DEFLATE:
+            raise RuntimeError("the server did not agree, or without being asked")
+        if DEFLATE:
+            writer.write(deflated('{"event":"heartbeat"}' + " " * 1000))
         writer.write(frame('{"event":"resume"}'))
         while True:
             _, data = await read_frame(reader)
@@ -132,7 +146,8 @@ def settle(pid):
 
 
 def main():
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 10000
+    numbers = [int(a) for a in sys.argv[1:] if a.isdigit()]
+    count = numbers[0] if numbers else 10000
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     data = tempfile.mkdtemp(prefix="confab-idle-")
@@ -140,6 +155,7 @@ def main():
         BUILD / "confabd", "--data", data, "--port", "0", "--password-cost", "low", "--access-token", "24h",
         "--log-level", "warn", "--cache-bytes", "1M", "--store-cache-bytes", "1M", "--flush-after", "1s", "--dead-after", "1h",
     ]  # fmt: skip
+    args += ["--registration", "open"] + ["--websocket-compression"] * DEFLATE
     server = subprocess.Popen(args, stdout=subprocess.DEVNULL)
     try:
         info = Path(data, "server.json")
