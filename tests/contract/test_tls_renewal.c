@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 
 #include "adapters/tls/tls_cert.h"
 #include "adapters/tls/tls_tickets.h"
@@ -227,6 +228,88 @@ static void test_tls_renewal__tickets_end_with_the_certificate(void **state)
     SSL_SESSION_free(ticket);
 }
 
+/* ---- Proving a name to an authority ---- */
+
+static struct pair authority(const char *name, const char *alpn)
+{
+    struct pair p = pair_new(0, NULL);
+    assert_int_equal(
+        SSL_set_alpn_protos(p.peer->ssl, (const uint8_t *)alpn, (unsigned)strlen(alpn)), 0);
+    assert_int_equal(SSL_set_tlsext_host_name(p.peer->ssl, name), 1);
+    return p;
+}
+
+static void test_tls_renewal__challenge_is_shown(void **state)
+{
+    (void)state;
+    static const uint8_t digest[32] = {1, 2, 3, [31] = 99};
+    assert_int_equal(tls_server_challenge(rig.server, "chat.example", digest), CONFAB_OK);
+    struct pair p = authority("Chat.Example", "\x0a"
+                                              "acme-tls/1");
+    for (int i = 0; rig_stats().challenged == 0; i++) {
+        assert_true(i < RIG_TURNS);
+        assert_int_equal(pair_turn(&p), 0);
+    }
+    const unsigned char *chosen;
+    unsigned n;
+    SSL_get0_alpn_selected(p.peer->ssl, &chosen, &n);
+    assert_int_equal(n, 10);
+    assert_memory_equal(chosen, "acme-tls/1", 10);
+    X509 *cert = SSL_get1_peer_certificate(p.peer->ssl);
+    assert_non_null(cert);
+    assert_int_equal(X509_check_host(cert, "chat.example", 0, 0, NULL), 1);
+    ASN1_OBJECT *oid = OBJ_txt2obj("1.3.6.1.5.5.7.1.31", 1);
+    X509_EXTENSION *ext = X509_get_ext(cert, X509_get_ext_by_OBJ(cert, oid, -1));
+    assert_non_null(ext);
+    assert_int_equal(X509_EXTENSION_get_critical(ext), 1);
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(ext);
+    assert_int_equal(ASN1_STRING_length(value), 34);
+    assert_memory_equal(ASN1_STRING_get0_data(value) + 2, digest, 32);
+    ASN1_OBJECT_free(oid);
+    X509_free(cert);
+    /* It is good for nothing else: what is said on it is not heard. */
+    size_t sent = 0;
+    (void)tls_peer_send(p.peer, "GET / HTTP/1.1\r\n\r\n", 18, &sent);
+    pair_quiet(&p, 20);
+    assert_int_equal(pair_server_recv(&p), CONFAB_AGAIN);
+    pair_free(&p);
+}
+
+static void test_tls_renewal__no_challenge_is_refused(void **state)
+{
+    (void)state;
+    static const uint8_t digest[32] = {0};
+    assert_int_equal(tls_server_challenge(rig.server, "gone.example", digest), CONFAB_OK);
+    assert_int_equal(tls_server_challenge(rig.server, "gone.example", NULL), CONFAB_OK);
+    assert_int_equal(tls_server_challenge(rig.server, "never.example", NULL), CONFAB_OK);
+    static const char *const names[] = {"gone.example", "other.example"};
+    for (uint64_t i = 0; i < 2; i++) {
+        struct pair p = authority(names[i], "\x0a"
+                                            "acme-tls/1");
+        for (int k = 0; rig_stats().handshakes_failed == i; k++) {
+            assert_true(k < RIG_TURNS);
+            assert_int_equal(pair_turn(&p), 0);
+        }
+        pair_free(&p);
+    }
+    /* Whoever offers more is a client like others. */
+    assert_int_equal(tls_server_challenge(rig.server, "both.example", digest), CONFAB_OK);
+    struct pair p = authority("both.example", "\x0a"
+                                              "acme-tls/1"
+                                              "\x08"
+                                              "http/1.1");
+    pair_shake(&p);
+    assert_true(shown(&p, tls_test_files()->cert_path));
+    assert_int_equal(rig_stats().challenged, 0);
+    pair_free(&p);
+    char name[16];
+    for (int i = 0; i < 32; i++) {
+        snprintf(name, sizeof(name), "n%d.example", i);
+        enum confab_err err = tls_server_challenge(rig.server, name, digest);
+        assert_int_equal(err, i < 31 ? CONFAB_OK : CONFAB_LIMIT);
+    }
+}
+
 /* ---- Files ---- */
 
 static void test_tls_renewal__files_are_told_when_they_rest(void **state)
@@ -284,6 +367,8 @@ int main(void)
         CASE(test_tls_renewal__tickets_resume),
         CASE(test_tls_renewal__tickets_outlive_a_rotation_not_three),
         CASE(test_tls_renewal__tickets_end_with_the_certificate),
+        CASE(test_tls_renewal__challenge_is_shown),
+        CASE(test_tls_renewal__no_challenge_is_refused),
         CASE(test_tls_renewal__files_are_told_when_they_rest),
         CASE(test_tls_renewal__links_are_followed),
     };

@@ -241,6 +241,19 @@ static const char PLAIN_HTTP[] = "HTTP/1.1 400 Bad Request\r\n"
                                  "\r\n"
                                  "This port speaks HTTPS: use https:// instead of http:// .\n";
 
+/* From here on nothing is said, and what comes is dropped. */
+static void refuse_rest(struct tconn *t)
+{
+    struct net *below = t->n->below;
+    t->state = STATE_REFUSED;
+    if (t->bits & BIT_END) {
+        t->over = CONFAB_NET;
+    }
+    SSL_free(t->ssl);
+    t->ssl = NULL;
+    below->ops->shutdown_write(below, t->handle);
+}
+
 /* What is not TLS gets an answer that its sender can read; the rest has had OpenSSL's alert. */
 static void handshake_refused(struct tconn *t)
 {
@@ -258,13 +271,7 @@ static void handshake_refused(struct tconn *t)
         count(&t->n->server->handshakes_failed);
     }
     diag_debug(DIAG_NET, "no TLS with a client | why=\"%s\"", text ? text : "the connection ended");
-    t->state = STATE_REFUSED;
-    if (t->bits & BIT_END) {
-        t->over = CONFAB_NET;
-    }
-    SSL_free(t->ssl);
-    t->ssl = NULL;
-    below->ops->shutdown_write(below, t->handle);
+    refuse_rest(t);
 }
 
 static void handshake(struct tconn *t)
@@ -278,6 +285,13 @@ static void handshake(struct tconn *t)
     t->state = STATE_SHAKING;
     ERR_clear_error();
     int r = SSL_do_handshake(t->ssl);
+    if (r == 1 && tls_challenge_is_one(t->ssl)) {
+        count(&t->n->server->handshakes_ok);
+        count(&t->n->server->challenged);
+        (void)SSL_shutdown(t->ssl);
+        refuse_rest(t);
+        return;
+    }
     if (r == 1) {
         t->state = STATE_OPEN;
         count(&t->n->server->handshakes_ok);

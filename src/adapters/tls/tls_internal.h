@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "adapters/tls/tls_challenge.h"
 #include "adapters/tls/tls_server.h"
 #include "adapters/tls/tls_tickets.h"
 #include "ports/net.h"
@@ -19,9 +20,11 @@ struct tls_server {
     pthread_mutex_t lock; /* around ctx */
     SSL_CTX *ctx;         /* of the present pair; connections hold theirs by a reference */
     struct tls_tickets *tickets;
+    struct tls_challenges *challenges;
     BIO_METHOD *bio; /* of net_tls.c: moves bytes through the net below */
     atomic_uint_fast64_t handshakes_ok;
     atomic_uint_fast64_t resumed;
+    atomic_uint_fast64_t challenged;
     atomic_uint_fast64_t handshakes_failed;
     atomic_uint_fast64_t plain_http;
     atomic_uint_fast64_t truncated;

@@ -124,9 +124,14 @@ static enum confab_err use_key(SSL_CTX *ctx, const struct tls_server_config *cfg
 static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *out_n,
                            const unsigned char *in, unsigned in_n, void *arg)
 {
-    (void)ssl;
+    static const unsigned char CHALLENGE[] = "\x0a" TLS_CHALLENGE_ALPN;
     (void)arg;
     unsigned char *chosen;
+    if (tls_challenge_is_one(ssl)) {
+        *out = CHALLENGE + 1;
+        *out_n = CHALLENGE[0];
+        return SSL_TLSEXT_ERR_OK;
+    }
     if (SSL_select_next_proto(&chosen, out_n, PROTOCOLS, sizeof(PROTOCOLS) - 1, in, in_n) !=
         OPENSSL_NPN_NEGOTIATED) {
         return SSL_TLSEXT_ERR_NOACK;
@@ -158,6 +163,7 @@ static enum confab_err ctx_make(struct tls_server *s, const struct tls_server_co
     SSL_CTX *ctx = SSL_CTX_new(TLS_server_method());
     enum confab_err err = CONFAB_NOMEM;
     if (ctx && set_rules(ctx) && tls_tickets_use(s->tickets, ctx)) {
+        tls_challenges_use(s->challenges, ctx);
         err = use_cert(ctx, cfg->cert_path, detail);
     }
     if (err == CONFAB_OK) {
@@ -181,6 +187,9 @@ enum confab_err tls_server_open(const struct tls_server_config *cfg, char *detai
     CHECK(pthread_mutex_init(&s->lock, NULL) == 0);
     s->bio = net_tls_bio_method();
     enum confab_err err = tls_tickets_new(&s->tickets);
+    if (err == CONFAB_OK) {
+        err = tls_challenges_new(&s->challenges);
+    }
     if (err == CONFAB_OK) {
         err = s->bio ? ctx_make(s, cfg, detail, &s->ctx) : CONFAB_NOMEM;
     }
@@ -210,6 +219,11 @@ enum confab_err tls_server_reload(struct tls_server *s, const struct tls_server_
     return CONFAB_OK;
 }
 
+enum confab_err tls_server_challenge(struct tls_server *s, const char *name, const uint8_t *digest)
+{
+    return tls_challenges_set(s->challenges, name, digest);
+}
+
 void tls_server_tick(struct tls_server *s, uint64_t now_ms)
 {
     tls_tickets_tick(s->tickets, now_ms);
@@ -229,6 +243,7 @@ void tls_server_close(struct tls_server *s)
     if (s) {
         SSL_CTX_free(s->ctx);
         tls_tickets_free(s->tickets);
+        tls_challenges_free(s->challenges);
         BIO_meth_free(s->bio);
         CHECK(pthread_mutex_destroy(&s->lock) == 0);
         free(s);
@@ -239,6 +254,7 @@ void tls_server_stats(const struct tls_server *s, struct tls_server_stats *ret)
 {
     ret->handshakes_ok = atomic_load_explicit(&s->handshakes_ok, memory_order_relaxed);
     ret->resumed = atomic_load_explicit(&s->resumed, memory_order_relaxed);
+    ret->challenged = atomic_load_explicit(&s->challenged, memory_order_relaxed);
     ret->handshakes_failed = atomic_load_explicit(&s->handshakes_failed, memory_order_relaxed);
     ret->plain_http = atomic_load_explicit(&s->plain_http, memory_order_relaxed);
     ret->truncated = atomic_load_explicit(&s->truncated, memory_order_relaxed);

@@ -35,12 +35,19 @@ CONFAB_NODISCARD enum confab_err
 tls_server_reload(struct tls_server *s, const struct tls_server_config *cfg, char *detail);
 /* Now and then, by the thread that reloads: changes the key of the tickets when it is time. */
 void tls_server_tick(struct tls_server *s, uint64_t now_ms);
+/*
+ * Any thread: answers TLS-ALPN-01 for a name with that digest (32 bytes), or with NULL does not any
+ * more. CONFAB_LIMIT: too many at once, or too long a name. CONFAB_NOMEM.
+ */
+CONFAB_NODISCARD enum confab_err tls_server_challenge(struct tls_server *s, const char *name,
+                                                      const uint8_t *digest);
 /* After all nets that use it. NULL is fine. */
 void tls_server_close(struct tls_server *s);
 
 struct tls_server_stats {
     uint64_t handshakes_ok;
     uint64_t resumed;           /* of these: by a ticket */
+    uint64_t challenged;        /* of these: by an authority that looked for a challenge */
     uint64_t handshakes_failed; /* plain_http is not among them */
     uint64_t plain_http;        /* a request without TLS came */
     uint64_t truncated;         /* the peer ended the connection, but not TLS */
