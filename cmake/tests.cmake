@@ -3,7 +3,8 @@
 # (unit, contract, sim) is the stage: a ctest label, and a target tests_<stage> that builds it.
 enable_testing()
 set(ALL_ADAPTERS confab_adapters_local_log confab_adapters_rocksdb confab_adapters_sqlite
-  confab_adapters_fault confab_adapters_mem confab_adapters_tls confab_adapters_os)
+  confab_adapters_fault confab_adapters_mem confab_adapters_tls confab_adapters_acme
+  confab_adapters_os confab_proto)
 
 # What the process tests need does without cmocka: they run what ./run has configured.
 # Preloaded into confabd by the process tests (tests/it/failing_disk.c). Without sanitizers, whose

@@ -36,6 +36,7 @@ static bool reload(struct certs *c)
     }
     c->reloaded++;
     c->warned_ms = 0;
+    f->waiting = false;
     /* Taken away again in this moment: its numbers follow with the next change. */
     if (tls_cert_look(f->cert_path, &f->cert) == CONFAB_OK) {
         diag_info(DIAG_NET, "certificate read | fingerprint=%s days_left=%" PRId64,
@@ -77,7 +78,7 @@ bool certs_tick(struct certs *c, bool asked, uint64_t mono_ms, uint64_t wall_ms)
     }
     tls_server_tick(c->front->tls, mono_ms);
     bool changed = tls_watch_look(&c->watch);
-    changed = (changed || asked) && reload(c);
+    changed = (changed || (asked && !c->front->waiting)) && reload(c);
     announce_end(c, mono_ms, wall_ms);
     return changed;
 }
@@ -99,7 +100,9 @@ void certs_tell(const struct certs *c, uint64_t wall_ms, struct metrics *m, stru
     metrics_gauge_set(m, METRIC_TLS_RELOAD_REFUSED, (int64_t)c->refused);
     metrics_gauge_set(m, METRIC_TLS_CERT_ENDS, c->front->cert.ends_s);
     int64_t left = seconds_left(c, wall_ms);
-    if (left <= 0) {
+    if (c->front->waiting) {
+        (void)snprintf(text, sizeof(text), "there is no certificate from the authority yet");
+    } else if (left <= 0) {
         (void)snprintf(text, sizeof(text), "the certificate has expired");
     } else if (ends_soon(c, wall_ms)) {
         (void)snprintf(text, sizeof(text), "the certificate expires in %" PRId64 " hours",

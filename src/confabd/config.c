@@ -15,6 +15,8 @@
 
 #define FILE_BYTES_MAX (1U << 20)
 #define FLAG_COLUMN    28
+#define PORT_UNSET     UINT64_MAX
+#define PORT_HTTPS     443
 
 enum kind { KIND_TEXT, KIND_COUNT, KIND_BYTES, KIND_MS, KIND_BOOL };
 
@@ -391,6 +393,23 @@ enum confab_err config_check(const struct config *cfg, struct config_problem *wh
         return problem(why, CONFAB_INVALID, "plain-http does not go together with %s",
                        cfg->lan ? "--lan" : "tls-cert");
     }
+    if (cfg->domain[0] != '\0' && (tls || cfg->plain_http)) {
+        return problem(why, CONFAB_INVALID, "domain does not go together with %s",
+                       cfg->lan          ? "--lan"
+                       : cfg->plain_http ? "--plain-http"
+                                         : "tls-cert");
+    }
+    tls = tls || cfg->domain[0] != '\0';
+    struct front_domains domains;
+    if (!front_domains_parse(cfg->domain, &domains)) {
+        return problem(why, CONFAB_INVALID,
+                       "domain is \"%.200s\": not up to 12 host names, separated by commas",
+                       cfg->domain);
+    }
+    if (strncmp(cfg->acme_directory, "https://", 8) != 0) {
+        return problem(why, CONFAB_INVALID,
+                       "acme-directory is no URL of the form https://name/path");
+    }
     if (!tls && !cfg->plain_http && cfg->listen[0] != '\0' && !front_is_loopback(cfg->listen)) {
         return problem(
             why, CONFAB_INVALID,
@@ -438,6 +457,7 @@ enum confab_err config_read(struct config *cfg, int argc, char *const *argv,
         return err;
     }
     scratch = *cfg;
+    scratch.port = PORT_UNSET;
     if (file) {
         err = config_read_file(&scratch, file, why);
     }
@@ -446,6 +466,9 @@ enum confab_err config_read(struct config *cfg, int argc, char *const *argv,
     }
     if (err == CONFAB_OK) {
         err = flags_read(&scratch, argc, argv, &file, why);
+    }
+    if (scratch.port == PORT_UNSET) {
+        scratch.port = scratch.domain[0] != '\0' ? PORT_HTTPS : cfg->port;
     }
     if (err == CONFAB_OK) {
         err = config_check(&scratch, why);

@@ -7,7 +7,7 @@
  *     format        "confab 1": the version of this layout; a newer one is refused
  *     server.json   {"pid":…,"url":"…","fingerprint":"…","version":"…"} while a server runs; the
  *                   fingerprint of its certificate only with TLS
- *     tls/          cert.pem and key.pem of --lan
+ *     tls/          cert.pem and key.pem of --lan; acme/ for --domain (adapters/acme/acme.h)
  *     log/          segments of the event log
  *     store/        the message store
  *     directory.db  accounts and devices

@@ -1,6 +1,7 @@
 #include "confabd/front.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -11,6 +12,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "base/check.h"
 
 #define DETAIL_MAX  512
 #define RENEW_S     (30L * 86400)
@@ -180,11 +183,102 @@ static enum confab_err own_cert(struct front *f, const struct datadir *dir, bool
     return err;
 }
 
+/* ---- Domains ---- */
+
+static bool host_take(const char *p, size_t n, char ret[256])
+{
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-.";
+    if (n == 0 || n > 253 || p[0] == '.' || p[0] == '-' || p[n - 1] == '.' || p[n - 1] == '-') {
+        return false;
+    }
+    bool letter = false; /* an address is no name */
+    for (size_t i = 0; i < n; i++) {
+        ret[i] = (char)tolower((unsigned char)p[i]);
+        letter = letter || isalpha((unsigned char)ret[i]);
+        if (!strchr(allowed, ret[i]) || (i > 0 && ret[i] == '.' && ret[i - 1] == '.')) {
+            return false;
+        }
+    }
+    ret[n] = '\0';
+    return letter;
+}
+
+bool front_domains_parse(const char *text, struct front_domains *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    while (*text != '\0') {
+        text += strspn(text, " ");
+        size_t n = strcspn(text, ", ");
+        if (ret->n == FRONT_DOMAINS_MAX || !host_take(text, n, ret->at[ret->n])) {
+            return false;
+        }
+        ret->n++;
+        text += n;
+        text += strspn(text, " ");
+        if (*text == ',') {
+            text++;
+        }
+    }
+    return true;
+}
+
+/* What is shown until the authority has issued one: clients that insist on TLS find a port. */
+static enum confab_err waiting_cert(struct front *f, const struct datadir *dir, char *detail)
+{
+    struct tls_names names = {0};
+    char cert[PATH_MAX];
+    char key[PATH_MAX];
+    datadir_file(dir, "tls/acme/waiting.pem", cert);
+    datadir_file(dir, "tls/acme/waiting.key", key);
+    for (size_t i = 0; i < f->domains.n; i++) {
+        (void)tls_names_add(&names, f->domains.at[i]);
+    }
+    (void)tls_names_add(&names, "localhost");
+    enum confab_err err = tls_cert_make(cert, key, &names, detail);
+    const struct tls_server_config cfg = {cert, key};
+    if (err == CONFAB_OK) {
+        err = tls_server_open(&cfg, detail, &f->tls);
+    }
+    if (err == CONFAB_OK) {
+        err = tls_cert_look(cert, &f->cert);
+    }
+    f->waiting = err == CONFAB_OK;
+    return err;
+}
+
+/* Key and chain are one file. One that is expired or damaged is as good as none. */
+static enum confab_err domain_open(struct front *f, const struct datadir *dir, bool make,
+                                   char *detail)
+{
+    char folder[PATH_MAX];
+    datadir_file(dir, "tls/acme", f->acme_folder);
+    datadir_file(dir, "tls/acme/current.pem", f->cert_path);
+    (void)snprintf(f->key_path, sizeof(f->key_path), "%s", f->cert_path);
+    const struct tls_server_config cfg = {f->cert_path, f->key_path};
+    enum confab_err err = tls_server_open(&cfg, detail, &f->tls);
+    if (err == CONFAB_OK) {
+        return tls_cert_look(f->cert_path, &f->cert);
+    }
+    if (!make) {
+        return CONFAB_OK; /* the first start will ask for one */
+    }
+    err = datadir_subdir(dir, "tls", folder);
+    if (err == CONFAB_OK) {
+        err = datadir_subdir(dir, "tls/acme", folder);
+    }
+    if (err != CONFAB_OK) {
+        (void)snprintf(detail, DETAIL_MAX, "%.300s: %s", f->acme_folder, strerror(errno));
+        return err;
+    }
+    return waiting_cert(f, dir, detail);
+}
+
 /* ---- Opening ---- */
 
 static void listen_choose(struct front *f, const struct config *cfg)
 {
-    const char *otherwise = cfg->lan ? "0.0.0.0" : FALLBACK_V4;
+    bool everywhere = cfg->lan || cfg->domain[0] != '\0';
+    const char *otherwise = everywhere ? "0.0.0.0" : FALLBACK_V4;
     (void)snprintf(f->listen, sizeof(f->listen), "%s", cfg->listen[0] ? cfg->listen : otherwise);
     if (is_any(f->listen)) {
         addresses_collect(strcmp(f->listen, "::") == 0, &f->reach);
@@ -200,6 +294,16 @@ enum confab_err front_open(const struct config *cfg, const struct datadir *dir, 
     memset(&f, 0, sizeof(f));
     listen_choose(&f, cfg);
     enum confab_err err = CONFAB_OK;
+    if (cfg->domain[0] != '\0') {
+        CHECK(front_domains_parse(cfg->domain, &f.domains));
+        err = domain_open(&f, dir, make, detail);
+        if (err != CONFAB_OK) {
+            tls_server_close(f.tls);
+            return err;
+        }
+        *ret = f;
+        return CONFAB_OK;
+    }
     if (cfg->tls_cert[0] != '\0') {
         (void)snprintf(f.cert_path, sizeof(f.cert_path), "%s", cfg->tls_cert);
         (void)snprintf(f.key_path, sizeof(f.key_path), "%s", cfg->tls_key);

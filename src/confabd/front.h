@@ -4,6 +4,9 @@
  *
  *   (nothing)        plain HTTP on the loopback address
  *   --tls-cert/-key  TLS with a certificate of the operator's
+ *   --domain         TLS with certificates of an authority, in DATA/tls/acme
+ * (adapters/acme/acme.h); until the first one is there, with one of our own making that nobody
+ * trusts
  *   --lan            TLS on all addresses, with a certificate of our own making in DATA/tls:
  *                    cert.pem and key.pem. It is kept as long as it is good for a month more and
  *                    names the host and all present addresses of IPv4. Made again, it has
@@ -23,6 +26,16 @@
 
 #define FRONT_URL_MAX 300U
 
+#define FRONT_DOMAINS_MAX 12U
+
+/* The names of --domain, in lower case. */
+struct front_domains {
+    size_t n;
+    char at[FRONT_DOMAINS_MAX][256];
+};
+/* False: something in it is no host name, or there are too many. */
+bool front_domains_parse(const char *text, struct front_domains *ret);
+
 struct front {
     struct tls_server *tls; /* NULL: plain HTTP */
     char listen[72];
@@ -30,8 +43,11 @@ struct front {
     int nsockets;
     char cert_path[PATH_MAX];
     char key_path[PATH_MAX];
-    struct tls_cert cert;   /* with tls: the one in use */
-    bool own_cert;          /* of our own making */
+    struct tls_cert cert; /* with tls: the one in use */
+    bool own_cert;        /* of our own making */
+    bool waiting;         /* with --domain: `cert` is one that nobody trusts, until another comes */
+    struct front_domains domains;
+    char acme_folder[PATH_MAX];
     bool made;              /* just now */
     struct tls_names reach; /* addresses of this machine that others can use, the best first */
 };

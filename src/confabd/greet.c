@@ -100,6 +100,11 @@ static void print_reach(const struct greeting *g)
 static void print_trust(const struct greeting *g)
 {
     const struct front *f = g->front;
+    if (f->waiting) {
+        (void)printf("\nThe certificate for %s is being asked for. Until it is there browsers "
+                     "warn;\nthe log says when it is, or why not.\n",
+                     f->domains.at[0]);
+    }
     if (!f->tls || !f->own_cert) {
         return;
     }

@@ -267,6 +267,8 @@ static void public_url(struct instance *in, const struct config *cfg)
     if (n > 0) {
         const char *slash = cfg->public_url[n - 1] == '/' ? "" : "/";
         (void)snprintf(in->url, sizeof(in->url), "%s%s", cfg->public_url, slash);
+    } else if (in->front->domains.n > 0) {
+        (void)snprintf(in->url, sizeof(in->url), "https://%s/", in->front->domains.at[0]);
     } else {
         front_url(in->front, in->port, in->url, sizeof(in->url));
     }
@@ -276,13 +278,15 @@ static void public_url(struct instance *in, const struct config *cfg)
 static enum confab_err read_origins(struct instance *in, const struct config *cfg)
 {
     char machine[128] = "";
-    char hosts[sizeof(cfg->hosts) + 300];
+    char hosts[sizeof(cfg->hosts) + sizeof(cfg->domain) + 300];
     const char *bad;
     in->origins.tls = in->front->tls != NULL;
+    (void)snprintf(hosts, sizeof(hosts), "%s %s", cfg->hosts, cfg->domain);
     enum confab_err err =
-        origin_rules_parse(&in->origins, cfg->public_url, cfg->hosts, cfg->cors_origins, &bad);
+        origin_rules_parse(&in->origins, cfg->public_url, hosts, cfg->cors_origins, &bad);
     if (err == CONFAB_OK && gethostname(machine, sizeof(machine) - 1) == 0) {
-        (void)snprintf(hosts, sizeof(hosts), "%s %s %s.local", cfg->hosts, machine, machine);
+        (void)snprintf(hosts, sizeof(hosts), "%s %s %s %s.local", cfg->hosts, cfg->domain, machine,
+                       machine);
         if (origin_rules_parse(&in->origins, cfg->public_url, hosts, cfg->cors_origins, &bad)) {
             diag_info(DIAG_SERVER, "not a name to be reached by | name=\"%s\"", machine);
         }
@@ -296,7 +300,8 @@ static enum registration registration_of(const struct instance *in, const struct
     if (registration_parse(span_str(cfg->registration), &r)) {
         return r;
     }
-    bool alone = front_is_loopback(in->front->listen) && cfg->public_url[0] == '\0';
+    bool alone = front_is_loopback(in->front->listen) && cfg->public_url[0] == '\0' &&
+                 cfg->domain[0] == '\0';
     return alone ? REGISTRATION_OPEN : REGISTRATION_INVITE;
 }
 

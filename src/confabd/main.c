@@ -22,6 +22,7 @@
 #include "confabd/certs.h"
 #include "confabd/config.h"
 #include "confabd/datadir.h"
+#include "confabd/domain.h"
 #include "confabd/front.h"
 #include "confabd/greet.h"
 #include "confabd/instance.h"
@@ -231,7 +232,8 @@ static struct timespec tick_of(const struct service *service)
 }
 
 static void serve_until_signal(struct instance *in, const struct datadir *dir, struct front *front,
-                               const struct service *service, const sigset_t *set)
+                               struct domain *domain, const struct service *service,
+                               const sigset_t *set)
 {
     const struct timespec tick = tick_of(service);
     struct certs certs;
@@ -247,9 +249,13 @@ static void serve_until_signal(struct instance *in, const struct datadir *dir, s
             service_alive(service);
         }
         certs_tell(&certs, wall_ms, instance_metrics(in), server_notices(instance_server(in)));
+        domain_tell(domain, instance_metrics(in), server_notices(instance_server(in)));
         instance_sample(in);
         int sig = sigtimedwait(set, NULL, &tick);
         reload = sig == SIGHUP;
+        if (reload) {
+            domain_poke(domain);
+        }
         if (sig > 0 && (sig != SIGHUP || terminal_gone(had_terminal))) {
             diag_info(DIAG_SERVER, "stopping | signal=%d", sig);
             return;
@@ -326,6 +332,10 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         instance_close(in);
         return refuse(1, "the threads cannot be started");
     }
+    struct domain *domain = NULL;
+    if (domain_open(cfg, front, &domain) != CONFAB_OK) {
+        diag_error(DIAG_SERVER, "certificates cannot be asked for: no thread");
+    }
     announce(in, dir, front, service);
     char link[512];
     const struct greeting greeting = {
@@ -334,12 +344,13 @@ static int serve(const char *program, const struct config *cfg, const struct dat
         .data = dir->path,
         .front = front,
         .port = instance_port(in),
-        .public_url = cfg->public_url[0] ? instance_url(in) : "",
+        .public_url = cfg->public_url[0] || cfg->domain[0] ? instance_url(in) : "",
         .admin_link = instance_setup_link(in, link, sizeof(link)) ? link : NULL,
         .start_ms = (double)(clock_mono_ns(clock_system()) - began) / 1e6,
     };
     greet(&greeting);
-    serve_until_signal(in, dir, front, service, &all);
+    serve_until_signal(in, dir, front, domain, service, &all);
+    domain_close(domain);
     service_stopping(service);
     stop(in, &ending);
     diag_flush();
