@@ -240,6 +240,9 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->text_bytes_max = (uint32_t)cfg->text_bytes;
     shard->connections_max = (uint32_t)cfg->connections_max;
     shard->devices_max = (uint32_t)cfg->devices_max;
+    shard->away_after_ms = (uint32_t)cfg->away_after_ms;
+    shard->presence_linger_ms = (uint32_t)cfg->presence_linger_ms;
+    shard->presence_subscriptions_max = (uint32_t)cfg->presence_subscriptions;
     shard->inflight_max = (uint32_t)cfg->inflight_max;
     shard->queue_bytes_max = (uint32_t)cfg->queue_bytes;
     shard->output_bytes_max = cfg->output_bytes / shards;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/circle.h"
 #include "core/engine_internal.h"
 
 void snapshot_deinit(struct snapshot *s)
@@ -40,6 +41,7 @@ void command_free(struct command *cmd)
     free(cmd->items);
     free(cmd->entries);
     member_set_unref(cmd->ret_members);
+    circle_unref(cmd->ret_circle);
     buf_deinit(&cmd->body);
     buf_deinit(&cmd->ret);
     free(cmd);

@@ -90,12 +90,15 @@ enum command_type {
      * or is alone, or one of two has blocked the other.
      */
     COMMAND_AUDIENCE,
+    /* Whom the actor is with, by their own conversation. Results: ret_circle. */
+    COMMAND_CIRCLE,
     /* Between conversations, made by engines only: */
     COMMAND_FOLLOWUP,
     /* Between shards of the host: no engine ever sees it. */
     COMMAND_HOST,
 };
 
+struct circle;
 struct member_set;
 
 /* One conversation in the actor's own list. */
@@ -226,6 +229,7 @@ struct command {
     uint64_t closed_ms;
     struct buf ret;
     struct member_set *ret_members; /* a reference */
+    struct circle *ret_circle;      /* the same */
     struct list_entry *entries;     /* owned */
     uint32_t nentries;
     struct snapshot *snaps; /* owned */

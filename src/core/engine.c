@@ -345,6 +345,8 @@ static enum step step(struct engine *e, struct resident *r, struct command *cmd)
         return engine_step_receipts(e, r, cmd);
     case COMMAND_BLOCKS:
         return engine_step_blocks(e, r, cmd);
+    case COMMAND_CIRCLE:
+        return engine_step_circle(e, r, cmd);
     case COMMAND_AUDIENCE:
         return engine_step_audience(e, r, cmd);
     case COMMAND_HEADS:

@@ -361,6 +361,7 @@ bool engine_hides_reading(const struct engine *e, uint64_t user, uint64_t to);
 void engine_lowest_cursors(const struct engine *e, const struct conv *c, struct command *cmd);
 /* In a direct conversation with a block nobody learns what the other does. */
 bool engine_has_block(const struct conv *c);
+enum step engine_step_circle(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_audience(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_blocks(struct engine *e, struct resident *r, struct command *cmd);
 /* The first overlay of this target or a later one; n when there is none. */

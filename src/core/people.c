@@ -3,6 +3,9 @@
  * a message, whom somebody blocks, and where a message is. Lists come in pages that go on after a
  * user's id.
  */
+#include <string.h>
+
+#include "core/circle.h"
 #include "core/engine_internal.h"
 
 /* Is there room for one more on the page? */
@@ -180,5 +183,27 @@ enum step engine_step_audience(struct engine *e, struct resident *r, struct comm
         err = set ? CONFAB_OK : CONFAB_NOMEM;
     }
     engine_complete(e, cmd, err, NULL);
+    return STEP_DONE;
+}
+
+enum step engine_step_circle(struct engine *e, struct resident *r, struct command *cmd)
+{
+    const struct conv *c = &r->c;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < c->nentries; i++) {
+        n += c->entries[i].joined;
+    }
+    struct circle *circle = circle_new(cmd->actor, n, c->nblocked);
+    n = 0;
+    for (uint32_t i = 0; circle && i < c->nentries; i++) {
+        if (c->entries[i].joined) {
+            circle->convs[n++] = c->entries[i].conv;
+        }
+    }
+    if (circle && c->nblocked > 0) {
+        memcpy(circle_blocked(circle), c->blocked, c->nblocked * sizeof(c->blocked[0]));
+    }
+    cmd->ret_circle = circle;
+    engine_complete(e, cmd, circle ? CONFAB_OK : CONFAB_NOMEM, NULL);
     return STEP_DONE;
 }

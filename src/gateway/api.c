@@ -12,9 +12,9 @@
 #define BUSY_WAIT_MS 1000U /* and up to as much again, so that not all come back together */
 
 static const struct api_route *const tables[] = {
-    api_accounts,    api_tokens,        api_devices, api_invites,  api_admin,
-    api_admin_users, api_users,         api_groups,  api_messages, api_history,
-    api_inbox,       api_conversations, api_events,  api_ops,
+    api_accounts,    api_tokens, api_devices,       api_invites, api_admin,
+    api_admin_users, api_users,  api_presence,      api_groups,  api_messages,
+    api_history,     api_inbox,  api_conversations, api_events,  api_ops,
 };
 
 bool api_route_at(size_t i, struct api_route *ret)

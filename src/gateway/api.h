@@ -72,6 +72,7 @@ extern const struct api_route api_invites[];
 extern const struct api_route api_admin[];
 extern const struct api_route api_admin_users[];
 extern const struct api_route api_users[];
+extern const struct api_route api_presence[];
 extern const struct api_route api_groups[];
 extern const struct api_route api_messages[];
 extern const struct api_route api_conversations[];

@@ -128,6 +128,9 @@ static void on_privacy(struct shard *s, struct api_call *call, struct dir_reques
 {
     privacy_end(auth_state_privacy(s->deps.auth), call->user,
                 req->ret_err ? NULL : &req->account.hides);
+    if (!req->ret_err) {
+        presence_note(s, call->user, NOTE_HIDES);
+    }
     on_user(s, call, req);
 }
 

@@ -50,6 +50,7 @@ struct attempts {
 struct auth_state {
     struct auth_state_config cfg;
     struct privacy *privacy;
+    uint64_t run;
     uint8_t hash_key[crypto_shorthash_KEYBYTES];
     atomic_bool loaded;
     atomic_int registration;
@@ -121,6 +122,7 @@ enum confab_err auth_state_new(const struct auth_state_config *cfg, struct rando
     CHECK(pthread_cond_init(&st->changed, &attr) == 0);
     (void)pthread_condattr_destroy(&attr);
     random_fill(random, st->hash_key, sizeof(st->hash_key));
+    st->run = (random_u64(random) >> 2) | 1;
     u64map_init(&st->revoked, random_u64(random));
     u64map_init(&st->attempts_by_key, random_u64(random));
     list_init(&st->attempts_lru);
@@ -158,6 +160,11 @@ void auth_state_free(struct auth_state *st)
 struct privacy *auth_state_privacy(const struct auth_state *st)
 {
     return st->privacy;
+}
+
+uint64_t auth_state_run(const struct auth_state *st)
+{
+    return st->run;
 }
 
 /* ---- Access tokens ---- */

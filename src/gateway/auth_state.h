@@ -68,6 +68,9 @@ void auth_state_free(struct auth_state *st); /* NULL is fine */
 /* Who hides what; lives as long. */
 struct privacy *auth_state_privacy(const struct auth_state *st);
 
+/* Names this run of the server, not 0: see DIR_SEEN_WRITE. */
+uint64_t auth_state_run(const struct auth_state *st);
+
 /* ---- Access tokens ---- */
 
 /* Until what the directory knows was put in, nobody's token can be trusted. */

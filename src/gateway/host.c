@@ -26,6 +26,7 @@ static struct frame_bytes *frame_end(struct shard *s, size_t mark)
 static void host_publish(struct engine_host *host, const struct publication *pub)
 {
     struct shard *s = shard_of(host);
+    presence_published(s, pub);
     if (!pub->members || pub->members->n == 0) {
         return;
     }

@@ -18,10 +18,12 @@
 #include "gateway/origin.h"
 #include "gateway/pack.h"
 #include "gateway/password.h"
+#include "gateway/presence.h"
 #include "gateway/render.h"
 #include "gateway/resume.h"
 #include "gateway/shard.h"
 #include "gateway/users.h"
+#include "gateway/watch.h"
 #include "proto/http1.h"
 #include "proto/scratch.h"
 #include "proto/wire.h"
@@ -89,6 +91,8 @@ struct shard {
     struct resumes resumes;
     struct fanouts fanouts;
     struct looks looks;
+    struct watches watches;
+    struct presences presences;
 
     struct link_out *out; /* by shard, this one too */
     struct link_in *in;

@@ -10,11 +10,25 @@
 
 #include "gateway/carrier.h"
 #include "gateway/internal.h"
+#include "gateway/presence.h"
 #include "gateway/session.h"
 
 #define RECEIVE_PER_TURN 2048U
 
-enum item_kind { ITEM_DELIVERY = 0, ITEM_REQUEST = 1, ITEM_COMPLETION = 2, ITEM_MASK = 3 };
+#define NOTES_PER_ITEM 512U
+
+enum item_kind {
+    ITEM_DELIVERY = 0,
+    ITEM_REQUEST = 1,
+    ITEM_COMPLETION = 2,
+    ITEM_NOTES = 3,
+    ITEM_MASK = 3
+};
+
+struct notes {
+    uint32_t n;
+    struct note_item items[];
+};
 
 static void *item_of(void *p, enum item_kind kind)
 {
@@ -24,6 +38,13 @@ static void *item_of(void *p, enum item_kind kind)
 static uint32_t reserved(const struct shard *s)
 {
     return 2 * s->cfg.link_credits;
+}
+
+static void notes_free(struct note_item *items, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        circle_unref(items[i].circle);
+    }
 }
 
 void delivery_free(struct delivery *d)
@@ -83,6 +104,9 @@ void links_deinit(struct shard *s)
             void *p = (void *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
             if (((uintptr_t)item & ITEM_MASK) == ITEM_DELIVERY) {
                 delivery_free(p);
+            } else if (((uintptr_t)item & ITEM_MASK) == ITEM_NOTES) {
+                notes_free(((struct notes *)p)->items, ((struct notes *)p)->n);
+                free(p);
             } else {
                 command_free(p);
             }
@@ -93,6 +117,8 @@ void links_deinit(struct shard *s)
         if (s->out[i].peer) {
             behind_forget(&s->out[i]);
         }
+        notes_free(s->out[i].notes, s->out[i].nnotes);
+        free(s->out[i].notes);
     }
     free(s->in);
     free(s->out);
@@ -242,12 +268,65 @@ static void link_catch_up(struct shard *s, struct link_out *l)
     l->behind = false;
 }
 
+void link_note(struct shard *s, uint16_t to, const struct note_item *item)
+{
+    struct link_out *l = s->freeing ? NULL : &s->out[to];
+    if (l && l->nnotes == l->cap_notes && l->nnotes < LINK_NOTES_MAX) {
+        uint32_t cap = l->cap_notes ? l->cap_notes * 2 : 16;
+        struct note_item *notes = realloc(l->notes, cap * sizeof(*notes));
+        l->notes = notes ? notes : l->notes;
+        l->cap_notes = notes ? cap : l->cap_notes;
+    }
+    if (!l || l->nnotes == l->cap_notes) {
+        metrics_inc(s->metrics, METRIC_PRESENCE_NOTES_LOST);
+        circle_unref(item->circle);
+        return;
+    }
+    l->notes[l->nnotes++] = *item;
+}
+
+/* Those that wait, as far as there is room. */
+static void notes_flush(struct shard *s, struct link_out *l)
+{
+    uint32_t at = 0;
+    while (at < l->nnotes && ring_free_slots(l->ring) > reserved(s)) {
+        uint32_t n = MIN(l->nnotes - at, NOTES_PER_ITEM);
+        struct notes *k = malloc(sizeof(*k) + n * sizeof(k->items[0]));
+        if (!k) {
+            break;
+        }
+        k->n = n;
+        memcpy(k->items, l->notes + at, n * sizeof(k->items[0]));
+        CHECK(ring_push(l->ring, item_of(k, ITEM_NOTES)));
+        l->pushed = true;
+        at += n;
+    }
+    l->nnotes -= at;
+    memmove(l->notes, l->notes + at, l->nnotes * sizeof(l->notes[0]));
+    if (l->nnotes == 0 && l->cap_notes > NOTES_PER_ITEM) {
+        free(l->notes);
+        l->notes = NULL;
+        l->cap_notes = 0;
+    }
+}
+
+static void take_notes(struct shard *s, uint16_t from, struct notes *k)
+{
+    for (uint32_t i = 0; i < k->n; i++) {
+        presence_take(s, from, &k->items[i]);
+    }
+    free(k);
+}
+
 void links_flush(struct shard *s)
 {
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         struct link_out *l = &s->out[i];
         if (l->behind) {
             link_catch_up(s, l);
+        }
+        if (l->nnotes > 0) {
+            notes_flush(s, l);
         }
         if (l->pushed) {
             l->pushed = false;
@@ -323,6 +402,9 @@ static bool link_receive(struct shard *s, uint16_t from)
         switch ((uintptr_t)item & ITEM_MASK) {
         case ITEM_DELIVERY:
             take_delivery(s, l, p);
+            break;
+        case ITEM_NOTES:
+            take_notes(s, from, p);
             break;
         case ITEM_REQUEST:
             if (((struct command *)p)->type == COMMAND_HOST) {

@@ -22,6 +22,7 @@
 #include "core/engine.h"
 #include "gateway/frame.h"
 
+struct note_item;
 struct shard;
 
 /* Who gets a command back; in command.context. Static, or embedded in what waits. */
@@ -59,6 +60,9 @@ struct link_out {
     bool behind_all;
     uint32_t nbehind;
     struct list conversations; /* struct link_behind */
+    struct note_item *notes;   /* of presence, that wait for room */
+    uint32_t nnotes;
+    uint32_t cap_notes;
 };
 
 struct link_in {
@@ -95,6 +99,13 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
  */
 void link_publish_typing(struct shard *s, struct conv_id conv, struct member_set *members,
                          uint64_t user, struct frame_bytes *bytes);
+
+/*
+ * Of presence (presence.h), in order, many to an item of the ring; takes its circle over. Waits for
+ * room, up to LINK_NOTES_MAX of them; above, or without memory, it is lost and counted.
+ */
+void link_note(struct shard *s, uint16_t to, const struct note_item *item);
+#define LINK_NOTES_MAX (1U << 20)
 
 /* Takes what has come, up to a bound; true when there is more. */
 bool links_receive(struct shard *s);

@@ -5,6 +5,7 @@
 
 #include "gateway/internal.h"
 #include "gateway/session.h"
+#include "gateway/watch.h"
 
 /* A conversation that somebody here looks at. */
 struct viewed {
@@ -28,6 +29,7 @@ struct typed {
 struct look {
     struct view *views;
     uint32_t nviews;
+    struct watcher *watcher;
     struct typed typed[LOOK_TYPING_MAX];
 };
 
@@ -134,6 +136,7 @@ void look_drop(struct shard *s, struct conn *c)
     if (u64map_del(&s->looks.by_conn, c->index, &v)) {
         struct look *k = (struct look *)(uintptr_t)v;
         views_end(s, k);
+        watcher_free(s, k->watcher);
         free(k);
     }
     c->flags &= (uint16_t)~CONN_LOOKS;
@@ -145,10 +148,17 @@ void looks_deinit(struct shard *s)
     while (u64map_next(&s->looks.by_conn, &it)) {
         struct look *k = (struct look *)(uintptr_t)*it.value;
         views_end(s, k);
+        watcher_free(s, k->watcher);
         free(k);
     }
     u64map_deinit(&s->looks.by_conn);
     idmap_deinit(&s->looks.by_conv);
+}
+
+struct watcher **look_watcher(struct shard *s, struct conn *c)
+{
+    struct look *k = look_make(s, c);
+    return k ? &k->watcher : NULL;
 }
 
 /* ---- Typing ---- */

@@ -21,6 +21,7 @@
 
 struct shard;
 struct delivery;
+struct watcher;
 
 /* What is passed on of one session and conversation: one in so many milliseconds. */
 #define LOOK_TYPING_EVERY_MS   3000U
@@ -42,6 +43,8 @@ void looks_deinit(struct shard *s);
 /* What the session said is on its screen, in place of what it said before. */
 void look_view(struct shard *s, struct conn *c, const struct wire_view *m);
 void look_typing(struct shard *s, struct conn *c, const struct wire_typing *m);
+/* Where its subscriptions of presence hang (watch.h), NULL when it has none; NULL: no memory. */
+struct watcher **look_watcher(struct shard *s, struct conn *c);
 /* The session ends. */
 void look_drop(struct shard *s, struct conn *c);
 

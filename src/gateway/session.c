@@ -20,8 +20,9 @@
 #define EPHEMERAL_SHARE 4U
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
-static const char *const features[] = {"resume",  "receipts", "replies", "mentions", "edits",
-                                       "deletes", "typing",   "batch",   "drafts",  NULL};
+static const char *const features[] = {"resume", "receipts", "replies", "mentions",
+                                       "edits",  "deletes",  "typing",  "presence",
+                                       "batch",  "drafts",   NULL};
 
 /* ---- Index ---- */
 
@@ -58,14 +59,31 @@ static void sessions_gauges(struct shard *s)
     metrics_gauge_set(s->metrics, METRIC_USERS_ONLINE, (int64_t)u64map_len(&s->sessions));
 }
 
+/* Beside the index of the first, in its upper half. */
+uint8_t session_told(struct shard *s, uint64_t user)
+{
+    const uint64_t *v = u64map_find(&s->sessions, user);
+    return v ? (uint8_t)(*v >> 32) : 0;
+}
+
+void session_set_told(struct shard *s, uint64_t user, uint8_t told)
+{
+    uint64_t *v = u64map_find(&s->sessions, user);
+    if (v) {
+        *v = (uint64_t)told << 32 | (uint32_t)*v;
+    }
+}
+
 static bool session_index(struct shard *s, struct conn *c)
 {
     uint64_t first;
     c->next_of_user = SLAB_NONE;
+    uint64_t told = 0;
     if (u64map_get(&s->sessions, c->user, &first)) {
         c->next_of_user = (uint32_t)first;
+        told = first >> 32;
     }
-    if (u64map_put(&s->sessions, c->user, c->index)) {
+    if (u64map_put(&s->sessions, c->user, told << 32 | c->index)) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         return false;
     }
@@ -81,15 +99,16 @@ void session_closed(struct shard *s, struct conn *c)
 {
     uint64_t *first = u64map_find(&s->sessions, c->user);
     CHECK(first);
+    enum presence_status told = (enum presence_status)(*first >> 32);
     session_set_live(s, c, false);
     if (c->flags & CONN_LOOKS) {
         look_drop(s, c);
     }
-    if (*first == c->index) {
+    if ((uint32_t)*first == c->index) {
         if (c->next_of_user == SLAB_NONE) {
             u64map_del(&s->sessions, c->user, NULL);
         } else {
-            *first = c->next_of_user;
+            *first = (uint64_t)told << 32 | c->next_of_user;
         }
     } else {
         struct conn *k = slab_get(&s->conns, (uint32_t)*first);
@@ -99,6 +118,7 @@ void session_closed(struct shard *s, struct conn *c)
         k->next_of_user = c->next_of_user;
     }
     c->next_of_user = SLAB_NONE;
+    presence_closed(s, c, told);
     c->user = 0;
     s->nsessions--;
     if (c->state == CONN_CARRIED) {
@@ -263,13 +283,15 @@ static bool token_lives(struct shard *s, struct conn *c)
 void session_alive(struct shard *s, struct conn *c)
 {
     if (c->state == CONN_CARRIED) {
-        conn_arm(s, c, MIN(carrier_left_ms(s, c), token_left(s, c)));
+        uint32_t left = MIN(carrier_left_ms(s, c), token_left(s, c));
+        conn_arm(s, c, MIN(left, presence_judge(s, c)));
         return;
     }
     uint64_t silent = s->now_ms - MIN((uint64_t)c->seen_s * 1000, s->now_ms);
     uint64_t limit = c->flags & CONN_PINGED ? s->cfg.dead_after_ms : s->cfg.ping_after_ms;
     uint32_t after = silent < limit ? (uint32_t)(limit - silent) : 0;
     after = MIN(after, token_left(s, c));
+    after = MIN(after, presence_judge(s, c));
     if (c->io && c->io->partial_s != 0) {
         after = MIN(after, s->cfg.body_timeout_ms);
     }
@@ -294,6 +316,11 @@ bool session_begin(struct shard *s, struct conn *c, const struct jwt_claims *who
     c->expires_s = (uint32_t)who->expires_s;
     if (!session_index(s, c)) {
         c->user = 0;
+        conn_kill(s, c);
+        return false;
+    }
+    if (!presence_opened(s, c)) {
+        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         conn_kill(s, c);
         return false;
     }
@@ -519,6 +546,9 @@ static void session_data(struct shard *s, struct conn *c, const struct ws_frame 
 static void session_frame(struct shard *s, struct conn *c, const struct ws_frame *f)
 {
     metrics_inc(s->metrics, METRIC_WS_FRAMES_IN);
+    if (c->user != 0 && c->state == CONN_WS) {
+        presence_heard(s, c);
+    }
     switch (f->opcode) {
     case WS_TEXT:
     case WS_BINARY:
@@ -675,7 +705,11 @@ void session_mark_slow(struct shard *s, struct conn *c)
 
 void session_forget_ephemeral(struct shard *s, struct conn *c)
 {
-    metrics_add(s->metrics, METRIC_EPHEMERAL_DROPPED, conn_forget(s, c, FRAME_EPHEMERAL));
+    uint32_t n = conn_forget(s, c, FRAME_EPHEMERAL);
+    metrics_add(s->metrics, METRIC_EPHEMERAL_DROPPED, n);
+    if (n > 0) {
+        watch_forgotten(s, c);
+    }
 }
 
 void session_cut(struct shard *s, struct conn *c, const char *why)

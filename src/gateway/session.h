@@ -44,6 +44,10 @@ void session_close(struct shard *s, struct conn *c, uint16_t code, const char *w
 struct conn *session_of_user(struct shard *s, uint64_t user);
 struct conn *session_next(struct shard *s, const struct conn *c);
 
+/* What the user's home was told of their sessions here (enum presence_status). */
+uint8_t session_told(struct shard *s, uint64_t user);
+void session_set_told(struct shard *s, uint64_t user, uint8_t told);
+
 /* Sets its timer to watch for signs of life. */
 void session_alive(struct shard *s, struct conn *c);
 /* Whether live frames go to it. */

@@ -285,6 +285,21 @@ static void message_before_auth(struct shard *s, struct conn *c, const struct wi
     bad_frame(s, c);
 }
 
+/* Is it something that a person does, other than being there? */
+static bool is_activity(const struct wire_client_msg *m)
+{
+    return m->event == WIRE_C_SEND || m->event == WIRE_C_TYPING || m->event == WIRE_C_VIEW ||
+           (m->event == WIRE_C_ACK && m->u.ack.status == WIRE_READ);
+}
+
+static void session_presence(struct shard *s, struct conn *c, struct span status)
+{
+    enum presence_status st;
+    if (presence_parse(status, &st)) {
+        presence_said(s, c, st);
+    }
+}
+
 void session_message(struct shard *s, struct conn *c, struct span text)
 {
     struct wire_client_msg msg;
@@ -310,6 +325,9 @@ void session_message(struct shard *s, struct conn *c, struct span text)
         return;
     }
     enum confab_err err;
+    if (is_activity(&msg)) {
+        presence_did(s, c);
+    }
     switch (msg.event) {
     case WIRE_C_AUTH:
         session_auth_again(s, c, msg.u.token);
@@ -333,6 +351,19 @@ void session_message(struct shard *s, struct conn *c, struct span text)
         break;
     case WIRE_C_VIEW:
         look_view(s, c, &msg.u.view);
+        break;
+    case WIRE_C_PRESENCE:
+        session_presence(s, c, msg.u.status);
+        break;
+    case WIRE_C_SUBSCRIBE_PRESENCE:
+        err = watch_subscribe(s, c, &msg.u.people);
+        if (err) {
+            session_send_error(s, c, err, NULL, err == CONFAB_LIMIT ? "user_ids" : NULL,
+                               span_str("subscribe_presence"), span_of(NULL, 0));
+        }
+        break;
+    case WIRE_C_UNSUBSCRIBE_PRESENCE:
+        watch_unsubscribe(s, c, &msg.u.people);
         break;
     case WIRE_C_TYPING:
         look_typing(s, c, &msg.u.typing);

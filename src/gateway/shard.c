@@ -9,8 +9,10 @@
 #include "gateway/http.h"
 #include "gateway/internal.h"
 #include "gateway/overload.h"
+#include "gateway/presence.h"
 #include "gateway/privacy.h"
 #include "gateway/session.h"
+#include "gateway/watch.h"
 
 #define EVENTS_PER_TURN 512
 
@@ -64,6 +66,10 @@ void shard_config_defaults(struct shard_config *cfg)
         .receipt_members_max = 100,
         .ws_deflate_min = 512,
         .http_gzip_min = 1400, /* what fits one packet gains nothing */
+        .away_after_ms = 5 * 60 * 1000,
+        .presence_linger_ms = 10 * 1000,
+        .presence_subscriptions_max = 500,
+        .presence_users_max = 10U << 20,
         .drain_spread_ms = 5000,
     };
     engine_config_defaults(&cfg->engine);
@@ -123,10 +129,14 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     u64map_init(&s->sessions, random_u64(deps->random));
     users_init(s);
     looks_init(s);
+    watches_init(s);
     auth_init(s);
     enum confab_err err = conns_init(s);
     if (!err) {
         err = fanouts_init(s);
+    }
+    if (!err) {
+        err = presences_init(s);
     }
     /* Decoded text is never longer than what it was decoded from. */
     size_t scratch_bytes = MAX(cfg->request_bytes_max, cfg->frame_bytes_max) + SCRATCH_MORE;
@@ -167,6 +177,8 @@ void shard_free(struct shard *s)
     resumes_deinit(s);
     api_calls_drop(s);
     looks_deinit(s);
+    watches_deinit(s);
+    presences_deinit(s);
     users_deinit(s);
     u64map_deinit(&s->sessions);
     buf_deinit(&s->text);
@@ -243,6 +255,7 @@ static int poll_timeout(struct shard *s, int timeout_ms)
     }
     limit = MIN(limit, s->engine_next_ms);
     next = MIN(auth_next_ms(s), leaving_next_ms(s));
+    next = MIN(next, MIN(presences_next_ms(s), watches_next_ms(s)));
     if (next != UINT64_MAX) {
         limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
     }
@@ -299,6 +312,8 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     links_flush(s);
     s->busy = false;
     more = links_receive_own(s) || more;
+    presences_turn(s);
+    watches_turn(s);
     more = fanouts_run(s) || more;
     resumes_run(s);
     more = conns_resume(s) || more;

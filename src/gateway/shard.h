@@ -31,7 +31,7 @@
 struct auth_state;
 struct origin_rules;
 
-#define SHARDS_MAX 256U
+#define SHARDS_MAX 64U /* a bit each: see core/presence.h */
 
 struct static_set; /* of gateway/static.h */
 
@@ -91,6 +91,11 @@ struct shard_config {
     uint32_t fanouts_max;         /* running at once; above, links are not read */
     uint32_t writes_turn;         /* connections written in one turn, see conns_write */
     uint32_t receipt_members_max; /* receipts are live up to this size */
+
+    uint32_t away_after_ms;              /* nothing done on a device: away */
+    uint32_t presence_linger_ms;         /* a closed connection still counts */
+    uint32_t presence_subscriptions_max; /* of one session */
+    uint32_t presence_users_max;         /* held by this shard as their home */
 
     uint32_t drain_spread_ms; /* clients are asked to come back after up to this */
     bool ws_deflate;          /* permessage-deflate with those who offer it */

@@ -31,6 +31,7 @@
 #define WIRE_SINCE_MAX    1024U
 #define WIRE_MENTIONS_MAX 100U
 #define WIRE_VIEW_MAX     20U
+#define WIRE_PEOPLE_MAX   200U
 
 enum wire_role {
     WIRE_ROLE_NONE = 0,
@@ -84,6 +85,9 @@ enum wire_client_event {
     WIRE_C_RESUME,
     WIRE_C_VIEW,
     WIRE_C_TYPING,
+    WIRE_C_PRESENCE,
+    WIRE_C_SUBSCRIBE_PRESENCE,
+    WIRE_C_UNSUBSCRIBE_PRESENCE,
 };
 
 struct wire_send {
@@ -131,6 +135,12 @@ struct wire_typing {
     bool active;
 };
 
+struct wire_people {
+    bool all; /* no list was given */
+    uint32_t n;
+    uint64_t users[WIRE_PEOPLE_MAX];
+};
+
 struct wire_client_msg {
     enum wire_client_event event;
     struct span name; /* as the client wrote it */
@@ -142,6 +152,8 @@ struct wire_client_msg {
         struct wire_resume resume;
         struct wire_view view;
         struct wire_typing typing;
+        struct span status; /* PRESENCE: online, away or offline */
+        struct wire_people people;
     } u;
 };
 
@@ -169,6 +181,9 @@ void wire_put_resume(struct buf *b, struct span since, const struct wire_have *h
                      bool batch);
 void wire_put_view(struct buf *b, const struct conv_id *convs, uint32_t n);
 void wire_put_client_typing(struct buf *b, const struct wire_typing *m);
+void wire_put_presence(struct buf *b, struct span status);
+void wire_put_subscribe_presence(struct buf *b, const struct wire_people *m);
+void wire_put_unsubscribe_presence(struct buf *b, const struct wire_people *m);
 
 /* ---- Server to client ---- */
 
@@ -191,6 +206,7 @@ enum wire_server_event {
     WIRE_S_RECONNECT,
     WIRE_S_TYPING,
     WIRE_S_CLOSED,
+    WIRE_S_PRESENCE_UPDATE,
 };
 
 struct wire_hello {
@@ -335,6 +351,12 @@ struct wire_typist {
     uint32_t expires_in_ms; /* 0: left out, as it is when not active */
 };
 
+struct wire_presence_update {
+    uint64_t user_id;
+    struct span status;
+    uint64_t last_seen_ms; /* 0: null */
+};
+
 struct wire_preview {
     uint64_t message_id; /* 0: no preview */
     uint64_t from;
@@ -385,6 +407,9 @@ void wire_put_conversation(struct buf *b, const struct wire_conversation_change 
 void wire_put_self(struct buf *b, const struct wire_self *m);
 void wire_put_receipt(struct buf *b, const struct wire_receipt *m);
 void wire_put_typing(struct buf *b, const struct wire_typist *m);
+void wire_put_presence_update(struct buf *b, const struct wire_presence_update *m);
+/* {"type":"presence","userId","status"}, for sessions of the short form. */
+void wire_put_short_presence(struct buf *b, const struct wire_presence_update *m);
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms);
 void wire_put_resync(struct buf *b);
 void wire_put_reconnect(struct buf *b, uint32_t delay_ms);
@@ -425,6 +450,7 @@ struct wire_server_msg {
             uint64_t server_time_ms;
         } caught_up;
         struct wire_typist typing;
+        struct wire_presence_update presence;
         uint32_t delay_ms;   /* RECONNECT */
         uint32_t close_code; /* CLOSED */
     } u;

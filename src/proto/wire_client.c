@@ -24,6 +24,7 @@ enum slot {
     S_TOKEN,
     S_CONVS,
     S_ACTIVE,
+    S_USER_IDS,
     S_COUNT
 };
 
@@ -54,6 +55,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("token", S_TOKEN),
     WIRE_KEY("conversation_ids", S_CONVS),
     WIRE_KEY("active", S_ACTIVE),
+    WIRE_KEY("user_ids", S_USER_IDS),
 };
 
 /* Printable ASCII, 1 to max bytes. */
@@ -318,6 +320,52 @@ static bool parse_typing(struct wire_fields *f, struct wire_client_msg *ret)
     return get_target(f, &group, &m->to, &m->conv) && wire_get_bool(f, S_ACTIVE, &m->active);
 }
 
+static bool parse_presence(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    ret->event = WIRE_C_PRESENCE;
+    if (!wire_need_string(f, S_STATUS, &ret->u.status)) {
+        return false;
+    }
+    return span_is(ret->u.status, "online") || span_is(ret->u.status, "away") ||
+           span_is(ret->u.status, "offline") ||
+           wire_refuse(f, S_STATUS, CONFAB_INVALID, "has to be online, away or offline");
+}
+
+static bool get_people(struct wire_fields *f, struct wire_people *m)
+{
+    struct span list = {NULL, 0};
+    m->n = 0;
+    m->all = !wire_has(f, S_USER_IDS);
+    if (!wire_get_list(f, S_USER_IDS, &list)) {
+        return false;
+    }
+    struct json it;
+    struct span text;
+    wire_list_begin(&it, list, NULL);
+    while (json_array_next(&it)) {
+        if (m->n == WIRE_PEOPLE_MAX) {
+            return wire_refuse(f, S_USER_IDS, CONFAB_TOO_LARGE, "has more than 200 entries");
+        }
+        if (!json_string(&it, &text) || !id_parse(text, &m->users[m->n])) {
+            return wire_refuse(f, S_USER_IDS, CONFAB_INVALID, "has to be a list of user ids");
+        }
+        m->n++;
+    }
+    return true;
+}
+
+static bool parse_subscribe(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    ret->event = WIRE_C_SUBSCRIBE_PRESENCE;
+    return wire_need(f, S_USER_IDS) && get_people(f, &ret->u.people);
+}
+
+static bool parse_unsubscribe(struct wire_fields *f, struct wire_client_msg *ret)
+{
+    ret->event = WIRE_C_UNSUBSCRIBE_PRESENCE;
+    return get_people(f, &ret->u.people);
+}
+
 static bool parse_auth(struct wire_fields *f, struct wire_client_msg *ret)
 {
     ret->event = WIRE_C_AUTH;
@@ -358,10 +406,14 @@ static const struct {
     {"auth", false, parse_auth},
     {"view", false, parse_view},
     {"typing", false, parse_typing},
+    {"presence", false, parse_presence},
+    {"subscribe_presence", false, parse_subscribe},
+    {"unsubscribe_presence", false, parse_unsubscribe},
     {"message", true, parse_send_one},
     {"ack", true, parse_ack},
     {"heartbeat", true, parse_heartbeat},
     {"typing", true, parse_typing},
+    {"presence", true, parse_presence},
 };
 
 const char *wire_client_event_at(size_t i, bool *ret_short_form)
@@ -542,4 +594,37 @@ void wire_put_client_typing(struct buf *b, const struct wire_typing *m)
         json_w_kbool(&w, "active", false);
     }
     json_w_object_end(&w);
+}
+
+void wire_put_presence(struct buf *b, struct span status)
+{
+    struct json_writer w;
+    begin(&w, b, "presence");
+    json_w_kstring(&w, "status", status);
+    json_w_object_end(&w);
+}
+
+static void put_people(struct buf *b, const char *event, const struct wire_people *m)
+{
+    struct json_writer w;
+    begin(&w, b, event);
+    if (!m->all) {
+        json_w_key(&w, "user_ids");
+        json_w_array(&w);
+        for (uint32_t i = 0; i < m->n; i++) {
+            json_w_id(&w, m->users[i]);
+        }
+        json_w_array_end(&w);
+    }
+    json_w_object_end(&w);
+}
+
+void wire_put_subscribe_presence(struct buf *b, const struct wire_people *m)
+{
+    put_people(b, "subscribe_presence", m);
+}
+
+void wire_put_unsubscribe_presence(struct buf *b, const struct wire_people *m)
+{
+    put_people(b, "unsubscribe_presence", m);
 }

@@ -318,6 +318,32 @@ void wire_put_typing(struct buf *b, const struct wire_typist *m)
     json_w_object_end(&w);
 }
 
+void wire_put_presence_update(struct buf *b, const struct wire_presence_update *m)
+{
+    struct json_writer w;
+    begin(&w, b, "presence_update");
+    json_w_kid(&w, "user_id", m->user_id);
+    json_w_kstring(&w, "status", m->status);
+    json_w_key(&w, "last_seen");
+    if (m->last_seen_ms) {
+        json_w_time(&w, m->last_seen_ms);
+    } else {
+        json_w_null(&w);
+    }
+    json_w_object_end(&w);
+}
+
+void wire_put_short_presence(struct buf *b, const struct wire_presence_update *m)
+{
+    struct json_writer w;
+    json_w_init(&w, b);
+    json_w_object(&w);
+    json_w_kcstr(&w, "type", "presence");
+    json_w_kid(&w, "userId", m->user_id);
+    json_w_kstring(&w, "status", m->status);
+    json_w_object_end(&w);
+}
+
 void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms)
 {
     struct json_writer w;

@@ -48,6 +48,7 @@ enum slot {
     S_HEARTBEAT_MS,
     S_ACTIVE,
     S_EXPIRES_IN_MS,
+    S_LAST_SEEN,
     S_COUNT
 };
 
@@ -97,6 +98,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("heartbeat_ms", S_HEARTBEAT_MS),
     WIRE_KEY("active", S_ACTIVE),
     WIRE_KEY("expires_in_ms", S_EXPIRES_IN_MS),
+    WIRE_KEY("last_seen", S_LAST_SEEN),
 };
 
 static const struct {
@@ -119,6 +121,7 @@ static const struct {
     {"resync", WIRE_S_RESYNC},
     {"reconnect", WIRE_S_RECONNECT},
     {"typing", WIRE_S_TYPING},
+    {"presence_update", WIRE_S_PRESENCE_UPDATE},
     {"closed", WIRE_S_CLOSED},
     /* Of use to who holds a refresh token: passed over by the client library. */
     {"token_expiring", WIRE_S_UNKNOWN},
@@ -309,6 +312,13 @@ static bool parse_typing(struct wire_fields *f, struct wire_typist *m)
            wire_get_u32(f, S_EXPIRES_IN_MS, &m->expires_in_ms);
 }
 
+static bool parse_presence(struct wire_fields *f, struct wire_presence_update *m)
+{
+    m->last_seen_ms = 0;
+    return wire_need_id(f, S_USER_ID, &m->user_id) && wire_need_string(f, S_STATUS, &m->status) &&
+           wire_get_time(f, S_LAST_SEEN, &m->last_seen_ms);
+}
+
 static bool parse_sent(struct wire_fields *f, struct wire_sent *m)
 {
     m->duplicate = false;
@@ -407,6 +417,8 @@ static bool parse_event(struct wire_fields *f, struct wire_server_msg *ret)
         return wire_get_u32(f, S_DELAY_MS, &ret->u.delay_ms);
     case WIRE_S_TYPING:
         return parse_typing(f, &ret->u.typing);
+    case WIRE_S_PRESENCE_UPDATE:
+        return parse_presence(f, &ret->u.presence);
     case WIRE_S_CLOSED:
         ret->u.close_code = 0;
         return wire_get_u32(f, S_CLOSE_CODE, &ret->u.close_code);

@@ -95,7 +95,7 @@ def test_the_page_of_errors_is_that_of_the_table():
     of_events = (API / "socket.md").read_text().split("## Errors, by", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`(\w+)`", of_events))
     assert len(named & set(rows)) > 10
-    fields = {"field", "client_msg_id", "conversation_ids", "content", "mentions", "to", "reply_to"}
+    fields = {"field", "client_msg_id", "conversation_ids", "user_ids", "content", "mentions", "to", "reply_to"}
     assert named - set(rows) - fields - set(events("client")) - set(events("client_short")) == set()
 
 
@@ -166,6 +166,11 @@ def test_every_frame_of_a_conversation_is_as_documented(server_factory):
     one.socket.send_text(json.dumps({"type": "typing", "active": False,
                                      "conversation_id": sent["conversation_id"]}))
     two.until("typing", active=False)
+    one.socket.send("subscribe_presence", user_ids=[bob.user_id])
+    one.until("presence_update", user_id=bob.user_id, status="online", last_seen=None)
+    two.socket.send("presence", status="away")
+    assert one.until("presence_update", status="away")["last_seen"]
+    one.socket.send("unsubscribe_presence")
     message = f"/api/v1/messages/{sent['message_id']}"
     assert alice.http("PATCH", message, {"content": "hello you"}).status == 200
     two.until("message_edited")

@@ -807,6 +807,7 @@ void users_check_answer(struct sim *s, struct command *cmd)
     case COMMAND_BLOCKS:
     case COMMAND_HEADS:
     case COMMAND_AUDIENCE:
+    case COMMAND_CIRCLE:
     case COMMAND_FOLLOWUP:
     case COMMAND_HOST:
         break;

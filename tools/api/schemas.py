@@ -150,6 +150,9 @@ SCHEMAS = {
     "Id": ID, "ConversationId": CONVERSATION_ID, "Time": TIME, "Settings": SETTINGS,
     "Message": MESSAGE, "Preview": PREVIEW, "Conversation": CONVERSATION, "Error": ERROR,
     "User": USER,
+    "Presence": obj({
+        "user_id": ref("Id"), "status": {"type": "string", "enum": ["online", "away", "offline"]},
+        "last_seen": {**nullable(ref("Time")), "description": "null while online, or not told"}}),
     "Sent": obj({
         "message_id": ref("Id"), "messageId": ref("Id"),
         "conversation_id": ref("ConversationId"), "seq": {**SEQ, "minimum": 1},

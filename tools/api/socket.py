@@ -20,6 +20,7 @@ ACK = {"type": "object", "properties": {
     "seq": {**SEQ, "minimum": 1}, "status": STATUS}, "required": ["status"],
     "anyOf": [{"required": ["message_id"]}, {"required": ["conversation_id", "seq"]}]}
 
+PRESENCE_STATUS = {"type": "string", "enum": ["online", "away", "offline"]}
 TYPING = obj({"to": PERSON, "conversation_id": ref("ConversationId"),
               "active": {"type": "boolean", "default": True}},
              optional=("to", "conversation_id", "active"))
@@ -72,6 +73,11 @@ CLIENT = {
     "view": ("This is on my screen", obj({
         "conversation_ids": array(ref("ConversationId"), maxItems=20)})),
     "typing": ("I am typing, or not any more", {**TYPING, **TARGETS}),
+    "presence": ("I am here, or not", obj({"status": PRESENCE_STATUS})),
+    "subscribe_presence": ("Tell me how these people are", obj({
+        "user_ids": array(ref("Id"), maxItems=200)})),
+    "unsubscribe_presence": ("No longer", obj({
+        "user_ids": array(ref("Id"), maxItems=200)}, optional=("user_ids",))),
     "auth": ("Sign in", obj({"token": {"type": "string", "minLength": 1, "maxLength": 1024}})),
 }
 CLIENT_SHORT = {
@@ -81,6 +87,7 @@ CLIENT_SHORT = {
     "ack": ("As `ack`", ACK),
     "heartbeat": ("As `heartbeat`", obj({})),
     "typing": ("As `typing`", {**TYPING, **TARGETS}),
+    "presence": ("As `presence`", obj({"status": PRESENCE_STATUS})),
 }
 SERVER = {
     "hello": ("Signed in", obj({
@@ -137,6 +144,8 @@ SERVER = {
         "conversation_id": ref("ConversationId"), "user_id": ref("Id"),
         "active": {"type": "boolean"}, "expires_in_ms": {"type": "integer", "minimum": 1}},
         optional=("expires_in_ms",))),
+    "presence_update": ("How somebody is", obj({
+        "user_id": ref("Id"), "status": PRESENCE_STATUS, "last_seen": nullable(ref("Time"))})),
     "conversations": ("A page of the answer to `resume`", obj({
         "conversations": array(PAGE_ENTRY)})),
     "caught_up": ("Everything before this has been sent", obj({
@@ -151,6 +160,8 @@ SERVER = {
     "authenticated": ("The session goes on with the new token", obj({"expires_at": ref("Time")})),
 }
 SERVER_SHORT = {
+    "presence": ("How somebody is, in the short form", obj({
+        "userId": ref("Id"), "status": PRESENCE_STATUS})),
     "message": ("A message, in the short form", obj({
         "from": ref("Id"), "text": {"type": "string"}, "timestamp": ref("Time"),
         "message_id": ref("Id"), "conversation_id": ref("ConversationId"),
