@@ -41,22 +41,65 @@ static enum confab_err os_error(int error, const char *what, const char *path, c
     return error == ENOSPC ? CONFAB_NO_SPACE : CONFAB_IO;
 }
 
+static bool folder_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = fd >= 0 && fsync(fd) == 0;
+    int error = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    errno = error;
+    return ok;
+}
+
+static bool parent_sync(const char *path)
+{
+    char parent[PATH_MAX];
+    (void)snprintf(parent, sizeof(parent), "%s", path);
+    char *slash = strrchr(parent, '/');
+    if (!slash) {
+        return folder_sync(".");
+    }
+    slash[slash == parent] = '\0';
+    return folder_sync(parent);
+}
+
+/*
+ * The name is durable, too: with a power failure right after, the directory and all that was
+ * acknowledged in it might be gone. One that was there may not be durable yet, either, since a
+ * server may have died between the two; but where its parent may not be read, another made it.
+ */
+static enum confab_err make_directory(const char *path, mode_t mode, char *detail)
+{
+    bool made = mkdir(path, mode) == 0;
+    if (!made && errno != EEXIST) {
+        return os_error(errno, "make the directory", path, detail);
+    }
+    if (!parent_sync(path) && (made || errno != EACCES)) {
+        return os_error(errno, "sync the directory above", path, detail);
+    }
+    return CONFAB_OK;
+}
+
 /* Parents get the mode that the umask gives, the directory itself 0700. */
 static enum confab_err make_directories(const char *path, char *detail)
 {
     char part[PATH_MAX];
+    struct stat st;
+    enum confab_err err = CONFAB_OK;
     (void)snprintf(part, sizeof(part), "%s", path);
-    for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    for (char *slash = strchr(part + 1, '/'); slash && !err; slash = strchr(slash + 1, '/')) {
         *slash = '\0';
-        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
-            return os_error(errno, "make the directory", part, detail);
+        if (stat(part, &st) != 0) {
+            err = make_directory(part, 0777, detail);
         }
         *slash = '/';
     }
-    if (mkdir(part, 0700) != 0 && errno != EEXIST) {
-        return os_error(errno, "make the directory", part, detail);
+    err = err ? err : make_directory(part, 0700, detail);
+    if (err) {
+        return err;
     }
-    struct stat st;
     if (stat(part, &st) != 0) {
         return os_error(errno, "look at", part, detail);
     }
@@ -105,13 +148,7 @@ static bool small_replace(const struct datadir *d, const char *name, const char 
     }
     bool ok = write(fd, text, n) == (ssize_t)n && fdatasync(fd) == 0;
     ok = close(fd) == 0 && ok;
-    ok = ok && rename(tmp, path) == 0;
-    int dir = ok ? open(d->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (dir >= 0) {
-        ok = fsync(dir) == 0;
-        (void)close(dir);
-    }
-    return ok && dir >= 0;
+    return ok && rename(tmp, path) == 0 && folder_sync(d->path);
 }
 
 static void owner_read(const struct datadir *d, struct datadir_owner *ret)
@@ -294,7 +331,7 @@ void datadir_file(const struct datadir *d, const char *name, char ret[PATH_MAX])
 enum confab_err datadir_subdir(const struct datadir *d, const char *name, char ret[PATH_MAX])
 {
     datadir_file(d, name, ret);
-    if (mkdir(ret, 0700) == 0 || errno == EEXIST) {
+    if ((mkdir(ret, 0700) == 0 || errno == EEXIST) && folder_sync(d->path)) {
         return CONFAB_OK;
     }
     return errno == ENOSPC ? CONFAB_NO_SPACE : CONFAB_IO;
