@@ -14,6 +14,15 @@ set_target_properties(failing_disk PROPERTIES PREFIX "")
 target_compile_options(failing_disk PRIVATE -fno-sanitize=all)
 target_link_options(failing_disk PRIVATE -fno-sanitize=all)
 
+# A file system that loses power (tests/lab/lossy_fs.c), for tools/crash-lab.
+pkg_check_modules(FUSE IMPORTED_TARGET fuse3)
+if(FUSE_FOUND)
+  add_executable(lossy_fs EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/lab/lossy_fs.c)
+  target_compile_options(lossy_fs PRIVATE -fno-sanitize=all)
+  target_link_options(lossy_fs PRIVATE -fno-sanitize=all)
+  target_link_libraries(lossy_fs PRIVATE PkgConfig::FUSE)
+endif()
+
 # What the tables of the interfaces say; the process tests compare the documents with it.
 add_executable(api_tables EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/api_tables.c)
 target_include_directories(api_tables PRIVATE ${CMAKE_SOURCE_DIR}/src)

@@ -42,6 +42,11 @@ static const char USAGE[] =
     "  --kill-every N    kill -9 and restart of the server, about every N messages; needs "
     "--server-cmd\n"
     "  --batch           takes several events in one frame\n"
+    "  --breaks FILE     the server dies and comes back by itself: somebody kills it while FILE is "
+    "there.\n"
+    "                    It is made when the first message goes out and removed when all have "
+    "arrived;\n"
+    "                    then the tool waits for FILE.calm\n"
     "  --seed N          of everything that is drawn [of the clock]\n"
     "  --stall-s N       gives up after N seconds without progress [60]\n"
     "  --mixed           a mixed day: direct conversations, groups, devices that come and go\n"
@@ -90,6 +95,7 @@ enum {
     OPT_ACK,
     OPT_HISTORY,
     OPT_KILL,
+    OPT_BREAKS,
     OPT_BATCH,
     OPT_SEED,
     OPT_STALL,
@@ -114,6 +120,7 @@ static const struct option LONG_OPTIONS[] = {
     {"history", required_argument, NULL, OPT_HISTORY},
     {"kill-every", required_argument, NULL, OPT_KILL},
     {"batch", no_argument, NULL, OPT_BATCH},
+    {"breaks", required_argument, NULL, OPT_BREAKS},
     {"seed", required_argument, NULL, OPT_SEED},
     {"stall-s", required_argument, NULL, OPT_STALL},
     {"mixed", no_argument, NULL, OPT_MIXED},
@@ -185,6 +192,9 @@ static void options_read(struct options *o, int argc, char **argv)
         case OPT_KILL:
             o->kill_every = (uint32_t)number(optarg, 1, UINT32_MAX / 4);
             break;
+        case OPT_BREAKS:
+            o->breaks = optarg;
+            break;
         case OPT_BATCH:
             o->batch = true;
             break;
@@ -248,7 +258,7 @@ static void replay_init(struct replay *r)
     r->now_ns = clock_mono_ns(clock_system());
     wheel_init(&r->wheel, 1, r->now_ns / NS_PER_MS);
     rest_init(&r->rest, r->opt.port);
-    r->lossy = r->opt.kill_every > 0 || (r->opt.mixed && r->opt.churn > 0);
+    r->lossy = r->opt.kill_every > 0 || r->opt.breaks || (r->opt.mixed && r->opt.churn > 0);
 }
 
 static void replay_deinit(struct replay *r)

@@ -10,17 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "child.h"
 #include "replay.h"
 
-#define EVENTS_MAX  256
-#define KILL_JITTER 6U /* turns of the loop */
-#define AWAY_MS_MAX 500U
-#define DRAWS_MAX   64
-#define NS_PER_MS   1000000U
-#define NS_PER_S    1000000000U
+#define EVENTS_MAX   256
+#define KILL_JITTER  6U /* turns of the loop */
+#define AWAY_MS_MAX  500U
+#define DRAWS_MAX    64
+#define CALM_POLL_NS 5000000
+#define NS_PER_MS    1000000U
+#define NS_PER_S     1000000000U
 /* A share of 1,000 of the mixed day's messages that go to groups. */
 #define TO_GROUPS 400U
 
@@ -278,6 +281,38 @@ static enum confab_err kill_when_due(struct replay *r, struct killing *k)
     return err;
 }
 
+/* ---- Being killed by others ---- */
+
+static void breaks_begin(const struct replay *r)
+{
+    FILE *f = r->opt.breaks ? fopen(r->opt.breaks, "wxe") : NULL;
+    if (r->opt.breaks && (!f || fclose(f) != 0)) {
+        replay_die(r->opt.breaks);
+    }
+}
+
+/* What comes now is read without anybody killing the server. */
+static enum confab_err breaks_end(const struct replay *r)
+{
+    char calm[4096];
+    if (!r->opt.breaks) {
+        return CONFAB_OK;
+    }
+    (void)snprintf(calm, sizeof(calm), "%s.calm", r->opt.breaks);
+    if (unlink(r->opt.breaks) != 0) {
+        replay_die(r->opt.breaks);
+    }
+    uint64_t deadline = clock_mono_ns(clock_system()) + (uint64_t)r->opt.stall_s * NS_PER_S;
+    while (access(calm, F_OK) != 0) {
+        const struct timespec pause = {.tv_nsec = CALM_POLL_NS};
+        if (clock_mono_ns(clock_system()) > deadline) {
+            return CONFAB_TIMEOUT;
+        }
+        (void)nanosleep(&pause, NULL);
+    }
+    return CONFAB_OK;
+}
+
 /* ---- The loop ---- */
 
 static void on_due(void *arg, struct wheel_timer *timer)
@@ -397,6 +432,7 @@ enum confab_err play_all(struct replay *r)
     if (r->opt.kill_every > 0) {
         kill_plan(r, &k);
     }
+    breaks_begin(r);
     r->started_ns = r->now_ns = clock_mono_ns(clock_system());
     uint64_t progress = progress_of(r);
     uint64_t progress_ns = r->now_ns;
@@ -419,5 +455,5 @@ enum confab_err play_all(struct replay *r)
         }
     }
     r->ended_ns = clock_mono_ns(clock_system());
-    return CONFAB_OK;
+    return breaks_end(r);
 }

@@ -42,6 +42,7 @@ struct options {
     uint32_t window;     /* messages in flight */
     uint32_t lag;        /* how far the slowest session may be behind; 0: no bound */
     uint32_t kill_every; /* messages between kills, about; 0: no kills */
+    const char *breaks;  /* while this file is there, others kill the server; NULL: nobody does */
     uint64_t seed;
     uint32_t ack_ms;
     uint32_t history; /* members whose whole history is compared */
