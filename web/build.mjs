@@ -1,7 +1,7 @@
 /*
- * Builds the page into dist/: scripts, one style sheet and the icon, named by their content, and
- * index.html, which names them and holds nothing else that runs. Prints what a first load costs: all
- * but what a script loads later, such as the languages.
+ * Builds the page into dist/: scripts, one style sheet and the icons, named by their content; what
+ * names them: index.html, which holds nothing else that runs, the manifest and the service worker.
+ * Prints what a first load costs: all but what comes later, such as the languages.
  */
 import { createHash } from 'node:crypto';
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,29 +9,33 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { png } from './tools/icons.mjs';
 
 const web = dirname(fileURLToPath(import.meta.url));
 const dist = join(web, 'dist');
 const FIRST_LOAD_MAX = 150 * 1024;
 
-const result = await build({
-    entryPoints: { app: join(web, 'src/main.tsx') },
+const options = {
     absWorkingDir: web,
-    outdir: dist,
-    entryNames: 'assets/[name]-[hash]',
-    chunkNames: 'assets/[name]-[hash]',
     bundle: true,
-    splitting: true,
-    format: 'esm',
     target: ['es2022', 'chrome109', 'firefox115', 'safari16.4'],
     minify: true,
     legalComments: 'none',
+    charset: 'utf8',
+    write: false,
+};
+const result = await build({
+    ...options,
+    entryPoints: { app: join(web, 'src/main.tsx') },
+    outdir: dist,
+    entryNames: 'assets/[name]-[hash]',
+    chunkNames: 'assets/[name]-[hash]',
+    splitting: true,
+    format: 'esm',
     jsx: 'automatic',
     jsxImportSource: 'preact',
     define: { 'process.env.NODE_ENV': '"production"' },
-    charset: 'utf8',
     metafile: true,
-    write: false,
 });
 
 rmSync(dist, { recursive: true, force: true });
@@ -44,10 +48,10 @@ function put(name, data, first) {
     sizes.push({ name, plain: data.length, gzip, brotli: brotliCompressSync(data).length, first });
 }
 
-function putHashed(stem, extension, data) {
+function putHashed(stem, extension, data, first = false) {
     const hash = createHash('sha256').update(data).digest('hex').slice(0, 12);
     const name = `assets/${stem}-${hash}.${extension}`;
-    put(name, data, true);
+    put(name, data, first);
     return name;
 }
 
@@ -70,9 +74,49 @@ for (const file of result.outputFiles) {
     const name = relative(dist, file.path);
     put(name, Buffer.from(file.contents), first.has(name));
 }
-const names = { JS: entry, CSS: css, ICON: putHashed('icon', 'svg', readFileSync(join(web, 'src/icon.svg'))) };
+/* ---- The app: icons, manifest ---- */
+
+const svg = (name) => join(web, 'src', name);
+const icon = putHashed('icon', 'svg', readFileSync(svg('icon.svg')), true);
+const touch = putHashed('touch', 'png', await png(svg('icon-maskable.svg'), 180));
+const icons = [{ src: icon, sizes: 'any', type: 'image/svg+xml', purpose: 'any' }];
+for (const [file, purpose] of [['icon.svg', 'any'], ['icon-maskable.svg', 'maskable']]) {
+    for (const size of [192, 512]) {
+        const src = putHashed(purpose === 'any' ? `icon${size}` : `mask${size}`, 'png', await png(svg(file), size));
+        icons.push({ src, sizes: `${size}x${size}`, type: 'image/png', purpose });
+    }
+}
+/* All addresses are relative to the manifest: it works below a path of a proxy. */
+const manifest = {
+    id: './',
+    name: 'Confab',
+    short_name: 'Confab',
+    start_url: './',
+    scope: './',
+    display: 'standalone',
+    background_color: '#f3f4f6',
+    theme_color: '#3d5a99',
+    icons,
+};
+put('manifest.webmanifest', Buffer.from(JSON.stringify(manifest)), false);
+
+const names = { JS: entry, CSS: css, ICON: icon, TOUCH: touch };
 const html = readFileSync(join(web, 'src/index.html'), 'utf8').replace(/%(\w+)%/g, (_, k) => names[k]);
 put('index.html', Buffer.from(html), true);
+
+/* ---- The service worker, which knows all of the above ---- */
+
+const shell = sizes.map((s) => s.name).filter((n) => n !== 'index.html' && !/\.png$/.test(n));
+const all = createHash('sha256').update(html);
+shell.forEach((name) => all.update(name));
+const worker = await build({
+    ...options,
+    entryPoints: [join(web, 'src/worker/sw.ts')],
+    outdir: dist,
+    format: 'iife',
+    define: { SHELL: JSON.stringify(shell), BUILD: JSON.stringify(all.digest('hex').slice(0, 12)) },
+});
+put('sw.js', Buffer.from(worker.outputFiles[0].contents), false);
 
 for (const s of sizes) {
     console.log(`${s.name}: ${s.plain} bytes, gzip ${s.gzip}, brotli ${s.brotli}${s.first ? '' : ', later'}`);

@@ -197,7 +197,7 @@ export class Person {
     tolerated = [/ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_NETWORK/];
 
     private expected(text: string, url: string): boolean {
-        const known = /api\/v1\/(tokens\/refresh|invites\/check|users\?)/.test(url) && /40[0-9]/.test(text);
+        const known = /api\/v1\/(invites\/check|users\?)/.test(url) && /40[0-9]/.test(text);
         return known || this.tolerated.some((r) => r.test(text));
     }
 

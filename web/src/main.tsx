@@ -1,10 +1,15 @@
 /* The page begins here. */
 import { render } from 'preact';
+import { useEffect } from 'preact/hooks';
 import { AccountPage } from './ui/account.js';
 import { AppState } from './ui/app-state.js';
 import { ConversationPane } from './ui/conversation.js';
 import { Dialogs } from './ui/dialogs.js';
+import { newVersion, startInstall } from './ui/install.js';
+import { startKeys } from './ui/keys.js';
 import { ConversationList } from './ui/list.js';
+import { showUnread } from './ui/notify.js';
+import { Later } from './ui/parts/later.js';
 import { Announcer } from './ui/parts/announcer.js';
 import { ChatIcon, Logo } from './ui/parts/icons.js';
 import { languageVersion, startPreferences } from './ui/preferences.js';
@@ -17,10 +22,14 @@ function Home({ app }: { app: AppState }) {
     const route = app.route.value;
     const c = route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
     const chosen = route.at === 'person' || (c !== undefined && !c.left);
+    const other = route.at === 'settings' || route.at === 'admin';
+    useEffect(() => showUnread(app.client));
     return (
-        <div class={`panes ${chosen ? 'panes-chosen' : ''}`}>
+        <div class={`panes ${chosen || other ? 'panes-chosen' : ''}`}>
             <ConversationList app={app} />
-            {chosen ? (
+            {route.at === 'settings' || route.at === 'admin' ? (
+                <Later name={route.at} app={app} section={route.section} />
+            ) : chosen ? (
                 <ConversationPane app={app} />
             ) : (
                 <main class="pane pane-empty">
@@ -49,6 +58,12 @@ function App({ app }: { app: AppState }) {
             )}
             <Dialogs app={app} />
             <Announcer />
+            {newVersion.value && (
+                <div class="update" role="status">
+                    <span>{t.newVersion}</span>
+                    <button type="button" class="link" onClick={newVersion.value}>{t.reload}</button>
+                </div>
+            )}
             <div class="toast-place" role="alert">
                 {app.toast.value !== undefined && <p class="toast">{app.toast.value}</p>}
             </div>
@@ -67,6 +82,8 @@ if (root) {
         const app = new AppState();
         render(<Root app={app} />, root);
         startPresence(app);
+        startKeys(app);
+        startInstall((hash) => app.go(hash));
         void app.client.start();
     });
 }

@@ -19,7 +19,7 @@ const layers = {
     'src/platform': ['@confab/client'],
     'src/store': ['@confab/client', 'idb'],
     'src/i18n': [],
-    'src/ui': ['@confab/client', 'src/platform', 'src/store', 'src/i18n', 'preact', 'preact/hooks', '@preact/signals'],
+    'src/ui': ['@confab/client', 'src/platform', 'src/store', 'src/i18n', 'preact', 'preact/hooks', '@preact/signals', 'uqr'],
 };
 /* Only platform code may ask the world for these. */
 const worldly = /\b(Date\.now|setTimeout|setInterval|Math\.random|fetch|new WebSocket|indexedDB)\b\(?/;

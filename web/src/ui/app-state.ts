@@ -2,22 +2,26 @@
  * What all of the page shares: the client, where the person is, which dialog is open. Domain topics
  * become signals here: a component that reads `seen(topic)` is painted again when it changes.
  */
-import { Auth, Client, cookieKeeper, MemoryStores, type StoreOpener, type Topic } from '@confab/client';
+import { Auth, Client, cookieKeeper, MemoryStores, type RefreshKeeper, type StoreOpener, type Topic } from '@confab/client';
 import { type Signal, signal } from '@preact/signals';
 import { browserPlatform, deviceName } from '../platform/browser.js';
 import { IndexedDbStores } from '../store/indexeddb.js';
+import { notify } from './notify.js';
 import { announce } from './parts/announcer.js';
+import { writeSetting } from './preferences.js';
 import { problemText, t } from './strings.js';
 
 export type Route =
     | { at: 'home' }
     | { at: 'conversation'; id: string }
     | { at: 'person'; userId: string }
-    | { at: 'invite'; code: string; setup: boolean };
+    | { at: 'invite'; code: string; setup: boolean }
+    | { at: 'settings' | 'admin'; section: string };
 
-export type Dialog = 'new-chat' | 'new-group' | 'members' | 'add-members' | 'invite' | 'sign-out';
+export type Dialog = 'new-chat' | 'new-group' | 'members' | 'add-members' | 'invite' | 'help' | 'sign-out';
 
 const LAST_USER = 'confab-last-user';
+const SESSION = 'confab-session';
 const TABS = 'confab-tabs';
 
 function parseRoute(hash: string): Route {
@@ -30,8 +34,27 @@ function parseRoute(hash: string): Route {
     if (kind === 'c' && id) {
         return { at: 'conversation', id };
     }
+    if (kind === 'settings' || kind === 'admin') {
+        return { at: kind, section: id ?? '' };
+    }
     return kind === 'u' && id ? { at: 'person', userId: id } : { at: 'home' };
 }
+
+/*
+ * The refresh token is a cookie that no script sees. That there is one is remembered here, so that a
+ * first visit asks for nothing that can only be refused.
+ */
+const sessionKeeper: RefreshKeeper = {
+    kind: 'cookie',
+    load() {
+        try {
+            return localStorage.getItem(SESSION) ?? localStorage.getItem(LAST_USER) ?? undefined;
+        } catch {
+            return cookieKeeper.load();
+        }
+    },
+    save: (value) => writeSetting(SESSION, value),
+};
 
 function stores(): StoreOpener {
     try {
@@ -69,9 +92,13 @@ export class AppState {
         this.client = new Client({
             platform: browserPlatform,
             stores: stores(),
-            auth: new Auth(browserPlatform.clock, browserPlatform.http, cookieKeeper, deviceName()),
+            auth: new Auth(browserPlatform.clock, browserPlatform.http, sessionKeeper, deviceName()),
             onIncoming: (conv, item) => {
                 const who = this.nameOf(item.from);
+                const title = conv.kind === 'group' ? conv.name : who;
+                const route = this.route.value;
+                const looking = route.at === 'conversation' ? route.id === conv.id : route.at === 'person' && route.userId === conv.with;
+                void notify(who, conv, title, item, looking);
                 announce(conv.kind === 'group' ? t.announceIn(who, conv.name, item.content) : t.announce(who, item.content));
             },
         });

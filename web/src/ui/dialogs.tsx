@@ -1,9 +1,10 @@
 /* The dialogs: find a person, make a group, see and add members, invite, sign out. */
-import type { Conversation, InviteLink, Role, User } from '@confab/client';
+import type { InviteLink, User } from '@confab/client';
 import { useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
 import { copyText } from './message.js';
-import { Avatar } from './parts/avatar.js';
+import { AddMembers, Group } from './group.js';
+import { Help } from './help.js';
 import { Field } from './parts/field.js';
 import { Modal } from './parts/modal.js';
 import { PeoplePicker, toggle } from './people.js';
@@ -17,11 +18,13 @@ export function Dialogs({ app }: { app: AppState }) {
         case 'new-group':
             return <NewGroup app={app} onClose={close} />;
         case 'members':
-            return <Members app={app} onClose={close} />;
+            return <Group app={app} onClose={close} />;
         case 'add-members':
             return <AddMembers app={app} onClose={close} />;
         case 'invite':
             return <Invite app={app} onClose={close} />;
+        case 'help':
+            return <Help onClose={close} />;
         case 'sign-out':
             return <SignOut app={app} onClose={close} />;
         default:
@@ -77,109 +80,6 @@ function NewGroup({ app, onClose }: DialogProps) {
                     <button type="submit" class="primary" disabled={busy || name.trim() === ''}>{t.create}</button>
                 </footer>
             </form>
-        </Modal>
-    );
-}
-
-function openGroup(app: AppState): Conversation | undefined {
-    const route = app.route.value;
-    return route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
-}
-
-const rank: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
-
-function Members({ app, onClose }: DialogProps) {
-    const c = openGroup(app);
-    app.seen(c ? `timeline:${c.id}` : 'list');
-    const [leaving, setLeaving] = useState(false);
-    if (!c) {
-        return undefined;
-    }
-    const { client } = app;
-    const me = client.userId;
-    const manages = c.role !== 'member';
-    const members = [...(client.members(c.id) ?? [])].sort(
-        (a, b) => rank[a.role] - rank[b.role] || app.nameOf(a.userId).localeCompare(app.nameOf(b.userId)),
-    );
-    if (leaving) {
-        return (
-            <Modal title={t.leaveGroup} onClose={onClose}>
-                <p>{t.leaveQuestion}</p>
-                <footer class="modal-foot">
-                    <button type="button" class="plain" onClick={() => setLeaving(false)}>{t.cancel}</button>
-                    <button type="button" class="primary danger"
-                        onClick={() =>
-                            void app.attempt(async () => {
-                                await client.rest.removeMember(c.id, me ?? '');
-                                onClose();
-                                app.go('#/');
-                            })
-                        }>
-                        {t.leaveGroup}
-                    </button>
-                </footer>
-            </Modal>
-        );
-    }
-    return (
-        <Modal title={t.membersCount(c.memberCount)} onClose={onClose}>
-            <ul class="people people-list">
-                {members.map((m) => {
-                    const removable = m.userId !== me && manages && (c.role === 'owner' || m.role !== 'owner');
-                    return (
-                        <li key={m.userId} class="person person-row" data-test="member">
-                            <Avatar id={m.userId} name={app.nameOf(m.userId)} />
-                            <span class="person-text">
-                                <span class="person-name" dir="auto">
-                                    {app.nameOf(m.userId)}
-                                    {m.userId === me ? ` (${t.you})` : ''}
-                                </span>
-                                <span class="person-user">@{client.people.get(m.userId)?.username ?? ''}</span>
-                            </span>
-                            {t.role[m.role] !== '' && <span class="tag">{t.role[m.role]}</span>}
-                            {removable && (
-                                <button type="button" class="link danger" aria-label={t.removePerson(app.nameOf(m.userId))}
-                                    onClick={() => void app.attempt(() => client.rest.removeMember(c.id, m.userId))}>
-                                    {t.remove}
-                                </button>
-                            )}
-                        </li>
-                    );
-                })}
-            </ul>
-            <footer class="modal-foot">
-                <button type="button" class="plain danger" onClick={() => setLeaving(true)}>{t.leaveGroup}</button>
-                <button type="button" class="primary" onClick={() => (app.dialog.value = 'add-members')}>{t.addMembers}</button>
-            </footer>
-        </Modal>
-    );
-}
-
-function AddMembers({ app, onClose }: DialogProps) {
-    const c = openGroup(app);
-    const [chosen, setChosen] = useState<User[]>([]);
-    const [busy, setBusy] = useState(false);
-    if (!c) {
-        return undefined;
-    }
-    const add = async () => {
-        setBusy(true);
-        const ok = await app.attempt(() => app.client.rest.addMembers(c.id, chosen.map((u) => u.userId)));
-        setBusy(false);
-        if (ok) {
-            onClose();
-        }
-    };
-    return (
-        <Modal title={t.addMembers} onClose={onClose}>
-            <PeoplePicker app={app} chosen={chosen} onPick={(u) => setChosen(toggle(chosen, u))}
-                without={app.client.members(c.id)?.map((m) => m.userId) ?? []} />
-            <footer class="modal-foot">
-                <button type="button" class="plain" onClick={onClose}>{t.cancel}</button>
-                <button type="button" class="primary" disabled={busy || chosen.length === 0} onClick={() => void add()}>
-                    {t.add}
-                </button>
-            </footer>
         </Modal>
     );
 }

@@ -34,6 +34,10 @@ export function language(): LanguageCode {
     return chosen;
 }
 
+export function browserLanguage(browser: readonly string[]): LanguageCode {
+    return languageFor(browser).code;
+}
+
 /* 'auto' is what the browser asks for. Resolves when `t` is the language's; rejects when it cannot be loaded. */
 export async function setLanguage(wanted: LanguageCode | 'auto', browser: readonly string[]): Promise<void> {
     const { code, locale } =

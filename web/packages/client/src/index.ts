@@ -1,5 +1,15 @@
 /* @confab/client: see docs/design/web.md and the README beside package.json. */
 export { ApiError, Auth, cookieKeeper, memoryKeeper, type Credentials, type RefreshKeeper } from './net/auth.js';
+export { AccountApi, type Device, type Profile } from './net/account.js';
+export {
+    AdminApi,
+    type AdminUser,
+    type AuditRecord,
+    type Invite,
+    type Page,
+    type RegistrationMode,
+    type ServerStatus,
+} from './net/admin.js';
 export { Rest, type InviteLink, type InviteCheck, type Registration, type ServerInfo } from './net/rest.js';
 export { Client, type AccountState, type ClientOptions, type LinkView } from './domain/client.js';
 export type { Conversation, Cursor, Item, MessageItem, NoteItem } from './domain/model.js';

@@ -281,7 +281,7 @@ export function fieldsOf(value: unknown, path: string): Fields {
     return value as Fields;
 }
 
-function listOf(o: Fields, key: string): unknown[] {
+export function listOf(o: Fields, key: string): unknown[] {
     const v = o[key];
     if (!Array.isArray(v)) {
         throw new WireError(key);
@@ -310,7 +310,7 @@ function number(o: Fields, key: string): number {
     return v;
 }
 
-function numberOr(o: Fields, key: string, otherwise: number): number {
+export function numberOr(o: Fields, key: string, otherwise: number): number {
     const v = o[key];
     return typeof v === 'number' && Number.isFinite(v) ? v : otherwise;
 }
@@ -328,7 +328,7 @@ function time(o: Fields, key: string): number {
     return ms;
 }
 
-function timeOr(o: Fields, key: string): number | undefined {
+export function timeOr(o: Fields, key: string): number | undefined {
     return typeof o[key] === 'string' ? time(o, key) : undefined;
 }
 
@@ -341,7 +341,7 @@ function range(o: Fields, key: string): [number, number] {
     return [from, to];
 }
 
-function strings(o: Fields, key: string): string[] {
+export function strings(o: Fields, key: string): string[] {
     const v = o[key];
     return Array.isArray(v) ? v.filter((s): s is string => typeof s === 'string') : [];
 }
@@ -384,7 +384,7 @@ function decodeMembers(o: Fields): Member[] {
     });
 }
 
-function decodeSettings(value: unknown): GroupSettings {
+export function decodeSettings(value: unknown): GroupSettings {
     const o = fieldsOf(value, 'settings');
     return {
         history: o['history'] === 'joined' ? 'joined' : 'all',

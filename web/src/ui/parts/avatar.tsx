@@ -15,7 +15,7 @@ export function initials(name: string): string {
     return letters.join('').toLocaleUpperCase();
 }
 
-export function Avatar({ id, name, size = 'normal' }: { id: string; name: string; size?: 'small' | 'normal' }) {
+export function Avatar({ id, name, size = 'normal' }: { id: string; name: string; size?: 'small' | 'normal' | 'large' }) {
     return (
         <span class={`avatar avatar-${size} hue-${hue(id)}`} aria-hidden="true">
             {initials(name)}

@@ -301,6 +301,17 @@ export class Client {
         return own;
     }
 
+    /* One's own account as the server has it now. */
+    learnOwn(me: User): void {
+        if (this.state.own?.userId === me.userId) {
+            this.me = { ...this.me, ...me };
+            this.people.learn(this.me);
+            this.state.own.persister.saveUser(this.me);
+            this.state.topics.touch('account');
+            this.state.topics.touch('people');
+        }
+    }
+
     private async learnMe(): Promise<void> {
         const own = this.state.own;
         const cached = own ? this.people.get(own.userId) : undefined;

@@ -11,13 +11,14 @@ import { decodeToken, fieldsOf, type TokenAnswer } from '../wire.js';
 export interface RefreshKeeper {
     /* How the refresh token travels: 'cookie', or as text that is kept here. */
     kind: 'cookie' | 'text';
+    /* Of a cookie: whatever it is that says that there is one; undefined: there is none. */
     load(): string | undefined;
     save(token: string | undefined): void;
 }
 
 export const cookieKeeper: RefreshKeeper = {
     kind: 'cookie',
-    load: () => undefined,
+    load: () => 'who knows',
     save: () => undefined,
 };
 
@@ -149,7 +150,7 @@ export class Auth {
 
     private async refresh(): Promise<boolean> {
         const kept = this.keeper.load();
-        if (this.keeper.kind === 'text' && kept === undefined) {
+        if (kept === undefined) {
             return false;
         }
         const answer = await this.http.send({
@@ -176,7 +177,9 @@ export class Auth {
         this.deviceId = answer.deviceId;
         this.expiresAt =
             answer.expiresIn === undefined ? 0 : this.clock.now() + answer.expiresIn * 1000;
-        if (answer.refreshToken !== undefined) {
+        if (this.keeper.kind === 'cookie') {
+            this.keeper.save('yes');
+        } else if (answer.refreshToken !== undefined) {
             this.keeper.save(answer.refreshToken);
         }
     }

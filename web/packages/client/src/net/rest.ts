@@ -14,6 +14,9 @@ import {
     decodeUsers,
     fieldsOf,
     type HistoryMessage,
+    decodeSettings,
+    type GroupSettings,
+    strings,
     type HistoryPage,
     type Member,
     type Readers,
@@ -49,6 +52,7 @@ export interface ServerInfo {
     name: string | undefined;
     version: string | undefined;
     registration: 'open' | 'invite' | 'closed';
+    features: string[];
 }
 
 function segment(value: string): string {
@@ -89,6 +93,7 @@ export class Rest {
             name: textOr(o, 'server_name') ?? textOr(o, 'name'),
             version: textOr(o, 'version'),
             registration: mode === 'open' || mode === 'closed' ? mode : 'invite',
+            features: strings(o, 'features'),
         };
     }
 
@@ -159,6 +164,15 @@ export class Rest {
         await this.call('PUT', `/api/v1/conversations/${segment(conv)}/pin`, { pinned });
     }
 
+    async groupSettings(group: string): Promise<GroupSettings> {
+        const o = fieldsOf(await this.call('GET', `/api/v1/conversations/${segment(group)}`), 'conversation');
+        return decodeSettings(o['settings']);
+    }
+
+    async changeGroup(group: string, settings: Partial<GroupSettings>): Promise<void> {
+        await this.call('PATCH', `/api/v1/groups/${segment(group)}`, { settings });
+    }
+
     /* '' takes it away. */
     async saveDraft(conv: string, draft: string): Promise<void> {
         await this.call('PATCH', `/api/v1/conversations/${segment(conv)}`, { draft: draft === '' ? null : draft });
@@ -194,8 +208,9 @@ export class Rest {
 
     /* ---- Administration ---- */
 
-    async createInvite(usesMax: number, expiresInSeconds: number): Promise<InviteLink> {
-        const body = { uses_max: usesMax, expires_in: expiresInSeconds };
+    /* uses_max 0: without a limit; expires_in null: never. */
+    async createInvite(usesMax: number, expiresInSeconds: number | null, note = ''): Promise<InviteLink> {
+        const body = { uses_max: usesMax, expires_in: expiresInSeconds, ...(note === '' ? {} : { note }) };
         const o = fieldsOf(await this.call('POST', '/api/v1/invites', body), 'invite');
         const uses = o['uses_max'];
         return {
@@ -212,7 +227,8 @@ export class Rest {
         return this.result(await this.http.send({ method, path, headers: {}, body }));
     }
 
-    private async call(method: HttpRequest['method'], path: string, body?: unknown): Promise<unknown> {
+    /* Throws ApiError; the answer's body, decoded from JSON. */
+    async call(method: HttpRequest['method'], path: string, body?: unknown): Promise<unknown> {
         let good = await this.auth.ensure();
         for (let attempt = 0; ; attempt++) {
             if (!good || this.auth.token === undefined) {

@@ -1,0 +1,213 @@
+/* A group: its name, who is in it and as what, its settings, adding people, leaving. */
+import type { Conversation, GroupSettings, Member, Role, User } from '@confab/client';
+import { useEffect, useState } from 'preact/hooks';
+import type { AppState } from './app-state.js';
+import { Avatar } from './parts/avatar.js';
+import { Field } from './parts/field.js';
+import { MoreIcon } from './parts/icons.js';
+import { useLoaded } from './parts/loaded.js';
+import { MenuButton, type MenuItem } from './parts/menu.js';
+import { Modal } from './parts/modal.js';
+import { Choice, Confirm } from './parts/sections.js';
+import { PeoplePicker, toggle } from './people.js';
+import { peopleAreShown, PresenceDot, presenceText } from './presence.js';
+import { t } from './strings.js';
+
+interface Props {
+    app: AppState;
+    onClose: () => void;
+}
+
+/* Only as many as can be looked at are watched. */
+const WATCHED_MAX = 50;
+
+function openGroup(app: AppState): Conversation | undefined {
+    app.seen('list');
+    const route = app.route.value;
+    return route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
+}
+
+const rank: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
+
+export function Group({ app, onClose }: Props) {
+    const c = openGroup(app);
+    const [asking, setAsking] = useState<'leave' | Member>();
+    const me = app.client.userId;
+    app.seen(c ? `timeline:${c.id}` : 'list');
+    app.seen('people');
+    const list = (c && app.client.members(c.id)) ?? [];
+    const watched = list.slice(0, WATCHED_MAX).map((m) => m.userId).join(' ');
+    useEffect(() => {
+        peopleAreShown(watched === '' ? [] : watched.split(' '));
+        return () => peopleAreShown([]);
+    }, [watched]);
+    if (!c) {
+        return null;
+    }
+    const manages = c.role !== 'member';
+    const members = [...list].sort(
+        (a, b) => rank[a.role] - rank[b.role] || app.nameOf(a.userId).localeCompare(app.nameOf(b.userId)),
+    );
+    const leave = () =>
+        void app.attempt(async () => {
+            await app.client.rest.removeMember(c.id, me ?? '');
+            onClose();
+            app.go('#/');
+        });
+    if (asking === 'leave') {
+        return (
+            <Modal title={t.leaveGroup} onClose={onClose}>
+                <Confirm question={t.leaveQuestion} action={t.leaveGroup} onNo={() => setAsking(undefined)} onYes={leave} />
+            </Modal>
+        );
+    }
+    if (asking) {
+        const remove = () => {
+            setAsking(undefined);
+            void app.attempt(() => app.client.rest.removeMember(c.id, asking.userId));
+        };
+        return (
+            <Modal title={t.removePerson(app.nameOf(asking.userId))} onClose={onClose}>
+                <Confirm question={t.removeQuestion(app.nameOf(asking.userId))} action={t.remove}
+                    onNo={() => setAsking(undefined)} onYes={remove} />
+            </Modal>
+        );
+    }
+    return (
+        <Modal title={t.membersCount(c.memberCount)} onClose={onClose}>
+            {manages && <NameForm app={app} c={c} />}
+            <ul class="people people-list">
+                {members.map((m) => (
+                    <MemberRow key={m.userId} app={app} c={c} m={m} onRemove={() => setAsking(m)} onClose={onClose} />
+                ))}
+            </ul>
+            {manages && <Rules app={app} c={c} />}
+            <footer class="modal-foot">
+                <button type="button" class="plain danger" onClick={() => setAsking('leave')}>{t.leaveGroup}</button>
+                <button type="button" class="primary" onClick={() => (app.dialog.value = 'add-members')}>{t.addMembers}</button>
+            </footer>
+        </Modal>
+    );
+}
+
+function MemberRow({ app, c, m, onRemove, onClose }: { app: AppState; c: Conversation; m: Member; onRemove: () => void; onClose: () => void }) {
+    const { client } = app;
+    const self = m.userId === client.userId;
+    const name = app.nameOf(m.userId);
+    const there = self ? undefined : presenceText(app, m.userId);
+    /* Owners may do everything; admins what does not concern owners. */
+    const above = c.role === 'owner' || (c.role === 'admin' && m.role !== 'owner');
+    const menu: MenuItem[] = [];
+    if (!self) {
+        menu.push({
+            label: t.writeTo(name),
+            onPick: () => {
+                onClose();
+                app.go(`#/u/${m.userId}`);
+            },
+        });
+    }
+    if (above && !self) {
+        const roles: Role[] = c.role === 'owner' ? ['owner', 'admin', 'member'] : ['admin', 'member'];
+        for (const role of roles.filter((r) => r !== m.role)) {
+            menu.push({ label: t.makeRole[role], onPick: () => void app.attempt(() => client.rest.setRole(c.id, m.userId, role)) });
+        }
+        menu.push({ label: t.remove, danger: true, onPick: onRemove });
+    }
+    return (
+        <li class="person person-row" data-test="member">
+            <span class="row-picture">
+                <Avatar id={m.userId} name={name} />
+                <PresenceDot app={app} userId={m.userId} />
+            </span>
+            <span class="person-text">
+                <span class="person-name" dir="auto">
+                    {name}
+                    {self ? ` (${t.you})` : ''}
+                </span>
+                <span class="person-user">
+                    <span dir="ltr">@{client.people.get(m.userId)?.username ?? ''}</span>
+                    {there !== undefined && ` · ${there}`}
+                </span>
+            </span>
+            {t.role[m.role] !== '' && <span class="tag">{t.role[m.role]}</span>}
+            {menu.length > 0 && (
+                <MenuButton label={t.actionsFor(name)} items={menu}>
+                    <MoreIcon />
+                </MenuButton>
+            )}
+        </li>
+    );
+}
+
+function NameForm({ app, c }: { app: AppState; c: Conversation }) {
+    const [name, setName] = useState(c.name);
+    useEffect(() => setName(c.name), [c.name]);
+    return (
+        <form class="inline-form"
+            onSubmit={(e) => {
+                e.preventDefault();
+                void app.attempt(() => app.client.rest.renameGroup(c.id, name.trim()));
+            }}
+        >
+            <Field label={t.groupName} value={name} onValue={setName} maxLength={100} />
+            <button type="submit" class="plain" disabled={name.trim() === '' || name.trim() === c.name}>{t.rename}</button>
+        </form>
+    );
+}
+
+function Rules({ app, c }: { app: AppState; c: Conversation }) {
+    const rules = useLoaded(() => app.client.rest.groupSettings(c.id), c.id);
+    const set = async (change: Partial<GroupSettings>) => {
+        if (rules.value) {
+            const next = { ...rules.value, ...change };
+            await app.attempt(() => app.client.rest.changeGroup(c.id, next));
+            rules.again();
+        }
+    };
+    const options: ['members' | 'admins', string][] = [
+        ['members', t.groupEverybody],
+        ['admins', t.groupAdmins],
+    ];
+    return (
+        <details class="block">
+            <summary class="block-title">{t.groupSettings}</summary>
+            {rules.state}
+            {rules.value && (
+                <>
+                    <Choice label={t.groupSend} value={rules.value.send} options={options} onChange={(send) => void set({ send })} />
+                    <Choice label={t.groupInvite} value={rules.value.invite} options={options} onChange={(invite) => void set({ invite })} />
+                </>
+            )}
+        </details>
+    );
+}
+
+export function AddMembers({ app, onClose }: Props) {
+    const c = openGroup(app);
+    const [chosen, setChosen] = useState<User[]>([]);
+    const [busy, setBusy] = useState(false);
+    if (!c) {
+        return null;
+    }
+    const add = async () => {
+        setBusy(true);
+        const ok = await app.attempt(() => app.client.rest.addMembers(c.id, chosen.map((u) => u.userId)));
+        setBusy(false);
+        if (ok) {
+            onClose();
+        }
+    };
+    return (
+        <Modal title={t.addMembers} onClose={onClose}>
+            <PeoplePicker app={app} chosen={chosen} onPick={(u) => setChosen(toggle(chosen, u))}
+                without={app.client.members(c.id)?.map((m) => m.userId) ?? []} />
+            <footer class="modal-foot">
+                <button type="button" class="plain" onClick={onClose}>{t.cancel}</button>
+                <button type="button" class="primary" disabled={busy || chosen.length === 0} onClick={() => void add()}>
+                    {t.add}
+                </button>
+            </footer>
+        </Modal>
+    );
+}

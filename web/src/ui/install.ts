@@ -1,0 +1,74 @@
+/*
+ * The page as an app: the service worker that keeps the shell, a new version of it, the offer to
+ * install. Only where the browser has it: HTTPS, or the machine itself.
+ */
+import { signal } from '@preact/signals';
+
+interface InstallEvent extends Event {
+    prompt(): Promise<unknown>;
+}
+
+/* Asks to install the page as an app; undefined where that is not offered. */
+export const installable = signal<(() => Promise<void>) | undefined>(undefined);
+/* A new version waits: goes over to it, in all tabs. */
+export const newVersion = signal<(() => void) | undefined>(undefined);
+
+const LOOK_EVERY_MS = 60 * 60_000;
+
+/* `onOpen`: a notification was clicked, which belongs there. */
+export function startInstall(onOpen: (hash: string) => void): void {
+    window.addEventListener('beforeinstallprompt', (e) => {
+        e.preventDefault();
+        installable.value = async () => {
+            installable.value = undefined;
+            await (e as InstallEvent).prompt();
+        };
+    });
+    window.addEventListener('appinstalled', () => (installable.value = undefined));
+    if (!('serviceWorker' in navigator) || !isSecureContext) {
+        return;
+    }
+    const workers = navigator.serviceWorker;
+    workers.addEventListener('message', (e: MessageEvent<unknown>) => {
+        const open = (e.data as { open?: unknown } | null)?.open;
+        if (typeof open === 'string' && open.startsWith('#/')) {
+            onOpen(open);
+        }
+    });
+    /* The first worker takes over a page that is already the newest; later ones bring another page. */
+    let wanted = false;
+    workers.addEventListener('controllerchange', () => {
+        if (wanted) {
+            location.reload();
+        }
+    });
+    const offer = (worker: ServiceWorker | null): void => {
+        if (worker && workers.controller) {
+            newVersion.value = () => {
+                wanted = true;
+                worker.postMessage('go');
+            };
+        }
+    };
+    workers
+        .register(new URL('sw.js', document.baseURI))
+        .then((registration) => {
+            offer(registration.waiting);
+            registration.addEventListener('updatefound', () => {
+                const coming = registration.installing;
+                coming?.addEventListener('statechange', () => {
+                    if (coming.state === 'installed') {
+                        offer(coming);
+                    }
+                });
+            });
+            const look = (): void => void registration.update().catch(() => undefined);
+            setInterval(look, LOOK_EVERY_MS);
+            window.addEventListener('online', look);
+        })
+        .catch(() => undefined); /* private windows of some browsers: without it, then */
+}
+
+export async function workerRegistration(): Promise<ServiceWorkerRegistration | undefined> {
+    return 'serviceWorker' in navigator ? navigator.serviceWorker.getRegistration() : undefined;
+}
