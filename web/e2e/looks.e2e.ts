@@ -1,8 +1,7 @@
 /* How it looks and for whom it works: phone and desktop, light and dark, keyboard only, axe. */
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
+import { accessible, fits } from './axe.js';
 import { closeBrowser, type Look, Person, Server, until } from './harness.js';
 
 const server = new Server();
@@ -11,32 +10,6 @@ after(async () => {
     await closeBrowser();
     await server.end();
 });
-
-const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-
-interface Violation {
-    id: string;
-    impact: string;
-    nodes: { html: string; failureSummary: string }[];
-}
-
-/* Nothing of what axe calls serious or critical. */
-async function accessible(p: Person, where: string): Promise<void> {
-    await p.page.evaluate(axe);
-    const found = await p.page.evaluate(async () => {
-        const run = (window as unknown as { axe: { run: (o: unknown) => Promise<{ violations: Violation[] }> } }).axe;
-        return (await run.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })).violations;
-    });
-    const bad = found.filter((v) => v.impact === 'serious' || v.impact === 'critical');
-    const text = bad.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.html}\n  ${n.failureSummary}`).join('\n')}`).join('\n');
-    assert.equal(text, '', `${where}:\n${text}`);
-}
-
-/* Nobody has to scroll sideways. */
-async function fits(p: Person, where: string): Promise<void> {
-    const [content, width] = await p.page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-    assert.ok((content ?? 0) <= (width ?? 0), `${where}: ${content} px wide in ${width} px`);
-}
 
 async function people(prefix: string, look: Look): Promise<Person> {
     const p = await Person.open(server, `${prefix}me`, 'Marguerite Okonkwo', look);

@@ -126,7 +126,7 @@ export const ar = (f: Forms): Catalog => ({
     add: 'إضافة',
     leaveGroup: 'مغادرة المجموعة',
     leaveQuestion: 'لن تصلك رسائل هذه المجموعة بعد الآن.',
-    role: { owner: 'مالك', admin: 'مشرف', member: '' },
+    role: { owner: 'مالك', admin: 'مشرف', moderator: 'منسّق', member: '', guest: 'ضيف' },
     inviteTitle: 'دعوة أشخاص',
     inviteHint: 'من لديه الرابط يمكنه إنشاء حساب على هذا الخادم.',
     inviteUses: 'عدد الأشخاص',
@@ -196,7 +196,7 @@ export const ar = (f: Forms): Catalog => ({
         remove: (who, whom, you) => (you ? `أزلتَ ${whom}` : `أزال ${who} ${whom}`),
         leave: (who, you) => (you ? 'غادرتَ المجموعة' : `غادر ${who} المجموعة`),
         role: (who, whom, role, you) =>
-            `${you ? 'عيّنتَ' : `عيّن ${who}`} ${whom}: ${{ owner: 'مالك', admin: 'مشرف', member: 'عضو' }[role]}`,
+            `${you ? 'عيّنتَ' : `عيّن ${who}`} ${whom}: ${{ owner: 'مالك', admin: 'مشرف', moderator: 'منسّق', member: 'عضو', guest: 'ضيف' }[role]}`,
         rename: (who, name, you) => (you ? `سمّيتَ المجموعة «${name}»` : `سمّى ${who} المجموعة «${name}»`),
         settings: (who, you) => (you ? 'غيّرتَ الإعدادات' : `غيّر ${who} الإعدادات`),
     },
@@ -318,7 +318,7 @@ export const ar = (f: Forms): Catalog => ({
     groupInvite: 'من يمكنه إضافة أشخاص',
     groupEverybody: 'كل الأعضاء',
     groupAdmins: 'المالكون والمشرفون',
-    makeRole: { owner: 'تعيين مالكًا', admin: 'تعيين مشرفًا', member: 'تعيين عضوًا عاديًا' },
+    makeRole: { owner: 'تعيين مالكًا', admin: 'تعيين مشرفًا', moderator: 'تعيين منسّقًا', member: 'تعيين عضوًا عاديًا', guest: 'تعيين ضيفًا' },
     removeQuestion: (name) => `لن تصل ${name} رسائل هذه المجموعة بعد الآن.`,
     writeTo: (name) => `الكتابة إلى ${name}`,
 

@@ -100,7 +100,7 @@ export const de = (f: Forms): Catalog => ({
     add: 'Hinzufügen',
     leaveGroup: 'Gruppe verlassen',
     leaveQuestion: 'Du erhältst keine Nachrichten dieser Gruppe mehr.',
-    role: { owner: 'Inhaber', admin: 'Admin', member: '' },
+    role: { owner: 'Inhaber', admin: 'Admin', moderator: 'Moderator', member: '', guest: 'Gast' },
     inviteTitle: 'Leute einladen',
     inviteHint: 'Wer den Link hat, kann auf diesem Server ein Konto anlegen.',
     inviteUses: 'Wie viele Personen',
@@ -164,7 +164,7 @@ export const de = (f: Forms): Catalog => ({
         leave: (who, you) => `${who} ${you ? 'hast' : 'hat'} die Gruppe verlassen`,
         role: (who, whom, role, you) =>
             `${who} ${you ? 'hast' : 'hat'} ${whom} ${
-                { owner: 'zum Inhaber', admin: 'zum Admin', member: 'zum Mitglied' }[role]
+                { owner: 'zum Inhaber', admin: 'zum Admin', moderator: 'zum Moderator', member: 'zum Mitglied', guest: 'zum Gast' }[role]
             } gemacht`,
         rename: (who, name, you) => `${who} ${you ? 'hast' : 'hat'} die Gruppe „${name}“ genannt`,
         settings: (who, you) => `${who} ${you ? 'hast' : 'hat'} die Einstellungen geändert`,
@@ -287,7 +287,7 @@ export const de = (f: Forms): Catalog => ({
     groupInvite: 'Wer Leute hinzufügen darf',
     groupEverybody: 'Alle Mitglieder',
     groupAdmins: 'Inhaber und Admins',
-    makeRole: { owner: 'Zum Inhaber machen', admin: 'Zum Admin machen', member: 'Zum einfachen Mitglied machen' },
+    makeRole: { owner: 'Zum Inhaber machen', admin: 'Zum Admin machen', moderator: 'Zum Moderator machen', member: 'Zum einfachen Mitglied machen', guest: 'Zum Gast machen' },
     removeQuestion: (name) => `${name} erhält keine Nachrichten dieser Gruppe mehr.`,
     writeTo: (name) => `${name} schreiben`,
 

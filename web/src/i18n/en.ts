@@ -101,7 +101,7 @@ export const en = (f: Forms) => ({
     add: 'Add',
     leaveGroup: 'Leave group',
     leaveQuestion: 'You will not receive messages of this group any more.',
-    role: { owner: 'Owner', admin: 'Admin', member: '' },
+    role: { owner: 'Owner', admin: 'Admin', moderator: 'Moderator', member: '', guest: 'Guest' },
     inviteTitle: 'Invite people',
     inviteHint: 'Whoever has the link can create an account on this server.',
     inviteUses: 'How many people',
@@ -165,8 +165,8 @@ export const en = (f: Forms) => ({
         add: (who: string, whom: string, _you: boolean) => `${who} added ${whom}`,
         remove: (who: string, whom: string, _you: boolean) => `${who} removed ${whom}`,
         leave: (who: string, _you: boolean) => `${who} left`,
-        role: (who: string, whom: string, role: 'owner' | 'admin' | 'member', _you: boolean) =>
-            `${who} made ${whom} ${{ owner: 'an owner', admin: 'an admin', member: 'a member' }[role]}`,
+        role: (who: string, whom: string, role: 'owner' | 'admin' | 'moderator' | 'member' | 'guest', _you: boolean) =>
+            `${who} made ${whom} ${{ owner: 'an owner', admin: 'an admin', moderator: 'a moderator', member: 'a member', guest: 'a guest' }[role]}`,
         rename: (who: string, name: string, _you: boolean) => `${who} named the group “${name}”`,
         settings: (who: string, _you: boolean) => `${who} changed the settings`,
     },
@@ -288,7 +288,7 @@ export const en = (f: Forms) => ({
     groupInvite: 'Who may add people',
     groupEverybody: 'All members',
     groupAdmins: 'Owners and admins',
-    makeRole: { owner: 'Make an owner', admin: 'Make an admin', member: 'Make a plain member' },
+    makeRole: { owner: 'Make an owner', admin: 'Make an admin', moderator: 'Make a moderator', member: 'Make a plain member', guest: 'Make a guest' },
     removeQuestion: (name: string) => `${name} will not receive messages of this group any more.`,
     writeTo: (name: string) => `Write to ${name}`,
 

@@ -100,7 +100,7 @@ export const es = (f: Forms): Catalog => ({
     add: 'Añadir',
     leaveGroup: 'Salir del grupo',
     leaveQuestion: 'Ya no recibirás los mensajes de este grupo.',
-    role: { owner: 'Propietario', admin: 'Admin', member: '' },
+    role: { owner: 'Propietario', admin: 'Admin', moderator: 'Moderador', member: '', guest: 'Invitado' },
     inviteTitle: 'Invitar',
     inviteHint: 'Quien tenga el enlace puede crear una cuenta en este servidor.',
     inviteUses: 'Cuántas personas',
@@ -164,7 +164,7 @@ export const es = (f: Forms): Catalog => ({
         leave: (who, you) => `${who} ${you ? 'saliste' : 'salió'} del grupo`,
         role: (who, whom, role, you) =>
             `${who} ${you ? 'nombraste' : 'nombró'} ${
-                { owner: 'propietario', admin: 'admin', member: 'miembro' }[role]
+                { owner: 'propietario', admin: 'admin', moderator: 'moderador', member: 'miembro', guest: 'invitado' }[role]
             } a ${whom}`,
         rename: (who, name, you) => `${who} ${you ? 'llamaste' : 'llamó'} «${name}» al grupo`,
         settings: (who, you) => `${who} ${you ? 'cambiaste' : 'cambió'} los ajustes`,
@@ -287,7 +287,7 @@ export const es = (f: Forms): Catalog => ({
     groupInvite: 'Quién puede añadir personas',
     groupEverybody: 'Todos los miembros',
     groupAdmins: 'Propietarios y admins',
-    makeRole: { owner: 'Hacer propietario', admin: 'Hacer admin', member: 'Hacer miembro' },
+    makeRole: { owner: 'Hacer propietario', admin: 'Hacer admin', moderator: 'Hacer moderador', member: 'Hacer miembro', guest: 'Hacer invitado' },
     removeQuestion: (name) => `${name} ya no recibirá los mensajes de este grupo.`,
     writeTo: (name) => `Escribir a ${name}`,
 

@@ -96,7 +96,7 @@ export const ja = (f: Forms): Catalog => ({
     add: '追加',
     leaveGroup: 'グループを退出',
     leaveQuestion: 'このグループのメッセージは届かなくなります。',
-    role: { owner: 'オーナー', admin: '管理者', member: '' },
+    role: { owner: 'オーナー', admin: '管理者', moderator: 'モデレーター', member: '', guest: 'ゲスト' },
     inviteTitle: '招待する',
     inviteHint: 'リンクを知っている人は、このサーバーにアカウントを作成できます。',
     inviteUses: '人数',
@@ -159,7 +159,7 @@ export const ja = (f: Forms): Catalog => ({
         remove: (who, whom) => `${who}が${whom}を外しました`,
         leave: (who) => `${who}が退出しました`,
         role: (who, whom, role) =>
-            `${who}が${whom}を${{ owner: 'オーナー', admin: '管理者', member: 'メンバー' }[role]}にしました`,
+            `${who}が${whom}を${{ owner: 'オーナー', admin: '管理者', moderator: 'モデレーター', member: 'メンバー', guest: 'ゲスト' }[role]}にしました`,
         rename: (who, name) => `${who}がグループ名を「${name}」にしました`,
         settings: (who) => `${who}が設定を変更しました`,
     },
@@ -281,7 +281,7 @@ export const ja = (f: Forms): Catalog => ({
     groupInvite: 'メンバーを追加できる人',
     groupEverybody: '全メンバー',
     groupAdmins: 'オーナーと管理者',
-    makeRole: { owner: 'オーナーにする', admin: '管理者にする', member: '一般メンバーにする' },
+    makeRole: { owner: 'オーナーにする', admin: '管理者にする', moderator: 'モデレーターにする', member: '一般メンバーにする', guest: 'ゲストにする' },
     removeQuestion: (name) => `${name}にはこのグループのメッセージが届かなくなります。`,
     writeTo: (name) => `${name}に書く`,
 

@@ -2,7 +2,7 @@
  * What all of the page shares: the client, where the person is, which dialog is open. Domain topics
  * become signals here: a component that reads `seen(topic)` is painted again when it changes.
  */
-import { Auth, Client, cookieKeeper, MemoryStores, type RefreshKeeper, type StoreOpener, type Topic } from '@confab/client';
+import { Auth, Client, cookieKeeper, MemoryStores, type Conversation, type MessageItem, type RefreshKeeper, type StoreOpener, type Topic } from '@confab/client';
 import { type Signal, signal } from '@preact/signals';
 import { browserPlatform, deviceName } from '../platform/browser.js';
 import { IndexedDbStores } from '../store/indexeddb.js';
@@ -20,6 +20,7 @@ export type Route =
 
 export type Dialog = 'new-chat' | 'new-group' | 'members' | 'add-members' | 'invite' | 'help' | 'sign-out';
 
+const NAME_WAIT_MS = 2000;
 const LAST_USER = 'confab-last-user';
 const SESSION = 'confab-session';
 const TABS = 'confab-tabs';
@@ -93,14 +94,7 @@ export class AppState {
             platform: browserPlatform,
             stores: stores(),
             auth: new Auth(browserPlatform.clock, browserPlatform.http, sessionKeeper, deviceName()),
-            onIncoming: (conv, item) => {
-                const who = this.nameOf(item.from);
-                const title = conv.kind === 'group' ? conv.name : who;
-                const route = this.route.value;
-                const looking = route.at === 'conversation' ? route.id === conv.id : route.at === 'person' && route.userId === conv.with;
-                void notify(who, conv, title, item, looking);
-                announce(conv.kind === 'group' ? t.announceIn(who, conv.name, item.content) : t.announce(who, item.content));
-            },
+            onIncoming: (conv, item) => void this.incoming(conv, item),
         });
         this.tabs = 'BroadcastChannel' in window ? new BroadcastChannel(TABS) : undefined;
         this.tabs?.addEventListener('message', (e: MessageEvent<unknown>) => {
@@ -116,6 +110,31 @@ export class AppState {
                 this.client.wake();
             }
         });
+    }
+
+    private async incoming(conv: Conversation, item: MessageItem): Promise<void> {
+        const who = await this.named(item.from);
+        const title = conv.kind === 'group' ? conv.name : who;
+        const route = this.route.value;
+        const looking =
+            route.at === 'conversation' ? route.id === conv.id : route.at === 'person' && route.userId === conv.with;
+        announce(conv.kind === 'group' ? t.announceIn(who, conv.name, item.content) : t.announce(who, item.content));
+        await notify(who, conv, title, item, looking);
+    }
+
+    /* The name of somebody who may not be known yet: their first message comes before it. */
+    private async named(userId: string): Promise<string> {
+        const known = (): string | undefined => this.client.people.get(userId)?.displayName;
+        if (known() === undefined) {
+            await new Promise<void>((done) => {
+                const off = this.client.on('people', () => known() !== undefined && done());
+                setTimeout(() => {
+                    off();
+                    done();
+                }, NAME_WAIT_MS);
+            });
+        }
+        return known() ?? t.someone;
     }
 
     /* Read in a component: it is painted again when the topic changes. */

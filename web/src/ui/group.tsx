@@ -27,7 +27,8 @@ function openGroup(app: AppState): Conversation | undefined {
     return route.at === 'conversation' ? app.client.conversation(route.id) : undefined;
 }
 
-const rank: Record<Role, number> = { owner: 0, admin: 1, member: 2 };
+const rank: Record<Role, number> = { owner: 0, admin: 1, moderator: 2, member: 3, guest: 4 };
+const ROLES: Role[] = ['owner', 'admin', 'moderator', 'member', 'guest'];
 
 export function Group({ app, onClose }: Props) {
     const c = openGroup(app);
@@ -44,7 +45,7 @@ export function Group({ app, onClose }: Props) {
     if (!c) {
         return null;
     }
-    const manages = c.role !== 'member';
+    const manages = rank[c.role] <= rank.admin;
     const members = [...list].sort(
         (a, b) => rank[a.role] - rank[b.role] || app.nameOf(a.userId).localeCompare(app.nameOf(b.userId)),
     );
@@ -95,8 +96,8 @@ function MemberRow({ app, c, m, onRemove, onClose }: { app: AppState; c: Convers
     const self = m.userId === client.userId;
     const name = app.nameOf(m.userId);
     const there = self ? undefined : presenceText(app, m.userId);
-    /* Owners may do everything; admins what does not concern owners. */
-    const above = c.role === 'owner' || (c.role === 'admin' && m.role !== 'owner');
+    /* Owners may do everything; others remove those below them; only owners give roles. */
+    const above = c.role === 'owner' || (rank[c.role] <= rank.moderator && rank[m.role] > rank[c.role]);
     const menu: MenuItem[] = [];
     if (!self) {
         menu.push({
@@ -107,11 +108,12 @@ function MemberRow({ app, c, m, onRemove, onClose }: { app: AppState; c: Convers
             },
         });
     }
-    if (above && !self) {
-        const roles: Role[] = c.role === 'owner' ? ['owner', 'admin', 'member'] : ['admin', 'member'];
-        for (const role of roles.filter((r) => r !== m.role)) {
+    if (c.role === 'owner' && !self) {
+        for (const role of ROLES.filter((r) => r !== m.role)) {
             menu.push({ label: t.makeRole[role], onPick: () => void app.attempt(() => client.rest.setRole(c.id, m.userId, role)) });
         }
+    }
+    if (above && !self) {
         menu.push({ label: t.remove, danger: true, onPick: onRemove });
     }
     return (

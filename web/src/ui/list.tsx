@@ -216,7 +216,7 @@ function Rows({ app, shown, isOpen }: { app: AppState; shown: Conversation[]; is
         const steps: Record<string, number> = {
             ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -shown.length, End: shown.length,
         };
-        const step = steps[e.key];
+        const step = e.altKey ? undefined : steps[e.key];
         const next = step === undefined ? undefined : shown[Math.min(Math.max(from + step, 0), shown.length - 1)];
         if (next) {
             const top = shown.indexOf(next) * height;
@@ -328,7 +328,7 @@ export function ConversationList({ app }: { app: AppState }) {
                                 setQuery('');
                                 e.preventDefault();
                                 e.stopPropagation();
-                            } else if (e.key === 'ArrowDown') {
+                            } else if (e.key === 'ArrowDown' && !e.altKey) {
                                 document.querySelector<HTMLElement>('.sidebar a.row[tabindex="0"], .found a.row')?.focus();
                                 e.preventDefault();
                             }

@@ -63,7 +63,7 @@ export function Message({
     const mine = item.from === client.userId;
     const name = mine ? t.you : app.nameOf(item.from);
     const grouped = c.kind === 'group' && !mine;
-    const mayDelete = mine || (c.kind === 'group' && c.role !== 'member');
+    const mayDelete = mine || (c.kind === 'group' && c.role !== 'member' && c.role !== 'guest');
     const status: Progress = mine ? client.status(c, item.seq) : 'sent';
     const menu: MenuItem[] = item.deleted
         ? []

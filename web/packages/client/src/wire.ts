@@ -6,7 +6,7 @@
  * Ids are opaque strings, seqs are numbers counting from 1, times become milliseconds since 1970.
  */
 
-export type Role = 'owner' | 'admin' | 'member';
+export type Role = 'owner' | 'admin' | 'moderator' | 'member' | 'guest';
 export type ConvKind = 'direct' | 'group' | 'self';
 export type ReceiptStatus = 'delivered' | 'read';
 export type MembershipAction = 'create' | 'add' | 'remove' | 'leave' | 'role';
@@ -352,7 +352,7 @@ function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]
 }
 
 function role(value: unknown): Role {
-    return value === 'owner' || value === 'admin' ? value : 'member';
+    return value === 'owner' || value === 'admin' || value === 'moderator' || value === 'guest' ? value : 'member';
 }
 
 function kind(value: unknown, path: string): ConvKind {

@@ -44,7 +44,7 @@ export function SectionsPane({
                         </a>
                     ))}
                 </nav>
-                <div class="sections-body" key={current}>
+                <div class="sections-body" key={current} role="region" aria-label={label} tabIndex={0}>
                     <h3 class="section-title">{label}</h3>
                     {children}
                 </div>

@@ -283,6 +283,9 @@ export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Con
         ...(missed ? { unsure: true, unreadFrom: ev.seq } : {}),
         ...ownMembership(c, ev, me),
     };
+    if (c.lastAt === 0) {
+        next.lastAt = ev.sentAt; /* a new one stands on top before anybody has said anything */
+    }
     if (ev.event === 'conversation' && ev.name !== undefined) {
         next.name = ev.name;
     }
@@ -367,7 +370,8 @@ export function applyPage(
         listed: true,
         head: page.head,
         headId: page.headId ?? (page.head === old.head ? old.headId : undefined),
-        lastAt: page.lastMessageAt ?? 0,
+        /* Without a message: when it began, or what happened last. */
+        lastAt: page.lastMessageAt ?? page.events.at(-1)?.sentAt ?? old.lastAt,
         preview: page.preview,
         unread: page.unread,
         unsure: false,
