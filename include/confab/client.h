@@ -160,6 +160,27 @@ enum confab_error confab_unsend(struct confab_client *c, const char *client_msg_
  */
 enum confab_error confab_client_wait_sent(struct confab_client *c, int timeout_ms);
 
+#define CONFAB_VIEW_MAX   20
+#define CONFAB_FOLLOW_MAX 500
+/*
+ * What is on the screen now, in place of what was before: who types there is told by on_typing.
+ * Said again with each connect. CONFAB_E_ARGUMENT: above CONFAB_VIEW_MAX, or no conversation id.
+ */
+enum confab_error confab_view(struct confab_client *c, const char *const *convs, size_t n);
+/*
+ * Tells who looks that one types, or that the text was cleared: to a user's id or name, or in a
+ * conversation; the other is NULL. To be repeated every 4 s while keys are pressed. CONFAB_E_STATE:
+ * not connected, which is no reason to do anything.
+ */
+enum confab_error confab_typing(struct confab_client *c, const char *to, const char *conv,
+                                bool active);
+/*
+ * Whose presence on_presence tells, once at first and then each change; in place of those before.
+ * Said again with each connect. CONFAB_E_ARGUMENT: above CONFAB_FOLLOW_MAX. CONFAB_E_NOMEM.
+ */
+enum confab_error confab_presence_follow(struct confab_client *c, const uint64_t *user_ids,
+                                         size_t n);
+
 /* Everything up to seq is read; told to the server soon. */
 enum confab_error confab_mark_read(struct confab_client *c, const char *conv, uint64_t seq);
 /* Seq of the last event handed out; CONFAB_E_NOT_FOUND. */

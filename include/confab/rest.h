@@ -71,6 +71,22 @@ enum confab_error confab_profile_set(struct confab_client *c, const char *displa
 /* Signs out all other devices. CONFAB_E_UNAUTHENTICATED: `old` is wrong. */
 enum confab_error confab_password_set(struct confab_client *c, const char *old, const char *fresh);
 
+/* How somebody is, by id or name, "me" is oneself. CONFAB_E_NOT_FOUND: no such name. */
+enum confab_error confab_presence_get(struct confab_client *c, const char *user,
+                                      struct confab_presence *ret);
+/* How oneself is, for programs that are not connected: it counts for a minute. */
+enum confab_error confab_presence_set(struct confab_client *c, enum confab_presence_status status);
+
+/* What others see of oneself. Who hides something does not see it of others. */
+struct confab_privacy {
+    bool online;
+    bool last_seen;
+    bool read_receipts;
+};
+enum confab_error confab_privacy_get(struct confab_client *c, struct confab_privacy *ret);
+/* Sets all three. CONFAB_E_CONFLICT: another device changes it at this moment. */
+enum confab_error confab_privacy_set(struct confab_client *c, const struct confab_privacy *privacy);
+
 /* A device on which the user is signed in. */
 struct confab_signed_in {
     uint64_t device_id;

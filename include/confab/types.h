@@ -194,6 +194,21 @@ struct confab_sent {
     struct confab_text reason; /* the server's words when it failed, may be empty */
 };
 
+/* Somebody types in a conversation that is viewed, or no longer does. */
+struct confab_typing {
+    char conv[CONFAB_CONV_SIZE];
+    uint64_t user_id;
+    bool active;
+    uint64_t expires_in_ms; /* active: when to forget it without further notice */
+};
+
+enum confab_presence_status { CONFAB_OFFLINE = 0, CONFAB_AWAY = 1, CONFAB_ONLINE = 2 };
+struct confab_presence {
+    uint64_t user_id;
+    enum confab_presence_status status; /* OFFLINE also when it is not told */
+    uint64_t last_seen_ms;              /* 0: online, or not told */
+};
+
 enum confab_state {
     CONFAB_STATE_STOPPED = 0,
     CONFAB_STATE_WAITING = 1,    /* between attempts to connect */
@@ -234,6 +249,9 @@ struct confab_handlers {
     /* The server's history is another than the one handed out (it was restored from a backup):
      * forget what is known of the conversation. Its latest events follow. */
     void (*on_reset)(void *arg, const char *conv);
+    /* See confab_view and confab_presence_follow. */
+    void (*on_typing)(void *arg, const struct confab_typing *typing);
+    void (*on_presence)(void *arg, const struct confab_presence *presence);
     void (*on_gap)(void *arg, const struct confab_gap *gap);
     void (*on_sent)(void *arg, const struct confab_sent *sent);
     void (*on_state)(void *arg, const struct confab_status *status);

@@ -50,6 +50,7 @@ enum opt_id {
     OPT_NOTE,
     OPT_DATA,
     OPT_STATUS,
+    OPT_FOLLOW,
     OPT_IDS_END /* number of options */
 };
 #define OPT_BIT(id) (UINT64_C(1) << (id))
@@ -261,6 +262,9 @@ int cmd_unpin(struct cli *cli);
 int cmd_block(struct cli *cli);
 int cmd_unblock(struct cli *cli);
 int cmd_people(struct cli *cli);
+int cmd_presence(struct cli *cli);
+int cmd_status(struct cli *cli);
+int cmd_privacy(struct cli *cli);
 int cmd_me(struct cli *cli);
 int cmd_password(struct cli *cli);
 int cmd_devices(struct cli *cli);

@@ -78,6 +78,19 @@ static void on_event(void *arg, const struct confab_event *e)
     printed(t);
 }
 
+/* One conversation, for people: who types there. It is not kept, and no message. */
+static void on_typing(void *arg, const struct confab_typing *typing)
+{
+    struct tail *t = arg;
+    if (t->json || !typing->active || strcmp(t->conv, typing->conv) != 0) {
+        return;
+    }
+    fputs("  ", stdout);
+    print_word(stdout, name_of(t->cli, typing->user_id));
+    fputs(" is typing\n", stdout);
+    printed(t);
+}
+
 static void on_conversation(void *arg, const struct confab_conversation *c)
 {
     struct tail *t = arg;
@@ -127,6 +140,10 @@ static enum confab_error follow(struct tail *t, struct confab_options *o)
         return error;
     }
     struct confab_client *c = t->client;
+    if (t->conv[0] != '\0') {
+        const char *conv = t->conv;
+        (void)confab_view(c, &conv, 1);
+    }
     confab_client_start(c);
     while (!error && t->left > 0 && !t->broken && !cli_interrupted()) {
         error = confab_client_run(c, -1);
@@ -169,6 +186,7 @@ int cmd_tail(struct cli *cli)
         o.handlers = (struct confab_handlers){
             .on_message = on_message,
             .on_event = on_event,
+            .on_typing = on_typing,
             .on_conversation = on_conversation,
             .on_gap = on_gap,
             .on_state = on_state,

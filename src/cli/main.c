@@ -47,6 +47,7 @@ const struct opt cli_options[OPT_IDS_END] = {
     [OPT_USES] = {"uses", "N", "how many people may use it"},
     [OPT_NOTE] = {"note", "TEXT", "what it is for"},
     [OPT_DATA] = {"data", "DIR", "administer the server on this machine that keeps its data there"},
+    [OPT_FOLLOW] = {"follow", NULL, "go on, and print each change"},
     [OPT_STATUS] = {"status", "STATUS", "only those: active, suspended or deleted"},
 };
 
@@ -79,6 +80,17 @@ const struct command cli_commands[] = {
     {"me", "", "show one's account, or change it", NULL,
      OUTPUT | OPT_BIT(OPT_DISPLAY_NAME) | OPT_BIT(OPT_ABOUT) | OPT_BIT(OPT_EMAIL), 0, 0, false,
      cmd_me},
+    {"presence", "USER...", "show who is online, away or offline",
+     "With the time when they were last online, where that is told. Who may not be seen is "
+     "offline.",
+     OUTPUT | OPT_BIT(OPT_FOLLOW), 1, 500, false, cmd_presence},
+    {"status", "online|away|offline", "say how one is, for a minute",
+     "For scripts: connected programs, such as `confab tail`, say it by themselves.", 0, 1, 1,
+     false, cmd_status},
+    {"privacy", "[SETTING...]", "show what others see of one, or change it",
+     "online=yes|no, last-seen=yes|no (when one was last online), read-receipts=yes|no (what one "
+     "has read). Who hides something does not see it of others.",
+     OUTPUT, 0, 3, false, cmd_privacy},
     {"password", "", "change one's password, and sign out all other devices",
      "Asks for the present one and twice for the new one; without a terminal they are "
      "CONFAB_PASSWORD and CONFAB_NEW_PASSWORD, or the first two lines of standard input.",

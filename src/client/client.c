@@ -393,6 +393,39 @@ enum confab_error confab_mark_read(struct confab_client *c, const char *conv, ui
     return csession_mark_read(c->session, id, seq, cio_now_ms());
 }
 
+enum confab_error confab_view(struct confab_client *c, const char *const *convs, size_t n)
+{
+    struct conv_id ids[CONFAB_VIEW_MAX];
+    if (n > CONFAB_VIEW_MAX) {
+        return CONFAB_E_ARGUMENT;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (!conv_id_parse(span_str(convs[i]), &ids[i])) {
+            return CONFAB_E_ARGUMENT;
+        }
+    }
+    return csession_view(c->session, ids, (uint32_t)n, cio_now_ms());
+}
+
+enum confab_error confab_presence_follow(struct confab_client *c, const uint64_t *user_ids,
+                                         size_t n)
+{
+    return n > CONFAB_FOLLOW_MAX ? CONFAB_E_ARGUMENT
+                                 : csession_follow(c->session, user_ids, n, cio_now_ms());
+}
+
+enum confab_error confab_typing(struct confab_client *c, const char *to, const char *conv,
+                                bool active)
+{
+    struct wire_typing m = {.active = active};
+    bool named = to && to[0] != '\0' && strlen(to) <= WIRE_TO_MAX;
+    if (named == (conv != NULL) || (conv && !conv_id_parse(span_str(conv), &m.conv))) {
+        return CONFAB_E_ARGUMENT;
+    }
+    m.to = span_str(named ? to : "");
+    return csession_typing(c->session, &m, cio_now_ms());
+}
+
 enum confab_error confab_position(const struct confab_client *c, const char *conv,
                                   uint64_t *ret_seq)
 {

@@ -225,6 +225,7 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t server_
     s->stats.caught_up++;
     csession_touch(s, now);
     csession_set_phase(s, CPHASE_LIVE, now);
+    clive_caught_up(s, now);
     if (s->on.on_caught_up) {
         s->on.on_caught_up(s->arg);
     }
@@ -284,6 +285,12 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
         break;
     case WIRE_S_CAUGHT_UP:
         on_caught_up(s, m->u.caught_up.since, m->u.caught_up.server_time_ms, now);
+        break;
+    case WIRE_S_TYPING:
+        clive_typing(s, &m->u.typing);
+        break;
+    case WIRE_S_PRESENCE_UPDATE:
+        clive_presence(s, &m->u.presence);
         break;
     case WIRE_S_RESYNC:
         s->stats.resyncs++;

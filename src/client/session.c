@@ -173,6 +173,7 @@ void csession_free(struct csession *s)
     }
     coutbox_free_all(s);
     ctrack_free_all(s);
+    clive_free(s);
     deflater_free(s->deflater);
     inflater_free(s->inflater);
     buf_deinit(&s->packed);

@@ -126,6 +126,12 @@ enum confab_error csession_mark_read(struct csession *s, struct conv_id conv, ui
 /* Position in a conversation, false when there is none. ret_id may become 0: not known. */
 bool csession_position(const struct csession *s, struct conv_id conv, uint64_t *ret_seq,
                        uint64_t *ret_id);
+struct wire_typing;
+enum confab_error csession_view(struct csession *s, const struct conv_id *convs, uint32_t n,
+                                uint64_t now);
+enum confab_error csession_follow(struct csession *s, const uint64_t *user_ids, size_t n,
+                                  uint64_t now);
+enum confab_error csession_typing(struct csession *s, const struct wire_typing *m, uint64_t now);
 void csession_status(const struct csession *s, uint64_t now, struct confab_status *ret);
 void csession_stats(const struct csession *s, struct confab_stats *ret);
 enum confab_error csession_save(struct csession *s, uint64_t now);

@@ -94,7 +94,16 @@ struct clane {
 
 #define CSESSION_JOINED_MAX 16U /* above, one resume more is made to be sure */
 
+/* What the application looks at. */
+struct clive {
+    struct conv_id views[CONFAB_VIEW_MAX];
+    uint32_t nviews;
+    uint32_t npeople;
+    uint64_t *people;
+};
+
 struct csession {
+    struct clive live;
     enum cphase phase;
     enum cphase after_closing; /* OFF, WAIT or REFUSED */
     bool link;                 /* between link_up and link_down */
@@ -253,6 +262,13 @@ static inline struct confab_text ctext(struct span s)
 {
     return (struct confab_text){(const char *)s.p, s.n};
 }
+
+/* ---- live.c: typing and presence ---- */
+void clive_typing(struct csession *s, const struct wire_typist *w);
+void clive_presence(struct csession *s, const struct wire_presence_update *w);
+/* Says again what is looked at. */
+void clive_caught_up(struct csession *s, uint64_t now);
+void clive_free(struct csession *s);
 
 /* ---- outbox.c ---- */
 void coutbox_pump(struct csession *s, uint64_t now);
