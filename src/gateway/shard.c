@@ -345,6 +345,7 @@ void shard_stats(const struct shard *s, struct shard_stats *ret)
         .output_bytes = s->output_memory,
         .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
         .resumes = s->resumes.nrunning + s->resumes.nstalled + s->resumes.nwaiting,
-        .memory_bytes = conns_bytes(s),
+        .memory_bytes = conns_bytes(s) + presence_bytes(s->presences.home) +
+                        s->presences.nseats * sizeof(*s->presences.seats),
     };
 }

@@ -410,7 +410,18 @@ static void test_conn__idle_session_is_small(void **state)
     for (uint64_t i = 1; i <= 10000; i++) {
         assert_int_equal(u64map_put(&m, i, i), CONFAB_OK);
     }
-    assert_true(sizeof(struct conn) + sizeof(uint32_t) * 2 + u64map_bytes(&m) / 10000 <= 512);
+    /* And what the home of each of these users keeps of their presence. */
+    struct presence *p;
+    struct presence_config cfg;
+    presence_config_defaults(&cfg);
+    assert_int_equal(presence_new(&cfg, 1, 0, &p), CONFAB_OK);
+    for (uint64_t i = 1; i <= 10000; i++) {
+        assert_int_equal(presence_report(p, i, 0, PRESENCE_ONLINE, false, 1, 0), CONFAB_OK);
+    }
+    assert_true(sizeof(struct conn) + sizeof(uint32_t) * 2 + u64map_bytes(&m) / 10000 +
+                    sizeof(struct presence_session) + presence_bytes(p) / 10000 <=
+                400);
+    presence_free(p);
     u64map_deinit(&m);
     shard_stats(rig->shards[0], &st);
     assert_int_equal(st.sessions, ARRAY_LEN(c));

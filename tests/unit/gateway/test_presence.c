@@ -347,6 +347,114 @@ static void test_presence__without_a_socket(void **state)
     client_drop(a);
 }
 
+/*
+ * Three people come and go, block, hide and leave at random; after each step every one of them has
+ * been told of each other exactly what a plain model says, and on the way nothing that neither the
+ * step before nor the one after allows.
+ */
+struct model {
+    bool in_group[3];
+    bool blocks[3][3];
+    bool hides[3];
+    int status[3]; /* 2 online, 1 away */
+};
+
+static int may_be_told(const struct model *m, int by, int of)
+{
+    bool sees = m->in_group[by] && m->in_group[of] && !m->blocks[by][of] && !m->blocks[of][by] &&
+                !m->hides[by] && !m->hides[of];
+    return sees ? m->status[of] : 0;
+}
+
+static void step(struct random_seeded *r, struct model *m, struct account *const *who,
+                 struct client *const *c)
+{
+    char path[200];
+    char json[120];
+    int a = (int)random_below(&r->base, 3);
+    int b = (a + 1 + (int)random_below(&r->base, 2)) % 3;
+    switch (random_below(&r->base, 4)) {
+    case 0:
+        m->blocks[a][b] = !m->blocks[a][b];
+        snprintf(path, sizeof(path), "/api/v1/blocks/%s", who[b]->name);
+        call(who[a], m->blocks[a][b] ? "PUT" : "DELETE", path, NULL, 200);
+        break;
+    case 1:
+        m->hides[a] = !m->hides[a];
+        snprintf(json, sizeof(json), "{\"privacy\":{\"online\":%s}}",
+                 m->hides[a] ? "false" : "true");
+        call(who[a], "PATCH", "/api/v1/users/me", json, 200);
+        break;
+    case 2:
+        a = MAX(a, 1); /* ann owns the group */
+        m->in_group[a] = !m->in_group[a];
+        snprintf(path, sizeof(path), "/api/v1/groups/%s/members%s%s", group,
+                 m->in_group[a] ? "" : "/", m->in_group[a] ? "" : who[a]->name);
+        snprintf(json, sizeof(json), "{\"user_id\":\"%s\"}", who[a]->name);
+        call(who[0], m->in_group[a] ? "POST" : "DELETE", path, m->in_group[a] ? json : NULL, 200);
+        break;
+    default:
+        m->status[a] = 1 + (int)random_below(&r->base, 2);
+        snprintf(json, sizeof(json), "{\"event\":\"presence\",\"status\":\"%s\"}",
+                 m->status[a] == 2 ? "online" : "away");
+        ws_send(c[a], json);
+        break;
+    }
+}
+
+static void test_presence__never_more_than_the_model_allows(void **state)
+{
+    (void)state;
+    struct account *const who[3] = {&ann, &bob, &eve};
+    struct client *c[3];
+    int last[3][3] = {{0}};
+    struct model m = {.in_group = {true, true, false}, .status = {2, 2, 2}};
+    struct random_seeded r;
+    random_seeded_init(&r, 5);
+    for (int i = 0; i < 3; i++) {
+        c[i] = ws_live(rig, (uint16_t)i, who[i], NULL);
+    }
+    for (int i = 0; i < 6; i++) {
+        subscribe(c[i / 2], who[(i / 2 + 1 + i % 2) % 3]);
+    }
+    for (int n = 0; n < 300; n++) {
+        struct model before = m;
+        if (n > 0) {
+            step(&r, &m, who, c);
+        }
+        rig_pass(rig, 2500);
+        for (int by = 0; by < 3; by++) {
+            const char *f;
+            while ((f = ws_next(c[by])) != NULL) {
+                if (strncmp(f, "{\"event\":\"presence_update\"", 26) != 0) {
+                    continue;
+                }
+                int of = 0;
+                while (strcmp(json_text(f, "user_id"), who[of]->user) != 0) {
+                    of++;
+                }
+                char ch = json_text(f, "status")[1];
+                int told_as = ch == 'n' ? 2 : ch == 'w' ? 1 : 0;
+                assert_true(told_as == 0 || told_as == may_be_told(&m, by, of) ||
+                            told_as == may_be_told(&before, by, of));
+                last[by][of] = told_as;
+            }
+            ws_send(c[by], "{\"event\":\"heartbeat\"}");
+        }
+        for (int by = 0; by < 3; by++) {
+            for (int of = 0; of < 3; of++) {
+                if (by != of && last[by][of] != may_be_told(&m, by, of)) {
+                    fail_msg("step %d: %s was told %d of %s, not %d", n, who[by]->name,
+                             last[by][of], who[of]->name, may_be_told(&m, by, of));
+                }
+            }
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        client_drop(c[i]);
+    }
+}
+
 static void few(struct shard_config *cfg)
 {
     cfg->presence_subscriptions_max = 3;
@@ -464,6 +572,7 @@ int main(void)
         CASE(nobody_else_is_told),
         CASE(blocking_and_leaving_show_at_once),
         CASE(privacy_matrix),
+        CASE(never_more_than_the_model_allows),
         CASE(silence_is_offline_before_it_is_closed),
         CASE(away_by_itself),
         CASE(without_a_socket),
