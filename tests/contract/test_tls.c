@@ -375,7 +375,7 @@ static void test_tls__many_at_once(void **state)
             }
         }
         for (int i = 0; i < MANY; i++) {
-            char want[16];
+            char want[32];
             char text[16];
             size_t got = 0;
             snprintf(want, sizeof(want), "number %d", i);

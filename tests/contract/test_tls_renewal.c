@@ -302,7 +302,7 @@ static void test_tls_renewal__no_challenge_is_refused(void **state)
     assert_true(shown(&p, tls_test_files()->cert_path));
     assert_int_equal(rig_stats().challenged, 0);
     pair_free(&p);
-    char name[16];
+    char name[32];
     for (int i = 0; i < 32; i++) {
         snprintf(name, sizeof(name), "n%d.example", i);
         enum confab_err err = tls_server_challenge(rig.server, name, digest);
