@@ -106,6 +106,24 @@ static void on_gap(void *arg, const struct confab_gap *gap)
                 gap->to_seq);
 }
 
+/* The server was restored from a backup: what it has instead follows as new. */
+static void on_reset(void *arg, const char *conv)
+{
+    struct tail *t = arg;
+    if (t->conv[0] && strcmp(t->conv, conv) != 0) {
+        return;
+    }
+    print_error("%s: the server has an earlier state than this device: messages may be lost, and "
+                "what it has is shown again",
+                conv_label(t->cli, conv));
+    if (t->json) {
+        out_begin("reset");
+        out_str("conversation_id", conv);
+        out_end();
+        printed(t);
+    }
+}
+
 static void on_state(void *arg, const struct confab_status *status)
 {
     struct tail *t = arg;
@@ -189,6 +207,7 @@ int cmd_tail(struct cli *cli)
             .on_typing = on_typing,
             .on_conversation = on_conversation,
             .on_gap = on_gap,
+            .on_reset = on_reset,
             .on_state = on_state,
             .on_caught_up = on_caught_up,
         };

@@ -168,7 +168,10 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
     struct ctrack *t = ctrack_find(s, c->conv);
     tell_conversation(s, c, t && t->known);
     if (c->left) {
-        if (t && t->known) {
+        if (t && t->known && c->reset) {
+            reset(s, t);
+            t->listed = false;
+        } else if (t && t->known) {
             ctrack_leave(s, t);
         }
         return CONFAB_OK;

@@ -373,6 +373,10 @@ static void take_delivery(struct shard *s, struct link_in *l, struct delivery *d
     } else if (d->kind == DELIVERY_TYPING) {
         look_take_typing(s, d);
     } else {
+        const struct member_set *m = d->members;
+        if (m && m->n == 1 && conv_id_eq(d->conv, conv_id_self(m->users[0]))) {
+            resumes_own_moved(s, m->users[0]);
+        }
         fanout_take(s, d);
     }
 }

@@ -17,6 +17,7 @@
 #define HAVE_TOTAL   (256U * 1024U) /* entries held by all resumes of a shard */
 #define SINCE_ALWAYS 1U    /* before every event, and yet a token: as many events as with one */
 #define STALLED_MS   3000U /* after which a page that is not taken may cost the resume */
+#define RELISTS_MAX  16U
 #define TOKEN_PREFIX "1-"
 
 enum resume_stage { RESUME_WAITING = 0, RESUME_LISTING, RESUME_ASKING, RESUME_SENDING };
@@ -42,7 +43,10 @@ struct resume {
     bool expired;      /* others need what it holds */
     bool stalled;      /* its connection was full: it counts no longer as running */
     bool limited;
-    bool all; /* the own log's events are not all told: every conversation is, as it stands */
+    uint32_t next_have; /* of those that may be gone, to be looked at */
+    uint32_t relisted;
+    bool own_moved; /* the own log has, since the list was read */
+    bool all;       /* the own log's events are not all told: every conversation is, as it stands */
 };
 
 static void on_command(struct shard *s, struct command_sink *sink, struct command *cmd);
@@ -271,8 +275,33 @@ static void ask_list(struct shard *s, struct resume *r)
         if (cmd) {
             cmd->conv = conv_id_self(r->user);
         }
+        r->own_moved = false;
         r->err = ask(s, r, to, cmd);
     }
+}
+
+static int entry_cmp(const void *a, const void *b)
+{
+    return conv_id_cmp(((const struct list_entry *)a)->conv, ((const struct list_entry *)b)->conv);
+}
+
+static const struct list_entry *list_find(const struct command *list, struct conv_id conv)
+{
+    struct list_entry key = {.conv = conv};
+    return list->nentries == 0
+               ? NULL
+               : bsearch(&key, list->entries, list->nentries, sizeof(key), entry_cmp);
+}
+
+/*
+ * The client has it, and the list has not: it was joined a moment ago, or it is gone with what a
+ * restored server has lost.
+ */
+static bool is_unlisted(const struct resume *r, uint32_t i)
+{
+    struct conv_id conv = r->have[i].conv;
+    return !conv_id_eq(conv, conv_id_self(r->user)) && !list_find(r->list, conv) &&
+           (i == 0 || !conv_id_eq(conv, r->have[i - 1].conv));
 }
 
 static void item_fill(const struct resume *r, struct resume_item *item, const struct list_entry *e)
@@ -311,6 +340,16 @@ static uint32_t items_for(const struct shard *s, const struct resume *r, uint16_
         }
         if (items) {
             item_fill(r, &items[n], e);
+        }
+        n++;
+    }
+    for (uint32_t i = 0; i < r->nhave && fresh; i++) {
+        const struct list_entry e = {.conv = r->have[i].conv, .joined = true};
+        if (shard_of_conv(s, e.conv) != to || !is_unlisted(r, i)) {
+            continue;
+        }
+        if (items) {
+            item_fill(r, &items[n], &e);
         }
         n++;
     }
@@ -404,6 +443,26 @@ static enum confab_err order_answers(struct resume *r)
     return CONFAB_OK;
 }
 
+/* Rows that are still to be sent get what the newer list says. */
+static void take_list(struct resume *r, struct command *list)
+{
+    command_free(r->list);
+    r->list = list;
+    for (uint32_t i = r->next; i < r->norder; i++) {
+        const struct list_entry *e = list_find(list, r->order[i]->conv);
+        r->order[i]->entry = e ? *e : r->order[i]->entry;
+    }
+}
+
+void resumes_own_moved(struct shard *s, uint64_t user)
+{
+    LIST_EACH(&s->resumes.running, n)
+    {
+        struct resume *r = LIST_ENTRY(n, struct resume, node);
+        r->own_moved = r->own_moved || r->user == user;
+    }
+}
+
 static void on_command(struct shard *s, struct command_sink *sink, struct command *cmd)
 {
     struct resume *r = CONTAINER_OF(sink, struct resume, sink);
@@ -417,7 +476,7 @@ static void on_command(struct shard *s, struct command_sink *sink, struct comman
     if (cmd->err) {
         command_free(cmd);
     } else if (cmd->type == COMMAND_LIST) {
-        r->list = cmd;
+        take_list(r, cmd);
     } else {
         r->closed_ms = MIN(r->closed_ms, cmd->closed_ms);
         list_push_back(&r->answers, &cmd->link);
@@ -478,10 +537,7 @@ static void resume_step(struct shard *s, struct resume *r)
             r->err = order_answers(r);
             break;
         case RESUME_SENDING:
-            r->stage = RESUME_SENDING;
-            r->paged_ms = s->now_ms;
-            r->err = order_answers(r);
-            break;
+            break; /* the list was read again */
         }
     }
     if (r->err && r->pending == 0) {
@@ -508,6 +564,66 @@ static bool send_page(struct shard *s, struct conn *c, struct resume *r)
     }
     wire_page_end(&w);
     return session_frame_end(s, c);
+}
+
+/* Is there a row of it among those to be sent, or that were? */
+static bool is_answered(const struct resume *r, struct conv_id conv)
+{
+    for (uint32_t i = 0; i < r->norder; i++) {
+        if (conv_id_eq(r->order[i]->conv, conv)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What the client has and this server knows nothing of: forget it. False: the connection broke. */
+static bool send_gone(struct shard *s, struct conn *c, struct resume *r)
+{
+    struct buf *b = NULL;
+    struct json_writer w;
+    uint32_t n = 0;
+    for (; r->next_have < r->nhave && n < s->cfg.resume_page; r->next_have++) {
+        if (!is_unlisted(r, r->next_have) || is_answered(r, r->have[r->next_have].conv)) {
+            continue;
+        }
+        if (n++ == 0) {
+            b = session_frame_begin(s);
+            wire_page_begin(&w, b);
+        }
+        const struct wire_conv gone = {
+            .conv = r->have[r->next_have].conv, .kind = WIRE_GROUP, .left = true, .reset = true};
+        wire_page_conv(&w, &gone);
+        wire_page_conv_end(&w);
+        metrics_inc(s->metrics, METRIC_RESUME_GONE);
+    }
+    if (n == 0) {
+        return true;
+    }
+    wire_page_end(&w);
+    return session_frame_end(s, c);
+}
+
+/*
+ * An entry of the own log that was sent live since the list was read is newer than the rows: they
+ * would take it back. So the list is read again, now and then; who changes it without end gets the
+ * rows as they are.
+ */
+static bool relist(struct shard *s, struct resume *r)
+{
+    if (!r->own_moved || r->relisted >= RELISTS_MAX) {
+        return false;
+    }
+    struct command *cmd = command_new(COMMAND_LIST);
+    if (cmd) {
+        cmd->conv = conv_id_self(r->user);
+    }
+    if (ask(s, r, shard_of_conv(s, conv_id_self(r->user)), cmd)) {
+        return true; /* next turn */
+    }
+    r->own_moved = false;
+    r->relisted++;
+    return true;
 }
 
 static void send_caught_up(struct shard *s, struct conn *c, struct resume *r)
@@ -567,7 +683,10 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
         *ret_place = true;
         return;
     }
-    while (r->next < r->norder) {
+    if (relist(s, r)) {
+        return;
+    }
+    while (r->next < r->norder || r->next_have < r->nhave) {
         if (c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s)) {
             if (!r->expired && s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
                 *ret_place = (!r->stalled && resume_stall(s, r)) || *ret_place;
@@ -577,7 +696,7 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
             *ret_place = true;
             return;
         }
-        if (!send_page(s, c, r)) {
+        if (!(r->next < r->norder ? send_page(s, c, r) : send_gone(s, c, r))) {
             resume_end(s, r, METRIC_RESUMES_FAILED);
             *ret_place = true;
             return;

@@ -38,6 +38,8 @@ void resumes_deinit(struct shard *s);
 CONFAB_NODISCARD enum confab_err resume_begin(struct shard *s, struct conn *c,
                                               const struct wire_resume *r);
 /* Sends pages where connections have room. */
+/* An entry of this user's own log is on its way to the sessions here. */
+void resumes_own_moved(struct shard *s, uint64_t user);
 void resumes_run(struct shard *s);
 
 /* Exposed for tests. */

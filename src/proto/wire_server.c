@@ -458,6 +458,9 @@ void wire_page_conv(struct json_writer *w, const struct wire_conv *c)
     json_w_kcstr(w, "type", wire_kind_text(c->kind));
     if (c->left) {
         json_w_kbool(w, "left", true);
+        if (c->reset) {
+            json_w_kbool(w, "reset", true);
+        }
     } else {
         put_conv_fields(w, c);
     }
