@@ -28,7 +28,7 @@ enum confab_err resident_patched(const struct resident *r, struct span bytes, st
 {
     struct event ev;
     if (r->noverlays > 0 && !event_peek(bytes, &ev) &&
-        (ev.kind == EVENT_MESSAGE || ev.kind == EVENT_EDIT)) {
+        (ev.kind == EVENT_MESSAGE || ev.kind == EVENT_EDIT || ev.kind == EVENT_DRAFT)) {
         bool patched = false;
         enum confab_err err = CONFAB_OK;
         for (uint32_t i = overlay_place(r->overlays, r->noverlays, ev.seq);
