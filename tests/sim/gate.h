@@ -66,6 +66,10 @@ struct view {
     uint64_t first;
     uint64_t last;
     bool filled; /* from history since, which holds messages only */
+    /* As rows and entries of the own log have told it, in the order in which they came. */
+    bool muted;
+    bool pinned;
+    uint64_t draft;
 };
 struct views {
     struct view *at;

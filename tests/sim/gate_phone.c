@@ -123,10 +123,36 @@ static void on_message(void *arg, const struct confab_message *m)
               p->number, m->conv, ULL(m->seq));
 }
 
+/* An application that shows what its user did on other devices. */
+static void show_own(struct phone *p, const struct confab_event *ev)
+{
+    if (ev->kind != CONFAB_EVENT_SELF || ev->target[0] == '\0') {
+        return;
+    }
+    struct view *v = view_make(&p->views, conv_of(ev->target));
+    switch (ev->self) {
+    case CONFAB_SELF_MUTE:
+        v->muted = ev->until_ms > 0;
+        break;
+    case CONFAB_SELF_PIN:
+        v->pinned = ev->on;
+        break;
+    case CONFAB_SELF_DRAFT:
+        v->draft = model_draft(span_of(ev->content.p, ev->content.n));
+        break;
+    case CONFAB_SELF_LEFT:
+        v->draft = 0;
+        break;
+    default:
+        break;
+    }
+}
+
 static void on_event(void *arg, const struct confab_event *ev)
 {
     struct phone *p = arg;
     (void)shown(p, ev->conv, ev->seq, ev->event_id, ev->source);
+    show_own(p, ev);
     sim_trace(p->g->sim, "phone %u: kind %d self %d %.8s", p->number, (int)ev->kind, (int)ev->self,
               ev->target);
 }
@@ -148,6 +174,12 @@ static void on_conversation(void *arg, const struct confab_conversation *k)
     struct phone *p = arg;
     sim_trace(p->g->sim, "phone %u told of %.8s kind %d head %llu left %d known %d", p->number,
               k->conv, (int)k->kind, ULL(k->head), k->left, k->known);
+    if (!k->left) {
+        struct view *v = view_make(&p->views, conv_of(k->conv));
+        v->muted = k->muted;
+        v->pinned = k->pinned;
+        v->draft = model_draft(span_of(k->draft.p, k->draft.n));
+    }
     if (p->fresh) {
         p->told = realloc(p->told, (p->told_n + 1) * sizeof(*p->told));
         CHECK(p->told);
@@ -524,6 +556,26 @@ static void check_told(struct phone *p)
     }
 }
 
+/* Rows and what came after them make what is: on every device, however it was away. */
+static void check_own(struct phone *p)
+{
+    struct sim *s = p->g->sim;
+    uint64_t user = p->g->people[p->person].id;
+    const struct mconv *own = model_conv(s->model, conv_id_self(user));
+    for (uint32_t i = 0; own && i < own->nentries; i++) {
+        const struct mentry *e = &own->entries[i];
+        const struct view *v = view_of(&p->views, e->conv);
+        if (!e->joined || !v) {
+            continue;
+        }
+        SIM_CHECK(s, v->muted == (e->muted > 0) && v->pinned == e->pinned && v->draft == e->draft,
+                  "devices of one person agree",
+                  "phone %u: " CONV_FMT " muted %d pinned %d draft %d, is %d %d %d", p->number,
+                  CONV_ARG(e->conv), v->muted, v->pinned, v->draft != 0, e->muted > 0, e->pinned,
+                  v->draft == e->draft);
+    }
+}
+
 void phone_check_quiet(struct phone *p)
 {
     struct sim *s = p->g->sim;
@@ -550,6 +602,7 @@ void phone_check_quiet(struct phone *p)
                   "phone %u: " CONV_FMT " shown to %llu of %llu", p->number, CONV_ARG(c->id),
                   ULL(v ? v->last : 0), ULL(want));
     }
+    check_own(p);
     if (p->fresh) {
         check_told(p);
     }

@@ -62,7 +62,8 @@ static void members(struct gate *g, struct rest *r, struct mconv *c)
     (void)snprintf(path, sizeof(path), "/api/v1/groups/%s/members/%llu", conv,
                    ULL(g->people[other].id));
     if (sim_one_in(s, 3)) {
-        buf_put_str(&json, sim_one_in(s, 2) ? "{\"role\":\"admin\"}" : "{\"role\":\"member\"}");
+        static const char *const roles[] = {"admin", "moderator", "member", "guest"};
+        buf_printf(&json, "{\"role\":\"%s\"}", roles[sim_below(s, ARRAY_LEN(roles))]);
         start(g, r, "PATCH", path, &json);
     } else {
         start(g, r, "DELETE", path, &json);
@@ -129,7 +130,18 @@ static void other_things(struct gate *g, struct rest *r, struct mconv *c)
     uint64_t other = g->people[(r->person + 1) % g->npeople].id;
     text_of(c->id, conv);
     r->kind = REST_CHANGE;
-    switch (sim_below(s, 5)) {
+    switch (sim_below(s, 9)) {
+    case 5:
+    case 6:
+        (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s", conv);
+        buf_printf(&json, "{\"draft\":\"draft %llu\"}", ULL(sim_below(s, 50)));
+        start(g, r, "PATCH", path, &json);
+        break;
+    case 7:
+        (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s/mute", conv);
+        buf_printf(&json, "{\"until\":%s}", sim_one_in(s, 2) ? "null" : "\"2200-01-01T00:00:00Z\"");
+        start(g, r, "PUT", path, &json);
+        break;
     case 0:
         (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s/pin", conv);
         buf_printf(&json, "{\"pinned\":%s}", sim_one_in(s, 2) ? "true" : "false");

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/hash64.h"
 #include "gate.h"
 #include "users.h"
 
@@ -256,6 +257,18 @@ static const char *wrong_edit(const struct mconv *c, const struct event *ev, uin
     return NULL;
 }
 
+/* What a later draft has replaced is not kept. */
+static const char *wrong_draft(const struct mevent *own, const struct event *ev, uint64_t lo,
+                               uint64_t hi)
+{
+    uint64_t next = own->ncauses > 0 ? own->causes[0] : 0;
+    bool blank = ev->flags & EVENT_BLANK;
+    if (blank ? next == 0 || next > hi : next > 0 && next <= lo) {
+        return blank ? "a draft is blank too early" : "a draft still shows what was replaced";
+    }
+    return (blank ? ev->text.n == 0 : span_eq(ev->text, own->ev.text)) ? NULL : "text of a draft";
+}
+
 const char *mconv_wrong(const struct mconv *c, const struct event *ev, uint64_t lo, uint64_t hi)
 {
     const struct mevent *own = mconv_event(c, ev->seq);
@@ -267,6 +280,9 @@ const char *mconv_wrong(const struct mconv *c, const struct event *ev, uint64_t 
     }
     if (ev->kind == EVENT_EDIT) {
         return wrong_edit(c, ev, lo, hi);
+    }
+    if (ev->kind == EVENT_DRAFT) {
+        return wrong_draft(own, ev, lo, hi);
     }
     if (ev->kind != EVENT_MESSAGE) {
         return span_eq(ev->text, own->ev.text) && ev->flags == own->ev.flags ? NULL : "text";
@@ -446,6 +462,11 @@ static enum confab_err judge_self(const struct mconv *c, uint64_t actor, const s
     case EVENT_MUTE:
     case EVENT_PIN:
         return e && e->joined ? CONFAB_OK : CONFAB_NOT_FOUND;
+    case EVENT_DRAFT:
+        if (!e || !e->joined) {
+            return CONFAB_NOT_FOUND;
+        }
+        return e->draft == model_draft(in->text) ? CONFAB_EXISTS : CONFAB_OK;
     case EVENT_HIDE:
         return e || conv_id_eq(in->conv, c->id) ? CONFAB_OK : CONFAB_NOT_FOUND;
     default:
@@ -547,6 +568,11 @@ static void fold_block(struct mconv *c, const struct event *ev)
     *b = (struct mblock){.user = ev->user, .on = ev->value != 0, .sure = false};
 }
 
+uint64_t model_draft(struct span text)
+{
+    return text.n == 0 ? 0 : hash64(text.p, text.n, 1) | 1;
+}
+
 static void fold_self(struct model *m, struct mconv *c, const struct event *ev)
 {
     if (c->kind == CONV_NONE) {
@@ -565,6 +591,7 @@ static void fold_self(struct model *m, struct mconv *c, const struct event *ev)
         e->src_seq = ev->src_seq;
         e->kind = (uint8_t)ev->type;
         e->joined = ev->kind == EVENT_JOINED;
+        e->draft = e->joined ? e->draft : 0;
         e->since_ms = event_time_ms(ev);
         break;
     case EVENT_MUTE:
@@ -572,6 +599,12 @@ static void fold_self(struct model *m, struct mconv *c, const struct event *ev)
         break;
     case EVENT_PIN:
         e->pinned = ev->value != 0;
+        break;
+    case EVENT_DRAFT:
+        e->draft = model_draft(ev->text);
+        if (ev->target_seq > 0) {
+            add_cause(c, ev);
+        }
         break;
     case EVENT_HIDE:
         c->hides = grown(c->hides, c->nhides, sizeof(*c->hides));

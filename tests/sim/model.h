@@ -40,6 +40,7 @@ struct mentry {
     uint64_t src_seq;
     uint64_t since_ms;
     uint64_t muted;
+    uint64_t draft; /* model_draft of the text */
     uint8_t kind;
     bool pinned;
     bool joined;
@@ -109,6 +110,8 @@ struct mconv *model_conv_make(struct model *m, struct conv_id id);
 struct mmember *mconv_member(const struct mconv *c, uint64_t user); /* NULL: never one */
 struct mmember *mconv_active(const struct mconv *c, uint64_t user);
 uint32_t mconv_nactive(const struct mconv *c);
+/* What is remembered of a draft; 0 for none. */
+uint64_t model_draft(struct span text);
 struct mentry *mconv_entry(const struct mconv *c, struct conv_id conv);
 const struct mevent *mconv_event(const struct mconv *c, uint64_t seq);
 /* The event with this id anywhere, and its conversation. */

@@ -424,7 +424,16 @@ static void do_self(struct sim *s, uint32_t user)
 {
     struct command *cmd = users_command(s, user, COMMAND_EVENT);
     struct mconv *c = any_conv(s, user, true);
-    switch (sim_below(s, 4)) {
+    char text[24] = "";
+    switch (sim_below(s, c ? 6 : 4)) {
+    case 5:
+    case 4:
+        cmd->in.kind = EVENT_DRAFT;
+        if (!sim_one_in(s, 4)) {
+            (void)snprintf(text, sizeof(text), "draft %u", (unsigned)sim_below(s, 50));
+        }
+        set_span(cmd, &cmd->in.text, span_str(text));
+        break;
     case 0:
         cmd->in.kind = EVENT_MUTE;
         cmd->in.value = sim_below(s, 1000);

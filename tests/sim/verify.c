@@ -167,6 +167,22 @@ void verify_list(struct sim *s, const struct command *cmd)
                   "lists are what joined and left say", "user %llu, " CONV_FMT, ULL(cmd->actor),
                   CONV_ARG(e->conv));
     }
+    struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
+    struct conv_id of;
+    struct span text;
+    uint64_t seq;
+    uint32_t drafts = 0;
+    while (conv_draft_next(&rd, &of, &seq, &text)) {
+        const struct mentry *me = mconv_entry(c, of);
+        SIM_CHECK(s, me && me->draft == model_draft(text), "drafts are what was written last",
+                  "user %llu, " CONV_FMT, ULL(cmd->actor), CONV_ARG(of));
+        drafts++;
+    }
+    for (uint32_t i = 0; i < want; i++) {
+        drafts -= c->entries[i].draft != 0;
+    }
+    SIM_CHECK(s, drafts == 0, "drafts are what was written last", "user %llu: %d too many",
+              ULL(cmd->actor), (int)drafts);
     SIM_CHECK(s, cmd->ret_seq == (c ? c->head : 0), "lists say their head", "user %llu",
               ULL(cmd->actor));
 }
