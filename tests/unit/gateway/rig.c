@@ -319,6 +319,21 @@ uint64_t json_number_of(const char *json, const char *key)
     return strtoull(at + strlen(want), NULL, 10);
 }
 
+void account_login(struct rig *rig, struct account *io)
+{
+    struct client *c = client_new(rig, 0);
+    char json[256];
+    char *body = NULL;
+    snprintf(json, sizeof(json), "{\"username\":\"%s\",\"password\":\"password\"}", io->name);
+    assert_int_equal(http(c, "POST", "/api/v1/tokens", NULL, json, &body), 201);
+    snprintf(io->token, sizeof(io->token), "%s", json_text(body, "token"));
+    snprintf(io->user, sizeof(io->user), "%s", json_text(body, "user_id"));
+    snprintf(io->refresh, sizeof(io->refresh), "%s", json_text(body, "refresh_token"));
+    snprintf(io->device, sizeof(io->device), "%s", json_text(body, "device_id"));
+    free(body);
+    client_drop(c);
+}
+
 void account_make(struct rig *rig, const char *name, struct account *ret)
 {
     struct client *c = client_new(rig, 0);
@@ -327,14 +342,9 @@ void account_make(struct rig *rig, const char *name, struct account *ret)
     snprintf(json, sizeof(json), "{\"username\":\"%s\",\"password\":\"password\"}", name);
     assert_int_equal(http(c, "POST", "/api/v1/accounts", NULL, json, &body), 201);
     free(body);
-    assert_int_equal(http(c, "POST", "/api/v1/tokens", NULL, json, &body), 201);
-    snprintf(ret->name, sizeof(ret->name), "%s", name);
-    snprintf(ret->token, sizeof(ret->token), "%s", json_text(body, "token"));
-    snprintf(ret->user, sizeof(ret->user), "%s", json_text(body, "user_id"));
-    snprintf(ret->refresh, sizeof(ret->refresh), "%s", json_text(body, "refresh_token"));
-    snprintf(ret->device, sizeof(ret->device), "%s", json_text(body, "device_id"));
-    free(body);
     client_drop(c);
+    snprintf(ret->name, sizeof(ret->name), "%s", name);
+    account_login(rig, ret);
 }
 
 /* ---- WebSocket ---- */

@@ -87,6 +87,8 @@ struct account {
     char user[24];
 };
 void account_make(struct rig *rig, const char *name, struct account *ret);
+/* A new device, as when the tokens of the present one have run out. */
+void account_login(struct rig *rig, struct account *io);
 
 /* Handshake with the token in the query; checks 101. NULL token: none. */
 struct client *ws_open(struct rig *rig, uint16_t shard, const char *token);

@@ -222,6 +222,48 @@ static void test_resume__limited_when_much_is_missing(void **state)
     client_drop(b);
 }
 
+/* Seconds, hours, weeks: the token is good whenever it comes back, whatever went on meanwhile. */
+static void test_resume__however_long_one_was_away(void **state)
+{
+    (void)state;
+    static const uint64_t away_s[] = {3, 4 * 3600, 31 * 24 * 3600};
+    char since[64];
+    char conv[40];
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    send_some(a, "bob", 0, 5, conv);
+    free(resume_since(b, since, since));
+    client_drop(b);
+    for (int k = 0; k < (int)ARRAY_LEN(away_s); k++) {
+        int first = 100 * (k + 1);
+        client_drop(a);
+        clock_sim_advance(&rig->clock, away_s[k] / 2 * 1000000000ULL);
+        rig_pass(rig, 10);
+        account_login(rig, &ann);
+        a = ws_live(rig, 0, &ann, NULL);
+        send_some(a, "bob", first, 3, NULL);
+        client_drop(a);
+        clock_sim_advance(&rig->clock, away_s[k] / 2 * 1000000000ULL);
+        rig_pass(rig, 10);
+        account_login(rig, &ann);
+        account_login(rig, &bob);
+        a = ws_live(rig, 0, &ann, NULL);
+        b = ws_open(rig, 0, bob.token);
+        char *all = resume_since(b, since, since);
+        assert_int_equal(count(all, "\"event\":\"new_message\""), 3);
+        assert_int_equal(count(all, "\"limited\":true"), 0);
+        char last[32];
+        snprintf(last, sizeof(last), "\"content\":\"m%d\"", first + 2);
+        assert_non_null(strstr(all, last));
+        free(all);
+        all = resume_since(b, since, since);
+        assert_int_equal(count(all, "\"event\":\"new_message\""), 0);
+        free(all);
+        client_drop(b);
+    }
+    client_drop(a);
+}
+
 static void test_resume__large_events_are_trimmed(void **state)
 {
     (void)state;
@@ -436,6 +478,7 @@ int main(void)
         T(token_text),
         T(have_beyond_the_token),
         T(limited_when_much_is_missing),
+        T(however_long_one_was_away),
         T(large_events_are_trimmed),
         T(pages_newest_first),
         T4(pages_newest_first),
