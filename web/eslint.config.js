@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import tseslint from 'typescript-eslint';
 
 export default tseslint.config(
-    { ignores: ['dist/', 'node_modules/', 'packages/*/node_modules/', '*.mjs', '*.js', 'tools/', 'dev/'] },
+    { ignores: ['dist/', 'node_modules/', 'packages/*/node_modules/', '*.mjs', '*.js', 'tools/', 'dev/', '**/api.gen.ts'] },
     ...tseslint.configs.recommendedTypeChecked,
     {
         languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: dirname(fileURLToPath(import.meta.url)) } },

@@ -1,7 +1,8 @@
 /* Frames as a server has sent them (ids shortened), and what is not to be taken for one. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { decodeFrame, decodeHistory, decodeToken, decodeUser, WireError } from './wire.js';
+import type { Objects } from './api.gen.js';
+import { decodeFrame, decodeHistory, decodeToken, decodeUser, WireError, fieldsOf, text } from './wire.js';
 
 const at = '"conversation_id":"c1","seq":3,"event_id":"30","sent_at":"2026-01-02T03:04:05.678Z","from":"7"';
 
@@ -76,4 +77,11 @@ void test('wire: tokens in both forms, users, history', () => {
         covered: [1, 4],
     });
     assert.deepEqual([history.messages[0]?.status, history.messages[0]?.deleted, history.coveredTo], ['read', true, 4]);
+});
+
+void test('wire: a field that docs/api does not have does not compile', () => {
+    const o = fieldsOf<Objects['User']>({ username: 'ada' }, 'user');
+    assert.equal(text(o, 'username'), 'ada');
+    // @ts-expect-error: there is no such field
+    assert.throws(() => text(o, 'user_name'));
 });

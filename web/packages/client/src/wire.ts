@@ -1,10 +1,11 @@
 /*
- * The socket's events and the REST objects as types, and their decoding from JSON. Written by hand
- * after the server's codec (src/proto/wire.h) and docs/api; this is the only file that names wire
- * fields of received frames. wire.test.ts holds it to frames that a real server has sent.
+ * The socket's events and the REST objects as the client has them, and their decoding from JSON. What
+ * fields there are on the wire is known from docs/api (api.gen.ts): a name that is not in it does not
+ * compile. This is the only file that names wire fields of received frames. wire.test.ts holds it to frames that a real server has sent.
  *
  * Ids are opaque strings, seqs are numbers counting from 1, times become milliseconds since 1970.
  */
+import type { Events, Objects } from './api.gen.js';
 
 export type Role = 'owner' | 'admin' | 'moderator' | 'member' | 'guest';
 export type ConvKind = 'direct' | 'group' | 'self';
@@ -272,55 +273,58 @@ export class WireError extends Error {
 
 /* ---- Reading fields ---- */
 
-export type Fields = Record<string, unknown>;
+/* All that one of them may have. */
+type KeysOf<T> = T extends unknown ? keyof T & string : never;
+/* An object of which only the kind is known: T, from api.gen.ts, says which fields it may have. */
+export type Fields<T = Record<string, unknown>> = { readonly [K in KeysOf<T>]?: unknown };
 
-export function fieldsOf(value: unknown, path: string): Fields {
+export function fieldsOf<T = Record<string, unknown>>(value: unknown, path: string): Fields<T> {
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw new WireError(path);
     }
-    return value as Fields;
+    return value as Fields<T>;
 }
 
-export function listOf(o: Fields, key: string): unknown[] {
-    const v = o[key];
+export function listOf<F extends object>(o: F, key: keyof F & string): unknown[] {
+    const v: unknown = o[key];
     if (!Array.isArray(v)) {
         throw new WireError(key);
     }
     return v;
 }
 
-export function text(o: Fields, key: string): string {
-    const v = o[key];
+export function text<F extends object>(o: F, key: keyof F & string): string {
+    const v: unknown = o[key];
     if (typeof v !== 'string') {
         throw new WireError(key);
     }
     return v;
 }
 
-export function textOr(o: Fields, key: string): string | undefined {
-    const v = o[key];
+export function textOr<F extends object>(o: F, key: keyof F & string): string | undefined {
+    const v: unknown = o[key];
     return typeof v === 'string' ? v : undefined;
 }
 
-function number(o: Fields, key: string): number {
-    const v = o[key];
+function number<F extends object>(o: F, key: keyof F & string): number {
+    const v: unknown = o[key];
     if (typeof v !== 'number' || !Number.isSafeInteger(v) || v < 0) {
         throw new WireError(key);
     }
     return v;
 }
 
-export function numberOr(o: Fields, key: string, otherwise: number): number {
-    const v = o[key];
+export function numberOr<F extends object>(o: F, key: keyof F & string, otherwise: number): number {
+    const v: unknown = o[key];
     return typeof v === 'number' && Number.isFinite(v) ? v : otherwise;
 }
 
-function optionalNumber(o: Fields, key: string): number | undefined {
-    const v = o[key];
+function optionalNumber<F extends object>(o: F, key: keyof F & string): number | undefined {
+    const v: unknown = o[key];
     return typeof v === 'number' && Number.isFinite(v) ? v : undefined;
 }
 
-function time(o: Fields, key: string): number {
+function time<F extends object>(o: F, key: keyof F & string): number {
     const ms = Date.parse(text(o, key));
     if (Number.isNaN(ms)) {
         throw new WireError(key);
@@ -328,11 +332,11 @@ function time(o: Fields, key: string): number {
     return ms;
 }
 
-export function timeOr(o: Fields, key: string): number | undefined {
+export function timeOr<F extends object>(o: F, key: keyof F & string): number | undefined {
     return typeof o[key] === 'string' ? time(o, key) : undefined;
 }
 
-function range(o: Fields, key: string): [number, number] {
+function range<F extends object>(o: F, key: keyof F & string): [number, number] {
     const v = listOf(o, key);
     const [from, to] = v;
     if (typeof from !== 'number' || typeof to !== 'number') {
@@ -341,8 +345,8 @@ function range(o: Fields, key: string): [number, number] {
     return [from, to];
 }
 
-export function strings(o: Fields, key: string): string[] {
-    const v = o[key];
+export function strings<F extends object>(o: F, key: keyof F & string): string[] {
+    const v: unknown = o[key];
     return Array.isArray(v) ? v.filter((s): s is string => typeof s === 'string') : [];
 }
 
@@ -385,7 +389,7 @@ function decodeMembers(o: Fields): Member[] {
 }
 
 export function decodeSettings(value: unknown): GroupSettings {
-    const o = fieldsOf(value, 'settings');
+    const o = fieldsOf<Objects['Settings']>(value, 'settings');
     return {
         history: o['history'] === 'joined' ? 'joined' : 'all',
         send: o['send'] === 'admins' ? 'admins' : 'members',
@@ -393,7 +397,7 @@ export function decodeSettings(value: unknown): GroupSettings {
     };
 }
 
-function decodeSelf(o: Fields, at: InSequence): SelfEvent {
+function decodeSelf(o: Fields<Events['server_self']>, at: InSequence): SelfEvent {
     const action = text(o, 'action');
     return {
         event: 'self',
@@ -467,7 +471,7 @@ function decodeSequenced(o: Fields): SequencedEvent {
 }
 
 function decodePreview(value: unknown): Preview {
-    const o = fieldsOf(value, 'preview');
+    const o = fieldsOf<Objects['Preview']>(value, 'preview');
     return {
         messageId: text(o, 'message_id'),
         from: text(o, 'from'),
@@ -478,7 +482,7 @@ function decodePreview(value: unknown): Preview {
 }
 
 function decodePageConversation(value: unknown): PageConversation {
-    const o = fieldsOf(value, 'conversations');
+    const o = fieldsOf<Events['server_conversations']['conversations'][number]>(value, 'conversations');
     const left = o['left'] === true;
     const cursors = left ? {} : fieldsOf(o['cursors'], 'cursors');
     const [coveredFrom, coveredTo] = left ? [1, 0] : range(o, 'covered');
@@ -511,7 +515,7 @@ function decodePageConversation(value: unknown): PageConversation {
 }
 
 export function decodeCount(value: unknown): UnreadCount {
-    const o = fieldsOf(value, 'conversation');
+    const o = fieldsOf<Objects['Conversation']>(value, 'conversation');
     return {
         head: number(o, 'head'),
         read: number(fieldsOf(o['cursors'], 'cursors'), 'read'),
@@ -520,8 +524,8 @@ export function decodeCount(value: unknown): UnreadCount {
     };
 }
 
-function decodeHello(o: Fields): Hello {
-    const limits = fieldsOf(o['limits'], 'limits');
+function decodeHello(o: Fields<Events['server_hello']>): Hello {
+    const limits = fieldsOf<Events['server_hello']['limits']>(o['limits'], 'limits');
     return {
         event: 'hello',
         protocol: number(o, 'protocol'),
@@ -534,7 +538,7 @@ function decodeHello(o: Fields): Hello {
     };
 }
 
-function decodeReceipt(o: Fields): DeliveryReceipt {
+function decodeReceipt(o: Fields<Events['server_delivery_receipt']>): DeliveryReceipt {
     return {
         event: 'delivery_receipt',
         conversationId: text(o, 'conversation_id'),
@@ -546,7 +550,7 @@ function decodeReceipt(o: Fields): DeliveryReceipt {
     };
 }
 
-function decodeFailure(o: Fields): WireFailure {
+function decodeFailure(o: Fields<Events['server_error']>): WireFailure {
     return {
         event: 'error',
         code: text(o, 'code'),
@@ -641,7 +645,7 @@ function decodeEvent(value: unknown): ServerFrame {
 /* ---- REST ---- */
 
 export function decodeHistoryMessage(value: unknown): HistoryMessage {
-    const o = fieldsOf(value, 'messages');
+    const o = fieldsOf<Objects['Message']>(value, 'messages');
     const status = o['status'];
     return {
         conversationId: text(o, 'conversation_id'),
@@ -661,7 +665,7 @@ export function decodeHistoryMessage(value: unknown): HistoryMessage {
 }
 
 export function decodeHistory(value: unknown): HistoryPage {
-    const o = fieldsOf(value, 'history');
+    const o = fieldsOf<Objects['MessagePage']>(value, 'history');
     const [coveredFrom, coveredTo] = range(o, 'covered');
     return {
         messages: listOf(o, 'messages').map(decodeHistoryMessage),
@@ -675,13 +679,13 @@ export function decodeHistory(value: unknown): HistoryPage {
 }
 
 export function decodeReaders(value: unknown): Readers {
-    const o = fieldsOf(value, 'receipts');
+    const o = fieldsOf<Objects['ReceiptPage']>(value, 'receipts');
     return {
         recipients: number(o, 'recipients'),
         delivered: number(o, 'delivered'),
         read: number(o, 'read'),
         readers: listOf(o, 'receipts').map((r) => {
-            const f = fieldsOf(r, 'receipts');
+            const f = fieldsOf<Objects['ReceiptPage']['receipts'][number]>(r, 'receipts');
             return { userId: text(f, 'user_id'), deliveredAt: timeOr(f, 'delivered_at'), readAt: timeOr(f, 'read_at') };
         }),
         next: textOr(o, 'next_cursor'),
@@ -689,7 +693,7 @@ export function decodeReaders(value: unknown): Readers {
 }
 
 export function decodeUser(value: unknown): User {
-    const o = fieldsOf(value, 'user');
+    const o = fieldsOf<Objects['User']>(value, 'user');
     const username = text(o, 'username');
     return {
         userId: text(o, 'user_id'),
@@ -711,7 +715,7 @@ function decodePrivacy(value: unknown): Privacy {
 }
 
 export function decodeUsers(value: unknown): User[] {
-    return listOf(fieldsOf(value, 'users'), 'users').map(decodeUser);
+    return listOf(fieldsOf<Objects['UserPage']>(value, 'users'), 'users').map(decodeUser);
 }
 
 export function decodeGroupMembers(value: unknown): Member[] {
@@ -720,7 +724,7 @@ export function decodeGroupMembers(value: unknown): Member[] {
 
 /* `access_token` with an end, or the plain `token` of servers that have no refresh tokens yet. */
 export function decodeToken(value: unknown): TokenAnswer {
-    const o = fieldsOf(value, 'token');
+    const o = fieldsOf<Objects['Token']>(value, 'token');
     return {
         token: textOr(o, 'access_token') ?? text(o, 'token'),
         ...optional('expiresIn', optionalNumber(o, 'expires_in')),
@@ -732,39 +736,14 @@ export function decodeToken(value: unknown): TokenAnswer {
 
 /* ---- Client to server ---- */
 
-export interface SendFrame {
-    event: 'send_message';
-    conversation_id?: string;
-    to?: string;
-    content: string;
-    client_msg_id: string;
-    reply_to?: string;
-    mentions?: string[];
-    fresh?: true;
-}
-export interface AckFrame {
-    event: 'ack';
-    conversation_id: string;
-    seq: number;
-    status: ReceiptStatus;
-}
-export interface ResumeFrame {
-    event: 'resume';
-    since?: string;
-    have?: { conversation_id: string; seq: number; event_id: string }[];
-    /* Frames may hold several events. */
-    batch?: true;
-}
-export interface TypingFrame {
-    event: 'typing';
-    conversation_id?: string;
-    to?: string;
-    active?: false;
-}
+export type SendFrame = Events['client_send_message'];
+export type AckFrame = Events['client_ack'];
+export type ResumeFrame = Events['client_resume'];
+export type TypingFrame = Events['client_typing'];
 export type ClientFrame =
     | SendFrame
     | TypingFrame
-    | { event: 'view'; conversation_ids: string[] }
+    | Events['client_view']
     | { event: 'presence'; status: PresenceStatus }
     | { event: 'subscribe_presence' | 'unsubscribe_presence'; user_ids: string[] }
     | AckFrame

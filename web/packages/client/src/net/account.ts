@@ -1,4 +1,5 @@
 /* One's own account over REST: profile, privacy, password, devices. */
+import type { Objects } from '../api.gen.js';
 import { decodeUser, fieldsOf, listOf, type Privacy, text, textOr, timeOr, type User } from '../wire.js';
 import type { Rest } from './rest.js';
 
@@ -40,7 +41,7 @@ export class AccountApi {
     async devices(): Promise<Device[]> {
         const o = fieldsOf(await this.rest.call('GET', '/api/v1/devices'), 'devices');
         return listOf(o, 'devices').map((value) => {
-            const d = fieldsOf(value, 'devices');
+            const d = fieldsOf<Objects['Device']>(value, 'devices');
             return {
                 deviceId: text(d, 'device_id'),
                 name: textOr(d, 'name') ?? '',
