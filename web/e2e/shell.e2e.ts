@@ -3,9 +3,18 @@
  * page as an app. Desktop and phone, light and dark; axe on every screen.
  */
 import assert from 'node:assert/strict';
+import { createRequire } from 'node:module';
 import { after, before, test } from 'node:test';
 import { accessible, fits } from './axe.js';
 import { closeBrowser, type Look, PASSWORD, Person, Server, until } from './harness.js';
+
+/* Of the package ws; Node before 22 has none of its own. */
+const Sockets = createRequire(import.meta.url)('ws') as new (url: string) => {
+    onopen: () => void;
+    onmessage: (e: { data: unknown }) => void;
+    send(text: string): void;
+    close(): void;
+};
 
 const server = new Server();
 let admin: Person;
@@ -416,5 +425,48 @@ test('shell: messages elsewhere are told, with the number; not the muted ones, n
     await p.row('Tilda').getByText('at night').waitFor();
     assert.equal((await told()).length, before);
     await accessible(p, 'notification settings');
+    await p.close();
+});
+
+test('shell: the list shows who types, and for how long', async () => {
+    const p = await Person.join(server, 'tess', 'Tess');
+    const a = await server.account('tom', 'Tom');
+    await server.write(a.token, { toUserId: await idOf('tess') }, 'wait');
+    await p.row('Tom').getByText('wait').waitFor();
+    /* Somebody without a page: only what is typed comes from there. */
+    const socket = new Sockets(new URL('/ws', server.url.replace('http', 'ws')).href);
+    const hello = new Promise<void>((done) => {
+        socket.onmessage = (e) => String(e.data).includes('"hello"') && done();
+    });
+    socket.onopen = () => socket.send(JSON.stringify({ event: 'auth', token: a.token }));
+    await hello;
+    const me = await idOf('tess');
+    await p.row('Tom').locator('[data-test=dot][data-status=online]').waitFor();
+    /* Until the server knows that the row is on the screen. */
+    const typing = p.row('Tom').locator('[data-test=typing]');
+    await until('it is shown', async () => {
+        socket.send(JSON.stringify({ event: 'typing', to: me, active: false }));
+        socket.send(JSON.stringify({ event: 'typing', to: me }));
+        return (await typing.count()) === 1;
+    });
+    assert.equal(await typing.innerText(), 'typing…');
+    await accessible(p, 'somebody types');
+    await p.shot('typing');
+    await server.write(a.token, { toUserId: me }, 'here it is');
+    await p.row('Tom').getByText('here it is').waitFor();
+    assert.equal(await typing.count(), 0);
+    socket.close();
+    await p.close();
+});
+
+test('shell: a draft of another device stands in the list', async () => {
+    const p = await Person.join(server, 'dean', 'Dean');
+    const a = await server.account('dot', 'Dot');
+    const sent = await server.write(a.token, { toUserId: await idOf('dean') }, 'and you?');
+    await p.row('Dot').getByText('and you?').waitFor();
+    const path = `/api/v1/conversations/${String(sent['conversation_id'])}`;
+    await server.call('PATCH', path, await server.token('dean'), { draft: 'I was about to say' });
+    await p.row('Dot').getByText('I was about to say').waitFor();
+    await p.row('Dot').getByText('Draft').waitFor();
     await p.close();
 });
