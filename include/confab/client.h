@@ -94,6 +94,12 @@ struct confab_options {
     uint32_t backoff_min_ms;    /* first wait is up to this, doubling */
     uint32_t backoff_max_ms;
     uint32_t timeout_ms; /* for connecting, signing in and each REST call */
+    /*
+     * How to get events. AUTO: a WebSocket; after two handshakes that failed, a stream, or polls if
+     * nothing of the stream arrives within 10 s; after 10 minutes a WebSocket is tried again.
+     * Nothing is lost or handed out twice at a change. The others: this one and no other.
+     */
+    enum confab_transport transport;
 };
 /* Defaults for everything; server, token and handlers are NULL. */
 void confab_options_init(struct confab_options *options);
@@ -123,7 +129,7 @@ void confab_client_stop(struct confab_client *c);
 enum confab_error confab_client_run(struct confab_client *c, int timeout_ms);
 
 /*
- * The same in a loop of the application's own: fills up to `max` entries (3 are enough) to poll for
+ * The same in a loop of the application's own: fills up to `max` entries (5 are enough) to poll for
  * and sets how long to wait at most (-1: for ever), then call _process after the wait, whatever
  * woke it. _process never blocks, except for looking up the server's address.
  */
@@ -132,6 +138,8 @@ size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t
 enum confab_error confab_client_process(struct confab_client *c);
 
 void confab_client_status(const struct confab_client *c, struct confab_status *ret);
+/* "auto", "ws", "sse" or "poll"; static. */
+const char *confab_transport_name(enum confab_transport transport);
 
 struct confab_outgoing {
     const char *to;   /* user id or username, or NULL */

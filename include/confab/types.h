@@ -217,11 +217,20 @@ enum confab_state {
     CONFAB_STATE_LIVE = 4,       /* caught up */
     CONFAB_STATE_REFUSED = 5     /* signed out: it will not connect again by itself */
 };
+/* What carries the events between client and server. */
+enum confab_transport {
+    CONFAB_TRANSPORT_AUTO = 0, /* whatever works, see confab_options */
+    CONFAB_TRANSPORT_WS,       /* a WebSocket */
+    CONFAB_TRANSPORT_SSE,      /* a stream of Server-Sent Events, and requests */
+    CONFAB_TRANSPORT_POLL,     /* requests that wait for events */
+};
+
 struct confab_status {
     enum confab_state state;
-    enum confab_error error; /* why the last connection ended, with WAITING and REFUSED */
-    uint64_t retry_in_ms;    /* WAITING */
-    uint64_t user_id;        /* once signed in */
+    enum confab_error error;         /* why the last connection ended, with WAITING and REFUSED */
+    uint64_t retry_in_ms;            /* WAITING */
+    uint64_t user_id;                /* once signed in */
+    enum confab_transport transport; /* of this connection, or of the next attempt */
 };
 
 /*

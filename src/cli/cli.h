@@ -51,6 +51,7 @@ enum opt_id {
     OPT_DATA,
     OPT_STATUS,
     OPT_FOLLOW,
+    OPT_TRANSPORT,
     OPT_IDS_END /* number of options */
 };
 #define OPT_BIT(id) (UINT64_C(1) << (id))
@@ -164,6 +165,10 @@ bool cli_open_operator(struct cli *cli, const char *data);
  */
 bool cli_json(const struct cli *cli);
 void cli_options_fill(struct cli *cli, struct confab_options *o);
+/* Of --transport or CONFAB_TRANSPORT; *ret stays without them. False: it is none, told. */
+bool cli_transport(const struct cli *cli, enum confab_transport *ret);
+/* Disconnects, and gives the goodbye a moment. */
+void cli_client_end(struct confab_client *c);
 /* Prints the failure of a call, returns the exit code for it. `what` is what was attempted. */
 int cli_failed(struct cli *cli, const char *what);
 int cli_exit_code(enum confab_error error);

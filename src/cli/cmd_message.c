@@ -85,6 +85,10 @@ static int open_outbox(struct cli *cli, struct sending *x, struct confab_client 
         return EXIT_FAILED;
     }
     cli_options_fill(cli, &o);
+    if (!cli_transport(cli, &o.transport)) {
+        state_close(&x->file);
+        return EXIT_USAGE;
+    }
     o.arg = x;
     o.flags |= CONFAB_NO_FOLLOW;
     o.handlers.on_sent = on_sent;
@@ -135,8 +139,7 @@ static int run_outbox(struct cli *cli, struct sending *x, struct confab_client *
         error = confab_client_run(c, (int)time_left(end));
     }
     size_t waiting = confab_outbox_len(c);
-    confab_client_stop(c);
-    (void)confab_client_run(c, 0);
+    cli_client_end(c);
     if (x->cmid[0] ? x->done : waiting == 0) {
         return x->failed > 0 && (x->cmid[0] == '\0' || x->error) ? EXIT_FAILED : EXIT_DONE;
     }

@@ -131,7 +131,7 @@ static void on_state(void *arg, const struct confab_status *status)
         print_error("%s; trying again", confab_error_text(status->error));
         t->told = true;
     } else if (status->state == CONFAB_STATE_LIVE && t->told) {
-        print_error("connected again");
+        print_error("connected again, over %s", confab_transport_name(status->transport));
         t->told = false;
     }
 }
@@ -140,7 +140,11 @@ static void on_caught_up(void *arg)
 {
     struct tail *t = arg;
     if (!t->begun) {
-        fprintf(stderr, "confab: following\n");
+        struct confab_status status;
+        confab_client_status(t->client, &status);
+        bool socket = status.transport == CONFAB_TRANSPORT_WS;
+        fprintf(stderr, "confab: following%s%s\n", socket ? "" : ", over ",
+                socket ? "" : confab_transport_name(status.transport));
     }
     t->begun = true;
 }
@@ -166,8 +170,7 @@ static enum confab_error follow(struct tail *t, struct confab_options *o)
     while (!error && t->left > 0 && !t->broken && !cli_interrupted()) {
         error = confab_client_run(c, -1);
     }
-    confab_client_stop(c);
-    (void)confab_client_run(c, 0);
+    cli_client_end(c);
     confab_client_free(c);
     return error;
 }
@@ -200,6 +203,13 @@ int cmd_tail(struct cli *cli)
         struct confab_options o;
         cli_catch_signals();
         cli_options_fill(cli, &o);
+        if (!cli_transport(cli, &o.transport)) {
+            if (keep) {
+                state_close(&t->file);
+            }
+            free(t);
+            return EXIT_USAGE;
+        }
         o.arg = t;
         o.handlers = (struct confab_handlers){
             .on_message = on_message,

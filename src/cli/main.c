@@ -48,6 +48,9 @@ const struct opt cli_options[OPT_IDS_END] = {
     [OPT_NOTE] = {"note", "TEXT", "what it is for"},
     [OPT_DATA] = {"data", "DIR", "administer the server on this machine that keeps its data there"},
     [OPT_FOLLOW] = {"follow", NULL, "go on, and print each change"},
+    [OPT_TRANSPORT] = {"transport", "auto|ws|sse|poll",
+                       "how to get events: WebSocket, stream or polls (CONFAB_TRANSPORT; default: "
+                       "auto, whatever works)"},
     [OPT_STATUS] = {"status", "STATUS", "only those: active, suspended or deleted"},
 };
 
@@ -113,15 +116,17 @@ const struct command cli_commands[] = {
      "within "
      "the timeout, the message is kept in the profile's outbox, in order and with its own key, and "
      "the exit status is 4: the next `confab send` or `confab flush` sends it, once. " TARGETS,
-     OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_REPLY_TO) | OPT_BIT(OPT_JSON) | OPT_BIT(OPT_COMPRESS), 1,
-     -1, false, cmd_send},
-    {"flush", "", "send what is in the outbox", NULL, OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_COMPRESS),
-     0, 0, false, cmd_flush},
+     OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_REPLY_TO) | OPT_BIT(OPT_JSON) | OPT_BIT(OPT_COMPRESS) |
+         OPT_BIT(OPT_TRANSPORT),
+     1, -1, false, cmd_send},
+    {"flush", "", "send what is in the outbox", NULL,
+     OPT_BIT(OPT_TIMEOUT) | OPT_BIT(OPT_COMPRESS) | OPT_BIT(OPT_TRANSPORT), 0, 0, false, cmd_flush},
     {"tail", "[CONV]", "follow messages as they come",
      "Prints every new message of one conversation, or of all, until interrupted. When the "
      "connection is lost it comes back by itself, and prints what was missed in between: nothing "
      "twice, nothing left out. " TARGETS,
-     OUTPUT | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_COMPRESS) | OPT_BIT(OPT_CONTINUE) | OPT_BIT(OPT_IDS),
+     OUTPUT | OPT_BIT(OPT_COUNT) | OPT_BIT(OPT_COMPRESS) | OPT_BIT(OPT_CONTINUE) |
+         OPT_BIT(OPT_IDS) | OPT_BIT(OPT_TRANSPORT),
      0, 1, false, cmd_tail},
     {"history", "CONV", "show earlier messages, oldest first", TARGETS,
      OPT_BIT(OPT_LIMIT) | OPT_BIT(OPT_BEFORE) | OPT_BIT(OPT_IDS) | OUTPUT, 1, 1, false,

@@ -1,4 +1,5 @@
 /* Clients for the commands: from the options and the profile, and what their failures mean here. */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +8,7 @@
 #include "cli.h"
 
 #define SNAPSHOT_MS 30000U
+#define GOODBYE_MS  2000U
 
 static volatile sig_atomic_t interrupted;
 
@@ -61,6 +63,33 @@ void cli_trust(struct cli *cli, const char **ret_ca, const char **ret_fingerprin
         *ret_ca = cli->profile.ca;
         *ret_fingerprint = cli->profile.fingerprint;
     }
+}
+
+bool cli_transport(const struct cli *cli, enum confab_transport *ret)
+{
+    const char *text = option_or_env(cli, OPT_TRANSPORT, "CONFAB_TRANSPORT");
+    for (int i = CONFAB_TRANSPORT_AUTO; text && i <= CONFAB_TRANSPORT_POLL; i++) {
+        if (strcmp(text, confab_transport_name((enum confab_transport)i)) == 0) {
+            *ret = (enum confab_transport)i;
+            return true;
+        }
+    }
+    if (text) {
+        print_error("--transport wants auto, ws, sse or poll, not %s", text);
+    }
+    return text == NULL;
+}
+
+void cli_client_end(struct confab_client *c)
+{
+    uint64_t end = confab_now_ms() + GOODBYE_MS;
+    struct pollfd fds[8];
+    int wait_ms;
+    confab_client_stop(c);
+    do {
+        uint64_t now = confab_now_ms();
+        (void)confab_client_run(c, now < end ? (int)(end - now) : 0);
+    } while (confab_client_pollfds(c, fds, 8, &wait_ms) > 0 && confab_now_ms() < end);
 }
 
 void cli_options_fill(struct cli *cli, struct confab_options *o)

@@ -76,7 +76,7 @@ enum confab_error confab_client_new(const struct confab_options *options,
 {
     if (options->size != sizeof(*options) || !options->server || options->backoff_min_ms == 0 ||
         options->backoff_max_ms < options->backoff_min_ms || options->timeout_ms == 0 ||
-        options->send_attempts_max == 0) {
+        options->send_attempts_max == 0 || options->transport > CONFAB_TRANSPORT_POLL) {
         return CONFAB_E_ARGUMENT;
     }
     const char *token = options->token ? options->token : "";
@@ -92,6 +92,9 @@ enum confab_error confab_client_new(const struct confab_options *options,
     cconn_init(&c->link);
     chttp_init(&c->fetch, options->frame_bytes_max);
     chttp_init(&c->call, options->frame_bytes_max);
+    for (int i = 0; i < CSESSION_LANES; i++) {
+        chttp_init(&c->carried[i], options->frame_bytes_max);
+    }
     chttp_init(&c->tokens.http, 0);
     c->timeout_ms = options->timeout_ms;
     const struct scheme *scheme = scheme_of(options->server);
@@ -121,6 +124,9 @@ enum confab_error confab_client_new(const struct confab_options *options,
         cconn_set_tls(&c->link, c->tls);
         cconn_set_tls(&c->fetch.conn, c->tls);
         cconn_set_tls(&c->call.conn, c->tls);
+        for (int i = 0; i < CSESSION_LANES; i++) {
+            cconn_set_tls(&c->carried[i].conn, c->tls);
+        }
         cconn_set_tls(&c->tokens.http.conn, c->tls);
         error = cerror_of(err);
     }
@@ -141,6 +147,9 @@ void confab_client_free(struct confab_client *c)
     cconn_close(&c->link);
     chttp_deinit(&c->fetch);
     chttp_deinit(&c->call);
+    for (int i = 0; i < CSESSION_LANES; i++) {
+        chttp_deinit(&c->carried[i]);
+    }
     ctoken_deinit(&c->tokens);
     ctls_free(c->tls);
     free(c->host);
@@ -245,6 +254,70 @@ static void link_turn(struct confab_client *c, uint64_t now)
     }
 }
 
+/* ---- Requests in place of the link ---- */
+
+static void carried_end(struct confab_client *c, int lane)
+{
+    /* What it was about is over: nobody may take its connection for the next one. */
+    cconn_close(&c->carried[lane].conn);
+    chttp_reset(&c->carried[lane]);
+    c->carrying[lane] = false;
+}
+
+/* True when its lane is free again. */
+static bool carried_step(struct confab_client *c, int lane, uint64_t now)
+{
+    struct chttp *x = &c->carried[lane];
+    struct csession_call *call = &c->carried_of[lane];
+    bool done = chttp_step(x, now);
+    if (call->stream && x->phase >= CHTTP_BODY && x->status == 200 && x->content.len > 0) {
+        csession_call_input(c->session, call, x->content.data, x->content.len, now);
+        buf_clear(&x->content);
+    }
+    if (!csession_call_wanted(c->session, call)) {
+        carried_end(c, lane);
+        return true;
+    }
+    if (!done) {
+        return false;
+    }
+    if (x->err == CONFAB_FORBIDDEN) {
+        csession_error(c->session, CONFAB_E_CERTIFICATE, x->conn.why);
+    }
+    c->carrying[lane] = false;
+    csession_call_done(c->session, call, x->err ? 0 : x->status, x->retry_after_ms,
+                       span_of(x->content.data, x->content.len), now);
+    chttp_reset(x);
+    return true;
+}
+
+static void carried_turn(struct confab_client *c, uint64_t now)
+{
+    /* Posts first: what opens a session leads to its first fetch. */
+    for (int lane = CSESSION_LANES - 1; lane >= 0; lane--) {
+        struct csession_call *call = &c->carried_of[lane];
+        for (;;) {
+            if (c->carrying[lane] && !carried_step(c, lane, now)) {
+                break;
+            }
+            if (!csession_call_next(c->session, (enum csession_lane)lane, now, call)) {
+                break;
+            }
+            struct chttp_request req = {
+                .method = call->method,
+                .path = span_str(call->path),
+                .token = span_of(c->token.data, c->token.len),
+                .body = call->body,
+                .repeatable = true,
+                .stream = call->stream,
+            };
+            c->carrying[lane] = true;
+            chttp_begin(&c->carried[lane], c->host, c->port,
+                        span_of(c->authority.data, c->authority.len), &req, call->timeout_ms, now);
+        }
+    }
+}
+
 /* ---- Fetches ---- */
 
 static void fetch_turn(struct confab_client *c, uint64_t now)
@@ -311,6 +384,19 @@ size_t confab_client_pollfds(struct confab_client *c, struct pollfd *fds, size_t
             fds[n++] = (struct pollfd){.fd = c->fetch.conn.fd, .events = chttp_events(&c->fetch)};
         }
     }
+    for (int i = 0; i < CSESSION_LANES; i++) {
+        if (c->carrying[i]) {
+            at = MIN(at, c->carried[i].deadline_ms);
+            at = csession_call_wanted(c->session, &c->carried_of[i]) ? at : now;
+            at = cconn_has_pending(&c->carried[i].conn) ? now : at;
+            if (cconn_is_open(&c->carried[i].conn) && n < max) {
+                fds[n++] = (struct pollfd){.fd = c->carried[i].conn.fd,
+                                           .events = chttp_events(&c->carried[i])};
+            }
+        } else if (csession_call_ready(c->session, (enum csession_lane)i, now)) {
+            at = now;
+        }
+    }
     if (c->tokens.running) {
         n += n < max ? ctoken_poll(&c->tokens, &fds[n], &at) : 0;
     } else {
@@ -326,6 +412,7 @@ enum confab_error confab_client_process(struct confab_client *c)
     csession_tick(c->session, now);
     token_turn(c, now);
     link_turn(c, now);
+    carried_turn(c, now);
     fetch_turn(c, now);
     if (c->link_told && !link_write(c, now)) {
         link_ended(c, now);
@@ -337,7 +424,7 @@ enum confab_error confab_client_process(struct confab_client *c)
 
 enum confab_error confab_client_run(struct confab_client *c, int timeout_ms)
 {
-    struct pollfd fds[3];
+    struct pollfd fds[3 + CSESSION_LANES];
     int wait_ms;
     size_t n = confab_client_pollfds(c, fds, ARRAY_LEN(fds), &wait_ms);
     if (timeout_ms >= 0 && (wait_ms < 0 || wait_ms > timeout_ms)) {

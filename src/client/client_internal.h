@@ -15,6 +15,9 @@ struct confab_client {
     struct chttp fetch;
     bool fetching;
     struct csession_fetch fetch_of;
+    struct chttp carried[CSESSION_LANES]; /* in place of the link */
+    struct csession_call carried_of[CSESSION_LANES];
+    bool carrying[CSESSION_LANES];
     struct chttp call; /* the blocking ones */
     struct ctls *tls;  /* NULL: plain HTTP */
     char *host;

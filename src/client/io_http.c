@@ -76,19 +76,21 @@ void chttp_begin(struct chttp *x, const char *host, const char *port, struct spa
     x->host = host;
     x->port = port;
     x->keep_alive = false;
-    x->deadline_ms = now + timeout_ms;
-    x->repeatable = strcmp(req->method, "GET") == 0;
+    x->deadline_ms = timeout_ms == UINT64_MAX ? UINT64_MAX : now + timeout_ms;
+    x->endless = req->stream;
+    bool get = strcmp(req->method, "GET") == 0;
+    x->repeatable = get || req->repeatable;
     http_put_request(&x->out, req->method, req->path, authority);
     if (req->token.n > 0) {
         buf_put_str(&x->out, "Authorization: Bearer ");
         buf_put(&x->out, req->token.p, req->token.n);
         buf_put_str(&x->out, "\r\n");
     }
-    http_put_header_str(&x->out, "Accept", "application/json");
+    http_put_header_str(&x->out, "Accept", req->stream ? "text/event-stream" : "application/json");
     if (req->body.n > 0) {
         http_put_header_str(&x->out, "Content-Type", "application/json");
     }
-    if (req->body.n > 0 || !x->repeatable) {
+    if (req->body.n > 0 || !get) {
         http_put_header_u64(&x->out, "Content-Length", req->body.n);
     }
     http_put_end(&x->out);
@@ -133,7 +135,7 @@ static void read_head(struct chttp *x)
             after <= RETRY_AFTER_MAX) {
             x->retry_after_ms = after * 1000;
         }
-        http_body_init_response(&x->body, res, x->body_max);
+        http_body_init_response(&x->body, res, x->endless ? UINT64_MAX : x->body_max);
         buf_consume(&x->in, res->head_len);
         memset(&x->scan, 0, sizeof(x->scan));
         if (!interim) {

@@ -28,6 +28,7 @@ struct chttp {
     bool until_close;
     uint64_t deadline_ms;
     uint64_t body_max;
+    bool endless; /* the request under way is for a stream */
 
     /* With CHTTP_DONE: */
     enum confab_err err; /* CONFAB_OK; CONFAB_NET, CONFAB_TIMEOUT, CONFAB_INVALID, CONFAB_NOMEM,
@@ -42,11 +43,14 @@ struct chttp_request {
     struct span path;
     struct span token; /* may be empty */
     struct span body;  /* JSON, may be empty */
+    bool repeatable;   /* also when it is no GET: to be done twice harms nothing */
+    bool stream;       /* asks for events; `content` is to be taken while it comes */
 };
 
 void chttp_init(struct chttp *x, uint64_t body_max);
 void chttp_deinit(struct chttp *x);
-/* host and port must live until the request is done; `authority` is for the Host field. */
+/* host and port must live until the request is done; `authority` is for the Host field. timeout_ms
+ * UINT64_MAX: none. */
 void chttp_begin(struct chttp *x, const char *host, const char *port, struct span authority,
                  const struct chttp_request *req, uint64_t timeout_ms, uint64_t now);
 /* Goes on as far as it can without waiting; true when phase is CHTTP_DONE. */

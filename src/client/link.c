@@ -40,6 +40,9 @@ static void fail(struct csession *s, enum confab_err err, const char *text, uint
 
 size_t clink_frame_begin(struct csession *s)
 {
+    if (!ccarry_is_link(s)) {
+        return s->out.len;
+    }
     return ws_frame_begin(&s->out, true);
 }
 
@@ -70,7 +73,9 @@ bool clink_frame_end(struct csession *s, size_t mark, uint64_t now)
 {
     uint8_t key[4];
     random_fill(s->random, key, sizeof(key));
-    if (buf_ok(&s->out) && !put_packed(s, mark, key)) {
+    if (!ccarry_is_link(s)) {
+        buf_put_u8(&s->out, '\n'); /* between events: there is none in JSON of ours */
+    } else if (buf_ok(&s->out) && !put_packed(s, mark, key)) {
         ws_frame_end(&s->out, mark, WS_TEXT, key);
     }
     if (!buf_ok(&s->out)) {
@@ -178,6 +183,7 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
         csession_error(s, CONFAB_E_DAMAGED, "the saved state is that of another user");
         return;
     }
+    ccarry_hello(s, hello->session_id, now);
     s->user_id = s->state_user_id = hello->user_id;
     s->heartbeat_ms = MIN(MAX(hello->heartbeat_ms, HEARTBEAT_MIN_MS), HEARTBEAT_MAX_MS);
     s->inflight_max = MAX(hello->inflight, 1U);
@@ -302,6 +308,9 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
         s->wait_ms = m->u.delay_ms;
         csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, CONFAB_E_OK, now);
         break;
+    case WIRE_S_CLOSED:
+        clink_closed(s, (uint16_t)m->u.close_code, now);
+        break;
     default:
         break; /* hello is dealt with; heartbeat and unknown ones say nothing */
     }
@@ -337,7 +346,7 @@ static void on_object(struct csession *s, struct span frame, uint64_t now)
 }
 
 /* Also a frame of several events: in their order, up to one that ends the link. */
-static void on_text(struct csession *s, struct span frame, uint64_t now)
+void clink_text(struct csession *s, struct span frame, uint64_t now)
 {
     if (frame.n == 0 || frame.p[0] != '[') {
         on_object(s, frame, now);
@@ -368,7 +377,7 @@ static void on_text(struct csession *s, struct span frame, uint64_t now)
 
 /* ---- Frames ---- */
 
-static void on_close(struct csession *s, uint16_t code, uint64_t now)
+void clink_closed(struct csession *s, uint16_t code, uint64_t now)
 {
     enum cphase then = CPHASE_WAIT;
     enum confab_error reason = CONFAB_E_NETWORK;
@@ -415,7 +424,7 @@ static void on_message_text(struct csession *s, struct span text, bool deflated,
         s->stats.inflated++;
         text = span_of(s->unpacked.data, s->unpacked.len);
     }
-    on_text(s, text, now);
+    clink_text(s, text, now);
     buf_deinit(&s->unpacked);
 }
 
@@ -436,7 +445,7 @@ static void on_frame(struct csession *s, const struct ws_frame *f, uint64_t now)
         break;
     }
     case WS_CLOSE:
-        on_close(s, f->close_code, now);
+        clink_closed(s, f->close_code, now);
         break;
     case WS_TEXT:
         if (f->first && f->fin) {

@@ -1,7 +1,18 @@
-/* Defaults of confab_options. */
+/* Defaults of confab_options, and the names of what they choose between. */
 #include <confab/client.h>
 
 #include <string.h>
+
+const char *confab_transport_name(enum confab_transport transport)
+{
+    static const char *const names[] = {
+        [CONFAB_TRANSPORT_AUTO] = "auto",
+        [CONFAB_TRANSPORT_WS] = "ws",
+        [CONFAB_TRANSPORT_SSE] = "sse",
+        [CONFAB_TRANSPORT_POLL] = "poll",
+    };
+    return transport <= CONFAB_TRANSPORT_POLL ? names[transport] : "";
+}
 
 void confab_options_init(struct confab_options *options)
 {

@@ -8,7 +8,8 @@
 
 #include "client/session_internal.h"
 
-#define RENEWALS_MAX 3U /* of the token, without a hello in between */
+#define CARRIED_BEAT_MS 45000U
+#define RENEWALS_MAX    3U /* of the token, without a hello in between */
 
 static enum confab_state public_state(enum cphase phase, enum cphase then)
 {
@@ -40,6 +41,7 @@ void csession_status(const struct csession *s, uint64_t now, struct confab_statu
     ret->state = public_state(s->phase, s->after_closing);
     ret->error = s->reason;
     ret->user_id = s->user_id;
+    ret->transport = s->carry.on;
     if (s->phase == CPHASE_WAIT && s->phase_deadline_ms > now) {
         ret->retry_in_ms = s->phase_deadline_ms - now;
     }
@@ -124,6 +126,9 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
     s->wait_ms = UINT64_MAX;
     s->outbox_next_ms = UINT64_MAX;
     s->after_closing = CPHASE_OFF;
+    s->carry.on =
+        s->opt.transport != CONFAB_TRANSPORT_AUTO ? s->opt.transport : CONFAB_TRANSPORT_WS;
+    s->carry.ws_again_ms = s->carry.heard_by_ms = UINT64_MAX;
     list_init(&s->acks);
     list_init(&s->fills);
     list_init(&s->lanes);
@@ -185,6 +190,7 @@ void csession_free(struct csession *s)
     buf_deinit(&s->token);
     buf_deinit(&s->host);
     buf_deinit(&s->target);
+    ccarry_free(s);
     free(s);
 }
 
@@ -214,6 +220,7 @@ static bool token_is_stale(const struct csession *s, uint64_t now)
 static void open_link(struct csession *s, uint64_t now)
 {
     s->stats.connects++;
+    ccarry_choose(s, now);
     csession_set_phase(s, CPHASE_LINK, now);
 }
 
@@ -274,7 +281,7 @@ void csession_close_link(struct csession *s, uint16_t code, enum cphase then,
     if (s->phase < CPHASE_LINK || s->phase >= CPHASE_CLOSING) {
         return;
     }
-    if (s->phase >= CPHASE_HELLO && ws_close_code_valid(code)) {
+    if (s->phase >= CPHASE_HELLO && ccarry_is_link(s) && ws_close_code_valid(code)) {
         uint8_t key[4];
         random_fill(s->random, key, sizeof(key));
         size_t before = s->out.len;
@@ -293,15 +300,16 @@ void csession_close_link(struct csession *s, uint16_t code, enum cphase then,
 
 bool csession_wants_link(const struct csession *s)
 {
-    return s->phase >= CPHASE_LINK && s->phase <= CPHASE_LIVE;
+    return s->phase >= CPHASE_LINK && s->phase <= CPHASE_LIVE && ccarry_is_link(s);
 }
 
 void csession_link_up(struct csession *s, uint64_t now)
 {
-    if (s->phase != CPHASE_LINK) {
+    if (s->phase != CPHASE_LINK || !ccarry_is_link(s)) {
         return;
     }
     s->link = true;
+    s->carry.handshaking = true;
     s->last_rx_ms = now;
     s->last_beat_ms = now;
     csession_set_phase(s, CPHASE_UPGRADE, now);
@@ -409,6 +417,7 @@ void csession_link_down(struct csession *s, uint64_t now)
     } else {
         return;
     }
+    ccarry_down(s, now);
     s->link = false;
     s->again = false;
     s->asked = s->answered = 0;
@@ -427,7 +436,7 @@ void csession_link_down(struct csession *s, uint64_t now)
 
 void csession_input(struct csession *s, void *p, size_t n, uint64_t now)
 {
-    if (s->phase < CPHASE_UPGRADE || s->phase > CPHASE_LIVE || n == 0) {
+    if (s->phase < CPHASE_UPGRADE || s->phase > CPHASE_LIVE || n == 0 || !ccarry_is_link(s)) {
         return;
     }
     s->last_rx_ms = now;
@@ -440,7 +449,7 @@ void csession_input(struct csession *s, void *p, size_t n, uint64_t now)
 
 struct span csession_output(const struct csession *s)
 {
-    if (s->out.len == s->out_sent) {
+    if (s->out.len == s->out_sent || !ccarry_is_link(s)) {
         return span_of(NULL, 0);
     }
     return span_of(s->out.data + s->out_sent, s->out.len - s->out_sent);
@@ -448,6 +457,9 @@ struct span csession_output(const struct csession *s)
 
 void csession_output_sent(struct csession *s, size_t n, uint64_t now)
 {
+    if (!ccarry_is_link(s)) {
+        return;
+    }
     s->out_sent += MIN(n, s->out.len - s->out_sent);
     if (s->out_sent < s->out.len) {
         return;
@@ -459,13 +471,26 @@ void csession_output_sent(struct csession *s, size_t n, uint64_t now)
     }
 }
 
+/* Without a link the server says something of its own every half a minute: it is only asked when it
+ * does not. */
+static uint64_t beat_ms(const struct csession *s)
+{
+    return ccarry_is_link(s) ? s->heartbeat_ms : MAX(s->heartbeat_ms, CARRIED_BEAT_MS);
+}
+
+static uint64_t beat_at(const struct csession *s)
+{
+    uint64_t from = ccarry_is_link(s) ? s->last_beat_ms : MAX(s->last_beat_ms, s->last_rx_ms);
+    return from + beat_ms(s);
+}
+
 static void beat(struct csession *s, uint64_t now)
 {
-    if (now - s->last_rx_ms >= 2ULL * s->heartbeat_ms) {
+    if (now - s->last_rx_ms >= 2 * beat_ms(s)) {
         csession_close_link(s, WS_CLOSE_GOING_AWAY, CPHASE_WAIT, CONFAB_E_TIMEOUT, now);
         return;
     }
-    if (now - s->last_beat_ms >= s->heartbeat_ms) {
+    if (now >= beat_at(s)) {
         s->last_beat_ms = now;
         size_t mark = clink_frame_begin(s);
         wire_put_heartbeat(&s->out);
@@ -491,6 +516,7 @@ void csession_tick(struct csession *s, uint64_t now)
     case CPHASE_SYNC:
     case CPHASE_LIVE:
         beat(s, now);
+        ccarry_tick(s, now);
         break;
     default:
         break;
@@ -515,9 +541,13 @@ uint64_t csession_deadline(const struct csession *s)
     if (s->phase >= CPHASE_WAIT && s->phase <= CPHASE_HELLO && s->phase != CPHASE_TOKEN) {
         at = s->phase_deadline_ms;
     }
+    if (s->phase == CPHASE_CLOSING && !s->link) {
+        return 0; /* nothing more happens before link_down */
+    }
     if (csession_is_signed_in(s)) {
-        at = MIN(s->last_beat_ms + s->heartbeat_ms, s->last_rx_ms + 2ULL * s->heartbeat_ms);
+        at = MIN(beat_at(s), s->last_rx_ms + 2 * beat_ms(s));
         at = MIN(at, s->outbox_next_ms);
+        at = MIN(at, ccarry_deadline(s));
         if (!list_is_empty(&s->acks)) {
             at = MIN(at, LIST_ENTRY(s->acks.next, struct ctrack, acks)->next_ack_ms);
         }

@@ -11,6 +11,9 @@
  *     csession_wants_link says false  write what can be written at once, close, link_down
  *     the connection ended            link_down
  *     csession_deadline has come      csession_tick
+ *     csession_call_next says true    make that request, then csession_call_done; of one with
+ *                                     `stream` give the body to csession_call_input as it comes
+ *     csession_call_wanted says false end that request, as if it had never been
  *     csession_fetch_next says true   GET its path with the token, then csession_fetch_done
  *     csession_wants_token says true  get a new one, then csession_token_done
  *
@@ -23,6 +26,10 @@
  *                     │                   └───────────────┴──────┬────────┘ └─────────────────┤
  *                     │                                          ▼ error, silence, reconnect  │
  *                    WAIT ◄────────────────link_down────────  CLOSING ◄───────────────────────┘
+ *
+ * Where no WebSocket can be had there is no link (csession_wants_link says false), but calls, of
+ * two lanes: one at a time fetches events, one at a time sends them (carry.c). The phases are the
+ * same, with the answer of the first call in place of the upgrade and its bytes.
  *
  * From CLOSING also to OFF (csession_stop) and REFUSED (the token is not accepted). Without
  * `follow` there is no SYNC: hello leads to LIVE.
@@ -74,6 +81,18 @@ struct csession_fetch {
     char path[CSESSION_PATH_MAX]; /* with query, zero terminated */
 };
 
+/* Requests in place of a link, all with the token. */
+enum csession_lane { CSESSION_FETCHING = 0, CSESSION_POSTING, CSESSION_LANES };
+struct csession_call {
+    enum csession_lane lane;
+    uint64_t number;
+    const char *method;
+    char path[CSESSION_PATH_MAX]; /* zero terminated */
+    struct span body;             /* JSON, may be empty; borrowed until it is done or unwanted */
+    bool stream;                  /* an endless answer of type text/event-stream is asked for */
+    uint64_t timeout_ms;          /* UINT64_MAX: none */
+};
+
 struct csession;
 /* CONFAB_NOMEM; CONFAB_CORRUPT: options->state is damaged. */
 CONFAB_NODISCARD enum confab_err csession_new(const struct csession_config *cfg,
@@ -110,6 +129,18 @@ void csession_output_sent(struct csession *s, size_t n, uint64_t now);
 void csession_tick(struct csession *s, uint64_t now);
 /* When to call csession_tick next; UINT64_MAX: not by itself. */
 uint64_t csession_deadline(const struct csession *s);
+
+bool csession_call_ready(const struct csession *s, enum csession_lane lane, uint64_t now);
+/* False: nothing to do, or the lane's last one is still under way. */
+bool csession_call_next(struct csession *s, enum csession_lane lane, uint64_t now,
+                        struct csession_call *ret);
+bool csession_call_wanted(const struct csession *s, const struct csession_call *call);
+/* Bytes of a stream's body, whose status is 200. */
+void csession_call_input(struct csession *s, const struct csession_call *call, const void *p,
+                         size_t n, uint64_t now);
+/* status 0: no answer. `body` is empty for a stream with status 200. */
+void csession_call_done(struct csession *s, const struct csession_call *call, int status,
+                        uint64_t retry_after_ms, struct span body, uint64_t now);
 
 bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch *ret);
 /* status 0: no answer. Results of fetches that are no longer wanted are ignored. */

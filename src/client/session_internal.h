@@ -13,6 +13,8 @@
 #include "proto/wire.h"
 #include "proto/ws.h"
 
+#define CSESSION_ID_MAX 40U /* of the server's name for a session */
+
 enum cphase {
     CPHASE_OFF = 0,
     CPHASE_WAIT,
@@ -92,6 +94,30 @@ struct clane {
     char *to;            /* in the same block */
 };
 
+enum ccarry_post { CCARRY_EVENTS = 0, CCARRY_OPEN, CCARRY_LEAVE };
+
+/* In place of a link: requests (carry.c). */
+struct ccarry {
+    enum confab_transport on; /* what the connection is, or the next attempt will be */
+    uint32_t ws_failures;     /* handshakes in a row that led to no hello */
+    uint64_t ws_again_ms;     /* UINT64_MAX: not to be tried again */
+    bool handshaking;         /* the link was up, and no hello has come */
+    bool streams_fail;        /* nothing came of one: polls */
+    char session[CSESSION_ID_MAX];
+    char leaving[CSESSION_ID_MAX];     /* one that is over, to be ended at the server */
+    uint64_t last;                     /* number of the last event taken */
+    uint64_t number[CSESSION_LANES];   /* of the call under way, 0: none */
+    uint64_t at_ms[CSESSION_LANES];    /* not before */
+    uint32_t failures[CSESSION_LANES]; /* in a row */
+    uint64_t calls;
+    uint64_t heard_by_ms; /* a stream: when something must have come; UINT64_MAX: it has */
+    uint64_t event_id;    /* of the event being read, 0: none yet */
+    struct buf line;      /* of a stream: the part that is there */
+    struct buf data;
+    struct buf body;          /* of the post under way */
+    enum ccarry_post posting; /* what the posting lane does */
+};
+
 #define CSESSION_JOINED_MAX 16U /* above, one resume more is made to be sure */
 
 /* What the application looks at. */
@@ -158,6 +184,7 @@ struct csession {
     struct conv_id joined[CSESSION_JOINED_MAX];
     uint32_t njoined;
 
+    struct ccarry carry;
     struct buf since;
     uint64_t caught_up_ms; /* the server's time when `since` was given */
     struct buf token;
@@ -204,6 +231,22 @@ void clink_resume(struct csession *s, uint64_t now);
 void clink_resume_again(struct csession *s, uint64_t now);
 /* Has the server read every resume of this connection before it sent what is being read now? */
 bool clink_is_heard(const struct csession *s);
+
+/* One text frame, or what stands for it elsewhere. */
+void clink_text(struct csession *s, struct span frame, uint64_t now);
+void clink_closed(struct csession *s, uint16_t code, uint64_t now);
+
+/* ---- carry.c: without a link ---- */
+/* Does the connection at hand, or the next one, use a link? */
+bool ccarry_is_link(const struct csession *s);
+/* Before an attempt: which one it is. */
+void ccarry_choose(struct csession *s, uint64_t now);
+void ccarry_hello(struct csession *s, struct span session_id, uint64_t now);
+/* After a connection, whatever it was. */
+void ccarry_down(struct csession *s, uint64_t now);
+void ccarry_tick(struct csession *s, uint64_t now);
+uint64_t ccarry_deadline(const struct csession *s);
+void ccarry_free(struct csession *s);
 
 /* ---- track.c, page.c: positions ---- */
 /* A frame of a conversation's sequence, live. Errors end the link. */

@@ -49,6 +49,12 @@ void carrier_free(struct carrier *k)
     }
 }
 
+static void set_kept(struct shard *s, struct carrier *k, uint64_t bytes)
+{
+    s->kept_bytes = s->kept_bytes - k->kept + bytes;
+    k->kept = bytes;
+}
+
 static uint64_t last_of(const struct conn *c)
 {
     return c->carrier->first + c->out_frames - 1;
@@ -204,10 +210,11 @@ void carrier_flush(struct shard *s, struct conn *c)
     uint32_t n = conn_output_peek(s, c, (uint32_t)(k->sent + 1 - k->first), PIECE_EVENTS, frames);
     struct buf b = {0};
     uint32_t i = 0;
+    uint64_t bytes = 0;
     piece_begin(k, &b);
     while (i < n && (i == 0 || b.len + frames[i]->len <= PIECE_BYTES)) {
         piece_add(k, &b, k->sent + 1 + i, frame_payload(frames[i]));
-        i++;
+        bytes += frames[i++]->len;
     }
     piece_end(k, &b, k->sent + i);
     if (!send_piece(s, c, CARRIER_DATA, &b)) {
@@ -218,6 +225,7 @@ void carrier_flush(struct shard *s, struct conn *c)
         count_events(s, k, k->sent + 1, k->sent + i);
     }
     k->sent += i;
+    set_kept(s, k, k->kept + bytes);
     if (k->mode == CARRIER_SSE) {
         k->due_ms = s->now_ms + s->cfg.stream_beat_ms;
     }
@@ -240,6 +248,7 @@ static void keep_less(struct shard *s, struct conn *c)
     drop += n;
     k->first += drop;
     conn_output_forget(s, c, drop);
+    set_kept(s, k, bytes);
 }
 
 static void pipe_lost(struct shard *s, struct conn *c)
@@ -327,6 +336,7 @@ static enum confab_err attach(struct shard *s, struct carrier_msg *m)
     uint32_t confirmed = (uint32_t)(m->after + 1 - k->first);
     k->first = m->after + 1;
     conn_output_forget(s, c, confirmed);
+    set_kept(s, k, 0);
     k->sent = m->after;
     k->pipe = m->pipe;
     k->mode = m->mode;
@@ -509,6 +519,7 @@ void carrier_dying(struct shard *s, struct conn *c)
 {
     struct carrier *k = c->carrier;
     struct buf b = {0};
+    set_kept(s, k, 0);
     if (k->pipe != 0) {
         piece_begin(k, &b);
         piece_end(k, &b, k->sent);

@@ -81,6 +81,7 @@ struct carrier {
     uint64_t first;       /* number of the event at the head of the queue */
     uint64_t sent;        /* of the last one handed to a pipe; first - 1 when none */
     uint64_t high;        /* of the last one ever handed to a pipe */
+    uint64_t kept;        /* bytes of what is in the queue up to `sent` */
     uint64_t pipe;        /* connection id, 0: none */
     uint64_t due_ms;      /* stream: the next comment; poll: its end; no pipe: the session's end */
     struct command *post; /* not yet done with */

@@ -537,7 +537,8 @@ bool conns_write(struct shard *s)
     write_bulk(s, s->cfg.writes_turn - MIN(writes, s->cfg.writes_turn / 4 * 3));
     s->spreading = false;
     s->touched = 0;
-    metrics_gauge_set(s->metrics, METRIC_OUTPUT_BYTES, (int64_t)s->queued_bytes);
+    metrics_gauge_set(s->metrics, METRIC_OUTPUT_BYTES, (int64_t)(s->queued_bytes - s->kept_bytes));
+    metrics_gauge_set(s->metrics, METRIC_CARRIED_KEPT, (int64_t)s->kept_bytes);
     metrics_gauge_set(s->metrics, METRIC_OUTPUT_MEMORY, (int64_t)s->output_memory);
     return s->dirty != SLAB_NONE || s->bulk.n > 0;
 }

@@ -74,6 +74,7 @@ struct shard {
     uint64_t output_memory;    /* what they take: a frame counts once */
     uint32_t ncarried;         /* connections without a socket */
     uint32_t ncarried_kind[2]; /* sessions of them, by enum carrier_mode */
+    uint64_t kept_bytes;       /* of queued_bytes: handed out, and not confirmed yet */
     bool freeing;              /* peers may be gone already: nothing goes over links */
 
     /* Other threads' answers. */

@@ -341,7 +341,7 @@ void shard_stats(const struct shard *s, struct shard_stats *ret)
         .connections = slab_count(&s->conns),
         .sessions = s->nsessions,
         .users = u64map_len(&s->sessions),
-        .queued_bytes = s->queued_bytes,
+        .queued_bytes = s->queued_bytes - s->kept_bytes,
         .output_bytes = s->output_memory,
         .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
         .resumes = s->resumes.nrunning + s->resumes.nstalled + s->resumes.nwaiting,

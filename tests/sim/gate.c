@@ -232,6 +232,9 @@ static void server_end(struct gate *g)
     g->dead = true;
     net_sim_crash(g->net);
     gate_wire_reset(g);
+    for (uint32_t i = 0; i < g->nphones; i++) {
+        phone_server_gone(&g->phones[i]);
+    }
     (void)executor_inline_discard(g->password_ex);
     server_free(g->server);
     g->server = NULL;
@@ -377,6 +380,9 @@ static bool settle(struct gate *g)
     for (int i = 0; still < 18; i++) {
         if (i == 4000) {
             fail_unsettled(g);
+        }
+        for (uint32_t k = 0; k < g->nphones; k++) {
+            phone_heal(&g->phones[k]);
         }
         round_of_steps(g);
         if (i >= 1000 && is_alive(g)) {

@@ -28,6 +28,7 @@ struct http_call {
     struct buf in;
     struct http_scan scan;
     struct http_body body;
+    bool lost; /* it vanished, and nobody has noticed */
     bool in_body;
     bool until_close;
     bool busy;
@@ -41,6 +42,7 @@ struct http_ask {
     const char *path;
     const char *token;
     struct span json;
+    bool stream; /* asks for events: `content` is to be taken as it comes */
 };
 void http_begin(struct gate *g, struct http_call *c, const struct http_ask *ask);
 /* True when the answer is there, or will not come. */
@@ -76,6 +78,9 @@ struct views {
     uint32_t n;
 };
 
+/* A proxy on the way may let no WebSocket through, or keep what a stream brings to itself. */
+enum way { WAY_OPEN = 0, WAY_NO_SOCKETS, WAY_NO_STREAMS };
+
 struct phone {
     struct gate *g;
     uint32_t person;
@@ -86,6 +91,9 @@ struct phone {
     struct net_sim_conn *conn;
     struct http_call calls[CSESSION_FETCHES];
     struct csession_fetch fetches[CSESSION_FETCHES];
+    struct http_call carried[CSESSION_LANES];
+    struct csession_call carried_of[CSESSION_LANES];
+    enum way way;     /* what is between it and the server now */
     struct buf state; /* as saved last */
     struct views views;
     struct views saved; /* views when the state was saved */
@@ -164,6 +172,10 @@ void phone_kill(struct phone *p);
 void phone_deinit(struct phone *p);
 void phone_pump(struct phone *p);
 void phone_act(struct phone *p);
+/* What vanished is known to be gone: a stream would find out late, by its silence. */
+void phone_heal(struct phone *p);
+/* Its connections may have vanished with the server. */
+void phone_server_gone(struct phone *p);
 bool phone_is_settled(const struct phone *p);
 void phone_check_quiet(struct phone *p);
 

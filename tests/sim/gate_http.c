@@ -13,6 +13,9 @@ void http_begin(struct gate *g, struct http_call *c, const struct http_ask *ask)
     c->deadline_ms = gate_now(g) + TIMEOUT_MS;
     http_put_request(&c->out, ask->method, span_str(ask->path), span_str("sim"));
     buf_printf(&c->out, "Authorization: Bearer %s\r\n", ask->token);
+    if (ask->stream) {
+        http_put_header_str(&c->out, "Accept", "text/event-stream");
+    }
     if (ask->json.n > 0) {
         http_put_header_str(&c->out, "Content-Type", "application/json");
         http_put_header_u64(&c->out, "Content-Length", ask->json.n);

@@ -291,6 +291,10 @@ void phone_on(struct phone *p)
     o.state_len = p->state.len;
     o.send_attempts_max = UINT32_MAX;
     o.backoff_max_ms = 2000;
+    /* Half of them find out by themselves. */
+    o.transport = p->number % 4 == 1   ? CONFAB_TRANSPORT_POLL
+                  : p->number % 4 == 3 ? CONFAB_TRANSPORT_SSE
+                                       : CONFAB_TRANSPORT_AUTO;
     struct csession_config cfg = {.random = &p->random.base,
                                   .options = &o,
                                   .host = span_str("sim"),
@@ -308,6 +312,9 @@ static void drop(struct phone *p)
     p->conn = NULL;
     for (uint32_t i = 0; i < CSESSION_FETCHES; i++) {
         http_end(&p->calls[i]);
+    }
+    for (uint32_t i = 0; i < CSESSION_LANES; i++) {
+        http_end(&p->carried[i]);
     }
 }
 
@@ -400,6 +407,85 @@ static void fetch(struct phone *p)
     }
 }
 
+/* One of its requests in place of a link. False: nothing to do for it now. */
+static bool carry_one(struct phone *p, uint32_t lane)
+{
+    uint64_t now = gate_now(p->g);
+    struct http_call *c = &p->carried[lane];
+    struct csession_call *of = &p->carried_of[lane];
+    if (!c->busy) {
+        if (!csession_call_next(p->session, (enum csession_lane)lane, now, of)) {
+            return false;
+        }
+        struct http_ask ask = {.method = of->method,
+                               .path = of->path,
+                               .token = p->token,
+                               .json = of->body,
+                               .stream = of->stream};
+        http_begin(p->g, c, &ask);
+        c->deadline_ms = of->timeout_ms == UINT64_MAX ? UINT64_MAX : now + of->timeout_ms;
+    }
+    bool over = http_pump(p->g, c);
+    if (of->stream && c->status == 200 && c->content.len > 0) {
+        if (p->way != WAY_NO_STREAMS) {
+            csession_call_input(p->session, of, c->content.data, c->content.len, now);
+        }
+        buf_clear(&c->content);
+    }
+    if (!csession_call_wanted(p->session, of)) {
+        http_end(c);
+        return true;
+    }
+    if (over) {
+        sim_trace(p->g->sim, "phone %u got %s: %d %.*s", p->number, of->path, c->status,
+                  (int)MIN(c->content.len, 100U), c->content.len ? (char *)c->content.data : "");
+        csession_call_done(p->session, of, c->status, c->retry_after_ms,
+                           span_of(c->content.data, c->content.len), now);
+        http_end(c);
+    }
+    return over;
+}
+
+static void carry(struct phone *p)
+{
+    for (uint32_t lane = CSESSION_LANES; lane-- > 0;) {
+        while (carry_one(p, lane)) {
+        }
+    }
+}
+
+/* Another network: all it had is cut, and the next way may let less through, or more. */
+static void move(struct phone *p)
+{
+    struct sim *s = p->g->sim;
+    bool forced = p->number % 4 == 3; /* to use a stream, which there has to be then */
+    p->way = (enum way)sim_below(s, forced ? 2 : 3);
+    sim_trace(s, "phone %u moves to way %d", p->number, (int)p->way);
+    for (uint32_t lane = 0; lane < CSESSION_LANES; lane++) {
+        if (p->carried[lane].conn) {
+            net_sim_reset(p->carried[lane].conn);
+        }
+    }
+    if (p->conn) {
+        net_sim_reset(p->conn);
+    }
+}
+
+/* A proxy answers in place of the server. */
+static bool is_refused(struct phone *p)
+{
+    static const char answer[] = "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
+    char bytes[sizeof(answer)];
+    if (p->way == WAY_OPEN) {
+        return false;
+    }
+    memcpy(bytes, answer, sizeof(answer));
+    csession_link_up(p->session, gate_now(p->g));
+    csession_input(p->session, bytes, sizeof(answer) - 1, gate_now(p->g));
+    csession_link_down(p->session, gate_now(p->g));
+    return true;
+}
+
 void phone_pump(struct phone *p)
 {
     uint64_t now = gate_now(p->g);
@@ -412,7 +498,9 @@ void phone_pump(struct phone *p)
             link_lost(p);
         }
     }
-    if (!p->conn && csession_wants_link(p->session)) {
+    if (!p->conn && csession_wants_link(p->session) && is_refused(p)) {
+        ;
+    } else if (!p->conn && csession_wants_link(p->session)) {
         if (net_sim_connect(p->g->net, NET_SIM_ANY, &p->conn)) {
             p->conn = NULL;
             csession_link_down(p->session, now);
@@ -427,6 +515,7 @@ void phone_pump(struct phone *p)
     if (csession_deadline(p->session) <= now) {
         csession_tick(p->session, now);
     }
+    carry(p);
     fetch(p);
     write_out(p);
     struct confab_status st;
@@ -497,6 +586,11 @@ void phone_act(struct phone *p)
         }
     } else if (what < 82 && p->conn) {
         net_sim_reset(p->conn);
+    } else if (what < 82 && p->carried[what % 2].conn) {
+        net_sim_reset(p->carried[what % 2].conn);
+    } else if (what < 84 && p->carried[what % 2].conn) {
+        net_sim_vanish(p->carried[what % 2].conn);
+        p->carried[what % 2].lost = true;
     } else if (what < 84 && p->conn) {
         net_sim_vanish(p->conn);
     } else if (what < 87 && p->conn) {
@@ -506,6 +600,8 @@ void phone_act(struct phone *p)
     } else if (what < 94) {
         csession_stop(p->session, now);
         csession_start(p->session, now);
+    } else if (what < 95) {
+        move(p);
     } else if (what < 97) {
         sim_trace(s, "phone %u is killed", p->number);
         phone_kill(p);
@@ -518,10 +614,30 @@ void phone_act(struct phone *p)
 
 /* ---- quiet ------------------------------------------------------------------------------- */
 
+void phone_server_gone(struct phone *p)
+{
+    for (uint32_t i = 0; i < CSESSION_LANES; i++) {
+        p->carried[i].lost = p->carried[i].conn != NULL;
+    }
+}
+
+void phone_heal(struct phone *p)
+{
+    for (uint32_t i = 0; i < CSESSION_LANES; i++) {
+        if (p->carried[i].lost) {
+            net_sim_drop(p->carried[i].conn);
+            p->carried[i].conn = NULL;
+        }
+    }
+}
+
 bool phone_is_settled(const struct phone *p)
 {
     struct confab_status st;
     csession_status(p->session, gate_now(p->g), &st);
+    if (st.transport != CONFAB_TRANSPORT_WS && !p->carried[CSESSION_FETCHING].busy) {
+        return false; /* what its last request took along is asked for again */
+    }
     return st.state == CONFAB_STATE_LIVE && csession_outbox_len(p->session) == 0 &&
            csession_fills(p->session) == 0;
 }
