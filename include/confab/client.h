@@ -42,7 +42,8 @@ enum confab_flags {
 
 struct confab_options {
     size_t size; /* set by confab_options_init */
-    /* http://host[:port] or https://, ports 80 and 443 without one; ws and wss are the same. */
+    /* http://host[:port] or https://, ports 80 and 443 without one; ws and wss are the same. A path
+     * may follow, below which a proxy has the server. */
     const char *server;
     /*
      * Which certificate to trust with https: NULL for both, the system's authorities and the host's

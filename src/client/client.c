@@ -37,15 +37,22 @@ static const struct scheme *scheme_of(const char *url)
     return NULL;
 }
 
-/* scheme://host[:port][/], [v6] in brackets. */
+/* scheme://host[:port][/path][/], [v6] in brackets. */
 static enum confab_error parse_server(struct confab_client *c, const char *url,
                                       const struct scheme *scheme)
 {
     const char *at = url + strlen(scheme->prefix);
     size_t all = strcspn(at, "/");
-    if (at[all] == '/' && at[all + 1] != '\0') {
-        return CONFAB_E_ARGUMENT;
+    size_t path_n = strlen(at + all);
+    while (path_n > 0 && at[all + path_n - 1] == '/') {
+        path_n--;
     }
+    for (size_t i = all; i < all + path_n; i++) {
+        if (at[i] <= ' ' || at[i] >= 0x7f || at[i] == '?' || at[i] == '#') {
+            return CONFAB_E_ARGUMENT;
+        }
+    }
+    buf_put(&c->base, at + all, path_n);
     bool v6 = at[0] == '[';
     const char *host = v6 ? at + 1 : at;
     size_t host_n = strcspn(host, v6 ? "]/" : ":/");
@@ -68,7 +75,18 @@ static enum confab_error parse_server(struct confab_client *c, const char *url,
     c->host = strndup(host, host_n);
     c->port = port_n > 0 ? strndup(rest + 1, port_n - 1) : strdup(scheme->port);
     buf_put(&c->authority, at, all);
-    return c->host && c->port && buf_ok(&c->authority) ? CONFAB_E_OK : CONFAB_E_NOMEM;
+    return c->host && c->port && buf_ok(&c->authority) && buf_ok(&c->base) ? CONFAB_E_OK
+                                                                           : CONFAB_E_NOMEM;
+}
+
+/* All requests go below the server's path. */
+static void set_base(struct confab_client *c)
+{
+    struct span base = span_of(c->base.data, c->base.len);
+    c->fetch.base = c->call.base = c->tokens.http.base = base;
+    for (int i = 0; i < CSESSION_LANES; i++) {
+        c->carried[i].base = base;
+    }
 }
 
 enum confab_error confab_client_new(const struct confab_options *options,
@@ -104,16 +122,19 @@ enum confab_error confab_client_new(const struct confab_options *options,
         error = error == CONFAB_E_PROTOCOL ? CONFAB_E_ARGUMENT : error;
     }
     if (!error) {
+        struct buf target = {0};
+        buf_put(&target, c->base.data, c->base.len);
+        buf_put_str(&target, "/ws");
         c->read_block = malloc(READ_BYTES);
         buf_put_str(&c->token, token);
         struct csession_config cfg = {
             .random = random_system(),
             .options = options,
             .host = span_of(c->authority.data, c->authority.len),
-            .target = span_str("/ws"),
+            .target = span_of(target.data, target.len),
             .token = span_str(token),
         };
-        enum confab_err err = c->read_block && buf_ok(&c->token)
+        enum confab_err err = c->read_block && buf_ok(&c->token) && buf_ok(&target)
                                   ? ctoken_init(&c->tokens, options, cio_now_ms())
                                   : CONFAB_NOMEM;
         cfg.renewable = c->tokens.refresh.len > 0;
@@ -121,6 +142,8 @@ enum confab_error confab_client_new(const struct confab_options *options,
         if (!err) {
             err = csession_new(&cfg, &c->session);
         }
+        buf_deinit(&target);
+        set_base(c);
         cconn_set_tls(&c->link, c->tls);
         cconn_set_tls(&c->fetch.conn, c->tls);
         cconn_set_tls(&c->call.conn, c->tls);
@@ -156,6 +179,7 @@ void confab_client_free(struct confab_client *c)
     free(c->port);
     free(c->read_block);
     buf_deinit(&c->authority);
+    buf_deinit(&c->base);
     buf_deinit(&c->token);
     free(c);
 }

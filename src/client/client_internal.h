@@ -22,6 +22,7 @@ struct confab_client {
     struct ctls *tls;  /* NULL: plain HTTP */
     char *host;
     char *port;
+    struct buf base;      /* path of the server below the host, without the last slash */
     struct buf authority; /* host and, unless it is 80, port */
     struct buf token;
     struct ctoken tokens; /* renewing it */

@@ -80,7 +80,12 @@ void chttp_begin(struct chttp *x, const char *host, const char *port, struct spa
     x->endless = req->stream;
     bool get = strcmp(req->method, "GET") == 0;
     x->repeatable = get || req->repeatable;
-    http_put_request(&x->out, req->method, req->path, authority);
+    struct buf target = {0};
+    buf_put(&target, x->base.p, x->base.n);
+    buf_put(&target, req->path.p, req->path.n);
+    http_put_request(&x->out, req->method, span_of(target.data, target.len), authority);
+    x->out.failed = x->out.failed || !buf_ok(&target);
+    buf_deinit(&target);
     if (req->token.n > 0) {
         buf_put_str(&x->out, "Authorization: Bearer ");
         buf_put(&x->out, req->token.p, req->token.n);

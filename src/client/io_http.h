@@ -17,6 +17,7 @@ struct chttp {
     enum chttp_phase phase;
     bool reused; /* the request under way goes over a kept connection */
     bool repeatable;
+    struct span base; /* before every path; borrowed, empty at first */
     const char *host; /* for opening again */
     const char *port;
     struct buf out;
