@@ -501,13 +501,21 @@ void carrier_tick(struct shard *s, struct conn *c)
 void carrier_close(struct shard *s, struct conn *c, uint16_t code, const char *why)
 {
     struct carrier *k = c->carrier;
+    struct frame *frames[PIECE_EVENTS];
     struct buf text = {0};
     struct buf b = {0};
     if (k->pipe != 0) {
+        /* Behind what waits, as far as one piece goes: answers, and a `reconnect` that was said. */
+        uint32_t i = 0;
+        uint32_t n = conn_output_peek(s, c, carrier_begun(c), PIECE_EVENTS, frames);
         wire_put_closed(&text, code, span_str(why));
         piece_begin(k, &b);
+        while (i < n && b.len + frames[i]->len <= PIECE_BYTES) {
+            piece_add(k, &b, k->sent + 1 + i, frame_payload(frames[i]));
+            i++;
+        }
         piece_add(k, &b, 0, span_of(text.data, text.len));
-        piece_end(k, &b, k->sent);
+        piece_end(k, &b, k->sent + i);
         b.failed = b.failed || !buf_ok(&text);
         buf_deinit(&text);
         end_pipe(s, c, &b);
