@@ -11,7 +11,7 @@ import type {
     Random,
     SocketOpener,
 } from '@confab/client';
-import { noLocks } from '@confab/client';
+import { Carriers, noLocks } from '@confab/client';
 
 const base = new URL('.', document.baseURI);
 const REQUEST_MS = 30_000;
@@ -105,6 +105,32 @@ const http: Http = {
             clearTimeout(timer);
         }
     },
+
+    stream({ method, path, headers }, onText) {
+        const stop = new AbortController();
+        const read = async (): Promise<number> => {
+            const answer = await fetch(address(path), {
+                method,
+                headers,
+                credentials: 'same-origin',
+                cache: 'no-store',
+                signal: stop.signal,
+            });
+            if (answer.status !== 200 || !answer.body) {
+                return answer.status;
+            }
+            const reader = answer.body.getReader();
+            const text = new TextDecoder();
+            for (;;) {
+                const { done, value } = await reader.read();
+                if (done) {
+                    return answer.status;
+                }
+                onText(text.decode(value, { stream: true }));
+            }
+        };
+        return { done: read(), abort: () => stop.abort() };
+    },
 };
 
 /* Only secure contexts have locks; without them each tab is on its own. */
@@ -133,7 +159,13 @@ function tabLocks(): Locks {
     };
 }
 
-export const browserPlatform: Platform = { clock, random, sockets, http, locks: tabLocks() };
+export const browserPlatform: Platform = {
+    clock,
+    random,
+    sockets: new Carriers(clock, random, http, sockets),
+    http,
+    locks: tabLocks(),
+};
 
 /* What this device is called in the list of devices. */
 export function deviceName(): string {

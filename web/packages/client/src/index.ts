@@ -10,6 +10,7 @@ export {
     type RegistrationMode,
     type ServerStatus,
 } from './net/admin.js';
+export { Carriers, type Carrier } from './net/carriers.js';
 export { Rest, type InviteLink, type InviteCheck, type Registration, type ServerInfo } from './net/rest.js';
 export { Client, type AccountState, type ClientOptions, type LinkView } from './domain/client.js';
 export type { Conversation, Cursor, Item, MessageItem, NoteItem } from './domain/model.js';

@@ -1,5 +1,5 @@
 export { FakeClock, settle } from './clock.js';
-export { answer, FakeHttp, FakeSocket, FakeSockets, refusal } from './net.js';
+export { answer, FakeHttp, FakeSocket, FakeSockets, FakeStream, refusal } from './net.js';
 export { SeededRandom } from './random.js';
 export { FakeServer } from './server.js';
 export { Device, World } from './rig.js';

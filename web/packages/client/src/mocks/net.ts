@@ -6,6 +6,7 @@ import type {
     Http,
     HttpAnswer,
     HttpRequest,
+    HttpStream,
     Socket,
     SocketEvents,
     SocketOpener,
@@ -76,7 +77,49 @@ export class FakeSockets implements SocketOpener {
     }
 }
 
+/* An answer that the test writes as long as it likes. */
+export class FakeStream implements HttpStream {
+    readonly done: Promise<number>;
+    aborted = false;
+    private settle: (status: number) => void = () => undefined;
+    private fail: (error: Error) => void = () => undefined;
+
+    constructor(
+        readonly request: HttpRequest,
+        private readonly onText: (text: string) => void,
+    ) {
+        this.done = new Promise((resolve, reject) => {
+            this.settle = resolve;
+            this.fail = reject;
+        });
+    }
+
+    abort(): void {
+        this.aborted = true;
+        this.fail(new Error('aborted'));
+    }
+
+    /* ---- The test's side ---- */
+
+    write(text: string): void {
+        this.onText(text);
+    }
+
+    event(id: number, frame: unknown): void {
+        this.write(`id: ${id}\ndata: ${JSON.stringify(frame)}\n\n`);
+    }
+
+    end(status = 200): void {
+        this.settle(status);
+    }
+
+    cut(): void {
+        this.fail(new TypeError('network'));
+    }
+}
+
 export class FakeHttp implements Http {
+    readonly streams: FakeStream[] = [];
     readonly requests: HttpRequest[] = [];
     handler: (request: HttpRequest) => HttpAnswer | Promise<HttpAnswer> = () => {
         throw new TypeError('network');
@@ -86,6 +129,12 @@ export class FakeHttp implements Http {
         this.requests.push(request);
         await Promise.resolve();
         return this.handler(request);
+    }
+
+    stream(request: HttpRequest, onText: (text: string) => void): HttpStream {
+        const stream = new FakeStream(request, onText);
+        this.streams.push(stream);
+        return stream;
     }
 }
 

@@ -45,9 +45,17 @@ export interface HttpAnswer {
     body: unknown;
 }
 
+export interface HttpStream {
+    /* The status, when the answer has ended; rejects when it broke or never came. */
+    done: Promise<number>;
+    abort(): void;
+}
+
 export interface Http {
     /* Rejects only when there was no answer. */
     send(request: HttpRequest): Promise<HttpAnswer>;
+    /* An answer that is read while it comes, if the platform can: the text of one with status 200. */
+    stream?(request: HttpRequest, onText: (text: string) => void): HttpStream;
 }
 
 export interface Random {
