@@ -9,6 +9,7 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { build } from 'esbuild';
+import { emojiPlugin } from './tools/emoji.mjs';
 import { png } from './tools/icons.mjs';
 
 const web = dirname(fileURLToPath(import.meta.url));
@@ -36,6 +37,7 @@ const result = await build({
     jsxImportSource: 'preact',
     define: { 'process.env.NODE_ENV': '"production"' },
     metafile: true,
+    plugins: [emojiPlugin],
 });
 
 rmSync(dist, { recursive: true, force: true });

@@ -13,7 +13,8 @@ import { problemText, t } from './strings.js';
 
 export type Route =
     | { at: 'home' }
-    | { at: 'conversation'; id: string }
+    /* `seq`: the message to show. */
+    | { at: 'conversation'; id: string; seq?: number }
     | { at: 'person'; userId: string }
     | { at: 'invite'; code: string; setup: boolean }
     | { at: 'settings' | 'admin'; section: string };
@@ -31,9 +32,9 @@ function parseRoute(hash: string): Route {
     if (code !== null) {
         return { at: 'invite', code, setup: query.has('setup') };
     }
-    const [kind, id] = hash.replace(/^#\/?/, '').split('/');
+    const [kind, id, seq] = hash.replace(/^#\/?/, '').split('/');
     if (kind === 'c' && id) {
-        return { at: 'conversation', id };
+        return { at: 'conversation', id, ...(/^[1-9]\d{0,14}$/.test(seq ?? '') ? { seq: Number(seq) } : {}) };
     }
     if (kind === 'settings' || kind === 'admin') {
         return { at: kind, section: id ?? '' };

@@ -1,19 +1,25 @@
 /* One message, or one that is still on its way. */
-import type { Conversation, MessageItem } from '@confab/client';
+import type { EntryState, MessageItem, OutboxEntry, Role } from '@confab/client';
 import type { AppState } from './app-state.js';
+import { plainText } from './markdown.js';
 import { Avatar } from './parts/avatar.js';
 import { MoreIcon, type Progress, Ticks } from './parts/icons.js';
+import { memo } from './parts/memo.js';
 import { MenuButton, type MenuItem } from './parts/menu.js';
-import type { Outgoing } from './rows.js';
 import { exactText, t, timeText } from './strings.js';
 import { MessageText } from './text.js';
 
+/* Stays the same object as long as the list is there. */
 export interface MessageActions {
     onReply: (item: MessageItem) => void;
     onEdit: (item: MessageItem) => void;
+    onInfo: (item: MessageItem) => void;
+    onPick: (seq: number) => void;
     onJump: (id: string) => void;
-    find: (id: string) => MessageItem | undefined;
 }
+
+/* The message that is answered: 'gone' when it is not there any more, undefined while it is looked for. */
+type Quoted = MessageItem | 'gone' | undefined;
 
 interface Shape {
     mine: boolean;
@@ -25,15 +31,16 @@ function classes(s: Shape, extra = ''): string {
     return `message ${s.mine ? 'mine' : 'theirs'} ${s.first ? 'first' : ''} ${s.last ? 'last' : ''} ${extra}`;
 }
 
-function Quote({ app, item, onJump }: { app: AppState; item: MessageItem | undefined; onJump?: () => void }) {
-    const who = item ? app.nameOf(item.from) : '';
+function Quote({ app, quoted, onJump }: { app: AppState; quoted: Quoted; onJump?: () => void }) {
+    const item = quoted === 'gone' ? undefined : quoted;
+    const who = item ? (item.from === app.client.userId ? t.you : app.nameOf(item.from)) : '';
     return (
         <button type="button" class="quote" tabIndex={-1} disabled={!onJump} onClick={onJump}
             aria-label={item ? t.repliedTo(who) : t.originalMissing}>
             {item ? (
                 <>
                     <span class="quote-name">{who}</span>
-                    <span class="quote-text" dir="auto">{item.deleted ? t.deleted : item.content}</span>
+                    <span class="quote-text" dir="auto">{item.deleted ? t.deleted : plainText(item.content.slice(0, 300))}</span>
                 </>
             ) : (
                 <span class="quote-text">{t.originalMissing}</span>
@@ -42,69 +49,80 @@ function Quote({ app, item, onJump }: { app: AppState; item: MessageItem | undef
     );
 }
 
-export function Message({
-    app,
-    c,
-    item,
-    first,
-    last,
-    actions,
-    focusable,
-}: {
+/* Whose username it is, of those whom the message mentions. */
+function mentionedBy(app: AppState, item: { mentions: readonly string[] }): (name: string) => string | undefined {
+    if (item.mentions.length > 0) {
+        app.seen('people');
+    }
+    return (name) => item.mentions.find((id) => app.client.people.get(id)?.username.toLowerCase() === name);
+}
+
+interface Props {
     app: AppState;
-    c: Conversation;
+    conv: string;
+    kind: 'direct' | 'group' | 'self';
+    role: Role;
     item: MessageItem;
     first: boolean;
     last: boolean;
     actions: MessageActions;
     focusable: boolean;
-}) {
-    const { client } = app;
-    const mine = item.from === client.userId;
-    const name = mine ? t.you : app.nameOf(item.from);
-    const grouped = c.kind === 'group' && !mine;
-    const mayDelete = mine || (c.kind === 'group' && c.role !== 'member' && c.role !== 'guest');
-    const status: Progress = mine ? client.status(c, item.seq) : 'sent';
-    const menu: MenuItem[] = item.deleted
-        ? []
-        : [
-              { label: t.reply, onPick: () => actions.onReply(item) },
-              { label: t.copyText, onPick: () => void copyText(app, item.content) },
-              ...(mine ? [{ label: t.edit, onPick: () => actions.onEdit(item) }] : []),
-          ];
-    menu.push({
-        label: t.deleteForMe,
+    quoted: Quoted;
+    progress: Progress;
+    /* Undefined: none are being picked. */
+    picked: boolean | undefined;
+}
+
+function menuOf({ app, conv, kind, role, item, actions }: Props): MenuItem[] {
+    const mine = item.from === app.client.userId;
+    const remove = (whom: 'me' | 'everyone') => ({
+        label: whom === 'me' ? t.deleteForMe : t.deleteForAll,
         danger: true,
-        onPick: () => void app.attempt(() => client.rest.deleteMessage(item.id, 'me')),
+        onPick: () => void app.attempt(() => app.client.rest.deleteMessage(item.id, whom)),
     });
-    if (mayDelete && !item.deleted) {
-        menu.push({
-            label: t.deleteForAll,
-            danger: true,
-            onPick: () => void app.attempt(() => client.rest.deleteMessage(item.id, 'everyone')),
-        });
+    if (item.deleted) {
+        return [remove('me')];
     }
+    return [
+        { label: t.reply, onPick: () => actions.onReply(item) },
+        { label: t.copyText, onPick: () => void copyText(app, item.content) },
+        ...(mine ? [{ label: t.edit, onPick: () => actions.onEdit(item) }] : []),
+        { label: t.talk.copyLink, onPick: () => void copyText(app, linkTo(conv, item.seq)) },
+        { label: t.talk.info, onPick: () => actions.onInfo(item) },
+        { label: t.talk.select, onPick: () => actions.onPick(item.seq) },
+        remove('me'),
+        ...(mine || (kind === 'group' && role !== 'member' && role !== 'guest') ? [remove('everyone')] : []),
+    ];
+}
+
+export const Message = memo((p: Props) => {
+    const { app, kind, item, first, last, actions, quoted, progress } = p;
+    const me = app.client.userId;
+    const mine = item.from === me;
+    const name = mine ? t.you : app.nameOf(item.from);
+    const grouped = kind === 'group' && !mine;
+    const forMe = me !== undefined && item.mentions.includes(me);
+    const picking = p.picked !== undefined;
+    const extra = `${grouped ? 'grouped' : ''} ${p.picked ? 'picked' : ''} ${forMe ? 'for-me' : ''}`;
     return (
-        <li
-            class={classes({ mine, first, last }, grouped ? 'grouped' : '')}
-            data-seq={item.seq}
-            data-test="message"
-            data-id={item.id}
-            tabIndex={focusable ? 0 : -1}
-        >
+        <li class={classes({ mine, first, last }, extra)} data-seq={item.seq} data-test="message" data-id={item.id}
+            tabIndex={p.focusable ? 0 : -1} {...(picking ? { onClick: () => actions.onPick(item.seq) } : {})}>
+            {picking && (
+                <input type="checkbox" class="pick" tabIndex={-1} checked={p.picked} aria-label={t.talk.selectMessage(name)}
+                    onClick={(e) => e.stopPropagation()} onChange={() => actions.onPick(item.seq)} />
+            )}
             {grouped && last && <Avatar id={item.from} name={name} size="small" />}
             <div class="bubble">
-                {(first || undefined) && !mine && c.kind === 'group' ? (
+                {first && grouped ? (
                     <span class="sender" dir="auto">{name}</span>
                 ) : (
                     <span class="unseen">{name}: </span>
                 )}
                 {item.replyTo !== undefined && (
-                    <Quote app={app} item={actions.find(item.replyTo)}
-                        onJump={() => item.replyTo !== undefined && actions.onJump(item.replyTo)} />
+                    <Quote app={app} quoted={quoted} onJump={() => actions.onJump(item.replyTo ?? '')} />
                 )}
                 <div class={`text ${item.deleted ? 'text-deleted' : ''}`} dir="auto">
-                    {item.deleted ? t.deleted : <MessageText text={item.content} />}
+                    {item.deleted ? t.deleted : <MessageText text={item.content} mentioned={mentionedBy(app, item)} me={me} />}
                 </div>
                 <span class="meta">
                     {item.editedAt !== undefined && !item.deleted && (
@@ -113,56 +131,56 @@ export function Message({
                     <time dateTime={new Date(item.sentAt).toISOString()} title={exactText(item.sentAt)}>
                         {timeText(item.sentAt)}
                     </time>
-                    {mine && !item.deleted && <Ticks progress={status} label={t.status[status]} />}
+                    {mine && !item.deleted && <Ticks progress={progress} label={t.status[progress]} />}
                 </span>
             </div>
-            <MenuButton label={t.messageMenu} items={menu} class="message-menu" tabIndex={-1}>
-                <MoreIcon size={18} />
-            </MenuButton>
+            {!picking && (
+                <MenuButton label={t.messageMenu} items={() => menuOf(p)} class="message-menu" tabIndex={-1}>
+                    <MoreIcon size={18} />
+                </MenuButton>
+            )}
         </li>
     );
-}
+});
 
-export function OutgoingMessage({
-    app,
-    out,
-    first,
-    last,
-    actions,
-}: {
+interface OutgoingProps {
     app: AppState;
-    out: Outgoing;
+    entry: OutboxEntry;
+    state: EntryState;
     first: boolean;
     last: boolean;
-    actions: MessageActions;
-}) {
-    const { entry, state } = out;
-    return (
-        <li class={classes({ mine: true, first, last }, `waiting-${state}`)} data-test="outgoing" tabIndex={-1}>
-            <div class="bubble">
-                <span class="unseen">{t.you}: </span>
-                {entry.replyTo !== undefined && <Quote app={app} item={actions.find(entry.replyTo)} />}
-                <div class="text" dir="auto">
-                    <MessageText text={entry.content} />
-                </div>
-                <span class="meta">
-                    <time dateTime={new Date(entry.createdAt).toISOString()}>{timeText(entry.createdAt)}</time>
-                    <Ticks progress={state} label={t.status[state]} />
-                </span>
-                {entry.failed && (
-                    <span class="failed-row">
-                        <span class="failed-why">{t.status.failed}: {entry.failed.message}</span>
-                        <button type="button" class="link" onClick={() => app.client.retrySend(entry.clientMsgId)}>
-                            {t.tryAgain}
-                        </button>
-                        <button type="button" class="link" onClick={() => app.client.dropSend(entry.clientMsgId)}>
-                            {t.discard}
-                        </button>
-                    </span>
-                )}
+    quoted: Quoted;
+}
+
+export const OutgoingMessage = memo(({ app, entry, state, first, last, quoted }: OutgoingProps) => (
+    <li class={classes({ mine: true, first, last }, `waiting-${state}`)} data-test="outgoing" tabIndex={-1}>
+        <div class="bubble">
+            <span class="unseen">{t.you}: </span>
+            {entry.replyTo !== undefined && <Quote app={app} quoted={quoted} />}
+            <div class="text" dir="auto">
+                <MessageText text={entry.content} mentioned={mentionedBy(app, entry)} me={app.client.userId} />
             </div>
-        </li>
-    );
+            <span class="meta">
+                <time dateTime={new Date(entry.createdAt).toISOString()}>{timeText(entry.createdAt)}</time>
+                <Ticks progress={state} label={t.status[state]} />
+            </span>
+            {entry.failed && (
+                <span class="failed-row">
+                    <span class="failed-why">{t.status.failed}: {entry.failed.message}</span>
+                    <button type="button" class="link" onClick={() => app.client.retrySend(entry.clientMsgId)}>
+                        {t.tryAgain}
+                    </button>
+                    <button type="button" class="link" onClick={() => app.client.dropSend(entry.clientMsgId)}>
+                        {t.discard}
+                    </button>
+                </span>
+            )}
+        </div>
+    </li>
+));
+
+export function linkTo(conv: string, seq: number): string {
+    return `${location.origin}${location.pathname}#/c/${conv}/${seq}`;
 }
 
 export async function copyText(app: AppState, text: string): Promise<void> {

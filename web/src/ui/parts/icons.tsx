@@ -63,6 +63,17 @@ export const DownIcon = () => (
         <path d="M12 5v14M6 13l6 6 6-6" />
     </Icon>
 );
+export const UpIcon = () => (
+    <Icon size={16}>
+        <path d="M12 19V5M6 11l6-6 6 6" />
+    </Icon>
+);
+export const SmileIcon = () => (
+    <Icon size={22}>
+        <circle cx="12" cy="12" r="9" />
+        <path d="M8.5 14.5c.8 1.3 2 2 3.5 2s2.700-.7 3.500-2M9 9.500v.010M15 9.500v.010" />
+    </Icon>
+);
 export const ReplyIcon = () => (
     <Icon size={16}>
         <path d="M10 8V4l-7 7 7 7v-4.5c5 0 8 1.5 10.5 5-.5-6-4-10.5-10.5-10.5z" />

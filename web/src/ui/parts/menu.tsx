@@ -13,7 +13,8 @@ export interface MenuItem {
 
 interface Props {
     label: string;
-    items: MenuItem[];
+    /* A function is asked when the menu opens. */
+    items: MenuItem[] | (() => MenuItem[]);
     children: ComponentChildren;
     class?: string;
     tabIndex?: number;
@@ -103,7 +104,7 @@ export function MenuButton({ label, items, children, class: extra = '', tabIndex
                     ref={list}
                     onKeyDown={onKey}
                 >
-                    {items.map((item) => (
+                    {(typeof items === 'function' ? items() : items).map((item) => (
                         <button
                             key={item.label}
                             type="button"

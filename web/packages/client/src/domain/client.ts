@@ -23,10 +23,11 @@ import {
     applyReceipt,
     applyStatuses,
     itemOfHistory,
+    lowestOf,
     type Conversation,
+    type Cursor,
     type MessageItem,
     newConversation,
-    statusOf,
 } from './model.js';
 import { Originals } from './originals.js';
 import { Outbox } from './outbox.js';
@@ -523,12 +524,18 @@ export class Client {
         }
     }
 
-    status(c: Conversation, seq: number): 'sent' | 'delivered' | 'read' {
+    /* How far all others have come. */
+    lowest(c: Conversation): Cursor {
         const others = this.state.memberLists
             .get(c.id)
             ?.map((m) => m.userId)
             .filter((u) => u !== this.userId);
-        return statusOf(c, seq, others);
+        return lowestOf(c, others);
+    }
+
+    status(c: Conversation, seq: number): 'sent' | 'delivered' | 'read' {
+        const { delivered, read } = this.lowest(c);
+        return seq <= read ? 'read' : seq <= delivered ? 'delivered' : 'sent';
     }
 
     /* The person has seen everything up to there. */

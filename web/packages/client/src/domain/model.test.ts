@@ -9,10 +9,10 @@ import {
     applyStatuses,
     contradicts,
     markRead,
+    lowestOf,
     newConversation,
     newerItem,
     patched,
-    statusOf,
     type MessageItem,
 } from './model.js';
 
@@ -45,6 +45,11 @@ function page(head: number, more: Partial<PageConversation> = {}): PageConversat
         events: [],
         ...more,
     };
+}
+
+function statusOf(c: Parameters<typeof lowestOf>[0], seq: number, others: readonly string[] | undefined): string {
+    const { delivered, read } = lowestOf(c, others);
+    return seq <= read ? 'read' : seq <= delivered ? 'delivered' : 'sent';
 }
 
 void test('model: unread counts rise with others, and one\'s own message ends them', () => {

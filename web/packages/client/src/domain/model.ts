@@ -526,20 +526,16 @@ export function applyStatuses(c: Conversation, messages: HistoryMessage[], me: s
 }
 
 /*
- * How far an own message has got with all others. `others`: the other members of a group, where
- * they are known; without them only what the server summed up counts.
+ * How far all others have come. `others`: the other members of a group, where they are known;
+ * without them only what the server summed up counts.
  */
-export function statusOf(
-    c: Conversation,
-    seq: number,
-    others: readonly string[] | undefined,
-): 'sent' | 'delivered' | 'read' {
+export function lowestOf(c: Conversation, others: readonly string[] | undefined): Cursor {
     const who = c.kind === 'direct' && c.with !== undefined ? [c.with] : (others ?? []);
     let { delivered, read } = c.lowest;
     if (who.length > 0) {
         const cursors = who.map((u) => c.peers[u] ?? noCursor);
-        delivered = Math.max(delivered, Math.min(...cursors.map((p) => p.delivered)));
-        read = Math.max(read, Math.min(...cursors.map((p) => p.read)));
+        delivered = Math.max(delivered, cursors.reduce((low, p) => Math.min(low, p.delivered), Infinity));
+        read = Math.max(read, cursors.reduce((low, p) => Math.min(low, p.read), Infinity));
     }
-    return seq <= read ? 'read' : seq <= delivered ? 'delivered' : 'sent';
+    return { delivered, read };
 }

@@ -1,0 +1,5 @@
+/* Made by tools/emoji.mjs while bundling. */
+declare module 'confab:emoji/*' {
+    const lines: string;
+    export default lines;
+}
