@@ -206,9 +206,10 @@ test('looks: everything by keyboard alone', async () => {
     await keys.press('Enter');
     await kay.message('second line').waitFor();
     /* To the message, its menu, and back. */
-    await keys.press('Shift+Tab');
-    await until('a message has the focus', () =>
-        kay.page.evaluate(() => document.activeElement?.matches('li.message') ?? false));
+    await until('a message has the focus', async () => {
+        await keys.press('Shift+Tab');
+        return kay.page.evaluate(() => document.activeElement?.matches('li.message') ?? false);
+    });
     await keys.press('Enter');
     await kay.page.getByRole('menu').waitFor();
     await keys.press('ArrowDown');

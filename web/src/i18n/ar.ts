@@ -228,7 +228,7 @@ export const ar = (f: Forms): Catalog => ({
         gone: 'لم تعد هذه الرسالة موجودة.',
         sentAt: (when) => `أُرسلت: ${when}`,
         editedAt: (when) => `عُدِّلت: ${when}`,
-        readCount: (n, of) => `قرأها ${f.number(n)} من ${f.number(of)}`,
+        readCount: (n, of) => `قرأها ${f.number(n)} من ${of}`,
         notDelivered: 'لم تصل بعد',
         tooManyReaders: 'هذه المحادثة أكبر من أن تُعرض فيها قائمة القراء.',
         more: 'عرض المزيد',

@@ -181,7 +181,7 @@ export const de = (f: Forms): Catalog => ({
         gone: 'Diese Nachricht gibt es nicht mehr.',
         sentAt: (when) => `Gesendet: ${when}`,
         editedAt: (when) => `bearbeitet: ${when}`,
-        readCount: (n, of) => `Von ${f.number(n)} von ${f.number(of)} gelesen`,
+        readCount: (n, of) => `Von ${f.number(n)} von ${of} gelesen`,
         notDelivered: 'Noch nicht zugestellt',
         tooManyReaders: 'Diese Unterhaltung ist zu groß für eine Liste, wer was gelesen hat.',
         more: 'Mehr anzeigen',

@@ -182,7 +182,7 @@ export const en = (f: Forms) => ({
         gone: 'That message is not there any more.',
         sentAt: (when: string) => `Sent ${when}`,
         editedAt: (when: string) => `edited ${when}`,
-        readCount: (n: number, of: number) => `Read by ${f.number(n)} of ${f.number(of)}`,
+        readCount: (n: number, of: string) => `Read by ${f.number(n)} of ${of}`,
         notDelivered: 'Not delivered yet',
         tooManyReaders: 'This conversation is too large for a list of who has read what.',
         more: 'Show more',

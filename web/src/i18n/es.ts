@@ -181,7 +181,7 @@ export const es = (f: Forms): Catalog => ({
         gone: 'Ese mensaje ya no existe.',
         sentAt: (when) => `Enviado: ${when}`,
         editedAt: (when) => `editado: ${when}`,
-        readCount: (n, of) => `Leído por ${f.number(n)} de ${f.number(of)}`,
+        readCount: (n, of) => `Leído por ${f.number(n)} de ${of}`,
         notDelivered: 'Aún no entregado',
         tooManyReaders: 'Esta conversación es demasiado grande para mostrar quién ha leído qué.',
         more: 'Mostrar más',

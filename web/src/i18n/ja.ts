@@ -175,7 +175,7 @@ export const ja = (f: Forms): Catalog => ({
         gone: 'そのメッセージはもうありません。',
         sentAt: (when) => `送信：${when}`,
         editedAt: (when) => `編集：${when}`,
-        readCount: (n, of) => `${f.number(of)}人中${f.number(n)}人が既読`,
+        readCount: (n, of) => `${of}人中${f.number(n)}人が既読`,
         notDelivered: '未配信',
         tooManyReaders: 'この会話は人数が多いため、既読の一覧は表示できません。',
         more: 'さらに表示',

@@ -58,7 +58,7 @@ export function Readers({ app, conv, item, onClose }: { app: AppState; conv: str
             </p>
             {problem !== undefined && <p class="form-problem" role="alert">{problem}</p>}
             {!all && problem === undefined && <p class="list-note" role="status">{t.loading}</p>}
-            {all && <p class="readers-count" role="status">{t.talk.readCount(counts.read, counts.recipients)}</p>}
+            {all && <p class="readers-count" role="status">{t.talk.readCount(counts.read, String(counts.recipients))}</p>}
             {all && others.length === 0 && counts.recipients > 1 && <p class="hint">{t.talk.tooManyReaders}</p>}
             <People app={app} title={t.status.read} list={others.filter((r) => r.readAt !== undefined)} at={(r) => r.readAt} />
             <People app={app} title={t.status.delivered} at={(r) => r.deliveredAt}
