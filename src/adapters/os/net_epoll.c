@@ -18,6 +18,7 @@
 #include "base/diag.h"
 
 #define EVENTS_MAX    512
+#define UNSENT_BYTES  32768
 #define BACKLOG       4096
 #define STARVED_MS    1000
 #define LISTENERS_MAX NET_EPOLL_ADOPT_MAX
@@ -470,6 +471,7 @@ static bool listener_set_up(int fd, const struct net_epoll_listen *cfg,
                             const struct sockaddr_storage *sa, socklen_t len)
 {
     int one = 1;
+    int unsent = UNSENT_BYTES;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0) {
         return false;
     }
@@ -482,8 +484,13 @@ static bool listener_set_up(int fd, const struct net_epoll_listen *cfg,
     if (cfg->first && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) != 0) {
         return false;
     }
-    /* Both are inherited by the connections. */
+    /* All of these are inherited by the connections. */
     if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0) {
+        return false;
+    }
+    /* What a peer that does not read leaves here is memory of the kernel, and up to megabytes for
+     * each: no more is taken than keeps the wire busy, the rest waits where it is bounded. */
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof(unsent)) != 0) {
         return false;
     }
     if (cfg->send_buffer_bytes > 0 && setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &cfg->send_buffer_bytes,
