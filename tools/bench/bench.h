@@ -45,6 +45,7 @@ enum scenario_kind {
     SCENARIO_MIXED,
     SCENARIO_BACKLOG,
     SCENARIO_STORM,
+    SCENARIO_STUCK,
     SCENARIO_SYNC, /* the floor of durability only */
 };
 
@@ -130,8 +131,9 @@ struct plan {
     uint32_t nsenders;
     uint32_t window; /* of each sender */
     uint32_t rate;
-    uint32_t limit; /* messages of each sender in a round; 0: none */
-    bool reads;     /* receivers say `read`, not only `delivered` */
+    uint32_t limit;  /* messages of each sender in a round; 0: none */
+    bool reads;      /* receivers say `read`, not only `delivered` */
+    uint32_t nstuck; /* of the clients, the last: they may be told not to read */
 };
 
 struct slot {
@@ -172,6 +174,7 @@ struct shared {
     _Atomic uint32_t phase;
     _Atomic uint32_t reset; /* counted up: meters begin anew */
     _Atomic uint64_t started_ns;
+    _Atomic uint32_t stuck; /* plan.nstuck of the clients do not read */
     uint32_t nworkers;
     struct worker_state worker[WORKERS_MAX];
     struct slot slots[];
@@ -212,6 +215,9 @@ void traffic_meters(const struct traffic *t, struct meters *ret);
 uint32_t traffic_ready(const struct traffic *t);
 /* Waits until no message is under way. Prints what is wrong. */
 CONFAB_NODISCARD enum confab_err traffic_drain(struct traffic *t);
+/* The people who write two by two, and opt->idlers besides; of scenarios.c. */
+void plan_pairs(struct plan *p, const struct world *w, const struct options *o);
+void plan_free(struct plan *p);
 /* Sends until each sender has sent its limit, and waits for what is under way. */
 CONFAB_NODISCARD enum confab_err traffic_fill(struct traffic *t);
 /* The workers publish what they counted so far, and begin anew. */
@@ -246,6 +252,8 @@ CONFAB_NODISCARD enum confab_err run_backlog(struct world *w, const struct optio
                                              uint16_t port, pid_t server);
 CONFAB_NODISCARD enum confab_err run_storm(struct world *w, const struct options *o, uint16_t port,
                                            pid_t *io_server);
+CONFAB_NODISCARD enum confab_err run_stuck(struct world *w, const struct options *o, uint16_t port,
+                                           pid_t server);
 CONFAB_NODISCARD enum confab_err run_sync(const struct options *o);
 
 /* ---- What came of it ---- */

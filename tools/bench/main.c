@@ -26,6 +26,7 @@ static const char USAGE[] =
     "  idle      connections that only send heartbeats: memory and cost of connecting\n"
     "  backlog   someone who was away gets what was missed\n"
     "  storm     kill -9, and everybody comes back at once; needs --server-cmd\n"
+    "  stuck     people write two by two, while many others stop reading, round by round\n"
     "  sync      no server: how fast the disk under --data takes writes\n"
     "\n"
     "  --port N          the server's port on 127.0.0.1\n"
@@ -37,11 +38,11 @@ static const char USAGE[] =
     "each\n"
     "  --pairs N         pairs: how many [100]\n"
     "  --spread N        pairs: conversations of each sender [1]\n"
-    "  --members N       group: how many, all online [100]\n"
+    "  --members N       group: how many, all online; stuck: how many stop reading [100]\n"
     "  --senders N       group: members who write [4]; backlog: conversations [100]\n"
     "  --users N         idle, mixed: how many people [1000]\n"
     "  --groups N        idle: groups that each user is in [20]\n"
-    "  --idlers N        pairs, storm: connections beside them that do nothing [0]\n"
+    "  --idlers N        pairs, storm, stuck: connections beside them that do nothing [0]\n"
     "  --messages N      backlog: how many were missed [100000]\n"
     "  --window N        messages of a sender under way at once, up to 64 [1]\n"
     "  --rate N          messages/s of all together, sent when due whatever comes back; latency\n"
@@ -60,7 +61,7 @@ static const char USAGE[] =
 static const char *const NAMES[] = {
     [SCENARIO_IDLE] = "idle",   [SCENARIO_PAIRS] = "pairs",     [SCENARIO_GROUP] = "group",
     [SCENARIO_MIXED] = "mixed", [SCENARIO_BACKLOG] = "backlog", [SCENARIO_STORM] = "storm",
-    [SCENARIO_SYNC] = "sync",
+    [SCENARIO_STUCK] = "stuck", [SCENARIO_SYNC] = "sync",
 };
 
 const char *scenario_name(enum scenario_kind kind)
@@ -248,6 +249,8 @@ static uint32_t people_of(const struct options *o)
         return o->users;
     case SCENARIO_BACKLOG:
         return o->senders + 1;
+    case SCENARIO_STUCK:
+        return o->pairs * 2 + o->idlers + o->members;
     default:
         return o->pairs * 2 + o->idlers;
     }
@@ -342,6 +345,8 @@ static enum confab_err run(struct world *w, const struct options *o, pid_t *io_s
         return run_idle(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_BACKLOG:
         return run_backlog(w, o, (uint16_t)o->port, *io_server);
+    case SCENARIO_STUCK:
+        return run_stuck(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STORM:
         return run_storm(w, o, (uint16_t)o->port, io_server);
     default:

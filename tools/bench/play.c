@@ -365,12 +365,15 @@ static void on_ack(struct worker *w, const struct client *c, struct span frame)
     }
 }
 
-static void on_error(struct worker *w, const struct client *c, struct span frame)
+static void on_error(struct worker *w, struct client *c, struct span frame)
 {
     struct mark mark;
     uint64_t after_ms = scan_number(frame, "\"retry_after_ms\"");
-    if (after_ms > 0 && take_id(w, frame, &mark) && mark.slot < slots(w) &&
-        w->own_of[sender_of(w, mark.slot)] != NONE && w->nretries < slots(w)) {
+    if (after_ms > 0 && span_is(scan_string(frame, "\"ref\""), "resume")) {
+        w->m.refused++; /* many come back at once: as clients do, later, on a new connection */
+        client_later(w, c, after_ms);
+    } else if (after_ms > 0 && take_id(w, frame, &mark) && mark.slot < slots(w) &&
+               w->own_of[sender_of(w, mark.slot)] != NONE && w->nretries < slots(w)) {
         w->m.refused++;
         w->retries[w->nretries++] =
             (struct retry){w->now + after_ms * NS_PER_MS, mark.slot, mark.number};

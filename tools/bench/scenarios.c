@@ -43,14 +43,14 @@ static void plan_init(struct plan *p, const struct options *o, uint32_t nsenders
     p->nsenders = nsenders;
 }
 
-static void plan_free(struct plan *p)
+void plan_free(struct plan *p)
 {
     free(p->senders);
     free(p->targets);
 }
 
 /* Person 2k writes to person 2k + 1; or, spread, to many of the people who only receive. */
-static void plan_pairs(struct plan *p, const struct world *w, const struct options *o)
+void plan_pairs(struct plan *p, const struct world *w, const struct options *o)
 {
     struct random_seeded random;
     random_seeded_init(&random, o->seed);

@@ -21,6 +21,7 @@
 #define IDLE_NS        (2ULL * NS_PER_MS)
 #define BACKOFF_MS     250U
 #define BACKOFF_MAX_MS 8000U
+#define STUCK_BUFFER   8192
 
 static const uint8_t NO_MASK[4];
 
@@ -92,12 +93,29 @@ static void close_it(struct worker *w, struct client *c)
     buf_clear(&c->out);
 }
 
+/* One of those who may be told not to read. */
+static bool may_stick(const struct worker *w, const struct client *c)
+{
+    return c->index >= w->t->plan->nclients - w->t->plan->nstuck;
+}
+
+static bool is_stuck(const struct worker *w, const struct client *c)
+{
+    return w->stuck && may_stick(w, c);
+}
+
+void client_later(struct worker *w, struct client *c, uint64_t after_ms)
+{
+    close_it(w, c);
+    c->retry_ns = w->now + after_ms * NS_PER_MS;
+}
+
 void client_fail(struct worker *w, struct client *c, const char *why)
 {
     bool known = c->state == CLIENT_READY;
     close_it(w, c);
     w->m.lost++;
-    if (!w->stays) {
+    if (!w->stays && !may_stick(w, c)) {
         if (w->m.errors++ < ERRORS_TOLD) {
             (void)fprintf(stderr, "confab-bench: connection %u: %s\n", c->index, why);
         }
@@ -133,6 +151,10 @@ static void connect_one(struct worker *w, struct client *c)
         bench_die("socket");
     }
     bind_source(c->fd, c->index);
+    if (may_stick(w, c)) {
+        int bytes = STUCK_BUFFER; /* what is not read waits with the server, not here */
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+    }
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     /* Thousands of orderly ends would leave thousands of ports waiting. */
     (void)setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -184,7 +206,7 @@ static void connect_some(struct worker *w)
 {
     for (uint32_t i = 0; i < w->nclients && w->connecting < CONNECTING_MAX; i++) {
         struct client *c = &w->clients[w->next_connect];
-        if (c->state == CLIENT_OFF && c->retry_ns <= w->now) {
+        if (c->state == CLIENT_OFF && c->retry_ns <= w->now && !is_stuck(w, c)) {
             connect_one(w, c);
         }
         w->next_connect = (w->next_connect + 1) % w->nclients;
@@ -367,7 +389,7 @@ static void on_event(struct worker *w, const struct epoll_event *ev)
     if (ev->events & EPOLLOUT && c->out.len > 0) {
         client_dirty(w, c);
     }
-    if (ev->events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+    if (!is_stuck(w, c) && (ev->events & (EPOLLIN | EPOLLHUP | EPOLLERR | EPOLLRDHUP))) {
         read_it(w, c);
     }
 }
@@ -379,11 +401,27 @@ static void heartbeats(struct worker *w)
     static const char BEAT[] = "{\"event\":\"heartbeat\"}";
     while (w->t->world && w->nclients > 0 && w->next_beat_ns <= w->now) {
         struct client *c = &w->clients[w->next_beat];
-        if (c->state == CLIENT_READY) {
+        if (c->state == CLIENT_READY && !is_stuck(w, c)) {
             client_put(w, c, span_str(BEAT));
         }
         w->next_beat = (w->next_beat + 1) % w->nclients;
         w->next_beat_ns += BEAT_NS / w->nclients;
+    }
+}
+
+/* Who reads again takes what has come meanwhile: readiness is told once. */
+static void see_stuck(struct worker *w)
+{
+    bool stuck = atomic_load(&w->t->shared->stuck) != 0;
+    if (stuck == w->stuck) {
+        return;
+    }
+    w->stuck = stuck;
+    for (uint32_t i = 0; i < w->nclients && !stuck; i++) {
+        struct client *c = &w->clients[i];
+        if (may_stick(w, c) && c->fd >= 0 && c->state >= CLIENT_UPGRADING) {
+            read_it(w, c);
+        }
     }
 }
 
@@ -396,6 +434,7 @@ static void see_phase(struct worker *w)
         memset(&w->m, 0, sizeof(w->m));
         atomic_store(&w->state->reset_seen, reset);
     }
+    see_stuck(w);
     if (phase == w->phase) {
         return;
     }

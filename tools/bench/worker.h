@@ -83,6 +83,7 @@ struct worker {
     uint32_t next_beat;
     uint64_t now;
     bool stays; /* connections may break and come again */
+    bool stuck; /* some do not read now */
     uint8_t *rbuf;
     int epoll_fd;
     struct random_seeded random;
@@ -93,6 +94,8 @@ struct worker {
 void client_dirty(struct worker *w, struct client *c);
 /* Appends a text frame; the key is zero, so nothing has to be masked. */
 void client_put(struct worker *w, struct client *c, struct span text);
+/* Ends it, and connects again after that time. */
+void client_later(struct worker *w, struct client *c, uint64_t after_ms);
 void client_fail(struct worker *w, struct client *c, const char *why);
 
 /* ---- play.c: what is sent and what comes ---- */
