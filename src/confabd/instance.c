@@ -230,10 +230,30 @@ static enum confab_err open_log(struct instance *in, const struct config *cfg,
     return err;
 }
 
+static void configure_rates(struct rates_config *rates, const struct config *cfg)
+{
+    *rates = (struct rates_config){
+        .a_minute =
+            {
+                [RATE_SEND] = {[RATE_USER] = (uint32_t)cfg->rate_sends_user,
+                               [RATE_DEVICE] = (uint32_t)cfg->rate_sends_device,
+                               [RATE_ADDRESS] = (uint32_t)cfg->rate_sends_address},
+                [RATE_CONNECT] = {[RATE_USER] = (uint32_t)cfg->rate_connects_user,
+                                  [RATE_DEVICE] = (uint32_t)cfg->rate_connects_device,
+                                  [RATE_ADDRESS] = (uint32_t)cfg->rate_connects_address},
+                [RATE_SEARCH] = {[RATE_USER] = (uint32_t)cfg->rate_searches_user,
+                                 [RATE_DEVICE] = (uint32_t)cfg->rate_searches_device,
+                                 [RATE_ADDRESS] = (uint32_t)cfg->rate_searches_address},
+            },
+        .entries_max = (uint32_t)cfg->rate_entries,
+    };
+}
+
 static void configure_shard(struct shard_config *shard, const struct config *cfg, uint16_t shards)
 {
     shard->engine.cache_bytes_max = cfg->cache_bytes / shards;
     shard->engine.dirty_bytes_max = cfg->dirty_bytes / shards;
+    shard->engine.unsynced_bytes_max = cfg->log_queue_bytes / shards;
     shard->engine.flush_after_ms = (uint32_t)cfg->flush_after_ms;
     shard->engine.dedup_days = (uint32_t)cfg->dedup_days;
     shard->engine.edit_window_ms = cfg->edit_window_ms;
@@ -247,6 +267,9 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->queue_bytes_max = (uint32_t)cfg->queue_bytes;
     shard->output_bytes_max = cfg->output_bytes / shards;
     shard->request_bytes_max = (uint32_t)cfg->request_bytes;
+    shard->resumes_max = (uint32_t)cfg->resumes_max;
+    shard->resumes_waiting_max = (uint32_t)cfg->resumes_waiting;
+    configure_rates(&shard->rates, cfg);
     shard->heartbeat_ms = (uint32_t)cfg->heartbeat_ms;
     shard->dead_after_ms = (uint32_t)cfg->dead_after_ms;
     shard->drain_spread_ms = (uint32_t)cfg->drain_spread_ms;

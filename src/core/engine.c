@@ -569,6 +569,7 @@ void engine_seal(struct engine *e)
         metrics_add(e->metrics, METRIC_LOG_RECORDS, t->sub.records);
         metrics_add(e->metrics, METRIC_LOG_BYTES, t->sub.bytes.len);
         list_push_back(&e->turns, &t->link);
+        e->unsynced_bytes += t->sub.bytes.len;
         e->turn = next;
         return;
     }
@@ -686,6 +687,19 @@ enum confab_err engine_health(const struct engine *e)
         return e->store_err;
     }
     return is_full(e) ? CONFAB_NO_SPACE : CONFAB_OK;
+}
+
+bool engine_is_pressed(const struct engine *e, bool was)
+{
+    size_t share = was ? 2 : 3; /* of four */
+    size_t dirty = e->cfg.dirty_bytes_max + e->tail_bytes;
+    /* What has failed, or is full, has to be said. */
+    if (e->failed || e->stopped || e->store_err || is_full(e)) {
+        return false;
+    }
+    return e->dirty_bytes > dirty / 4 * share ||
+           (e->cfg.unsynced_bytes_max > 0 &&
+            e->unsynced_bytes > e->cfg.unsynced_bytes_max / 4 * share);
 }
 
 void engine_stats(const struct engine *e, struct engine_stats *ret)

@@ -75,18 +75,20 @@ struct engine_host {
 };
 
 struct engine_config {
-    uint16_t shard;           /* this engine's number, also its log lane */
-    uint16_t shards;          /* how many there are */
-    size_t cache_bytes_max;   /* conversations kept in memory; what cannot be dropped yet may
-                                 take dirty_bytes_max more, sends are refused above */
-    size_t dirty_bytes_max;   /* log bytes not yet in the store; sends are refused above */
-    uint32_t waiting_max;     /* commands waiting for one conversation */
-    uint32_t inflight_max;    /* commands and loads under way in this engine */
-    uint32_t flush_after_ms;  /* age at which a dirty partition is flushed */
-    uint32_t cursor_delay_ms; /* coalescing of cursors */
-    uint32_t recent_max;      /* events kept in memory of a clean conversation */
-    uint32_t dedup_days;      /* how long client_msg_ids are remembered, at least 7 */
-    uint64_t edit_window_ms;  /* how long after sending a message may be edited; 0: always */
+    uint16_t shard;            /* this engine's number, also its log lane */
+    uint16_t shards;           /* how many there are */
+    size_t cache_bytes_max;    /* conversations kept in memory; what cannot be dropped yet may
+                                  take dirty_bytes_max more, sends are refused above */
+    size_t dirty_bytes_max;    /* log bytes not yet in the store; sends are refused above */
+    size_t unsynced_bytes_max; /* in the log and not durable, its share of what the log queues; 0:
+                                 not known */
+    uint32_t waiting_max;      /* commands waiting for one conversation */
+    uint32_t inflight_max;     /* commands and loads under way in this engine */
+    uint32_t flush_after_ms;   /* age at which a dirty partition is flushed */
+    uint32_t cursor_delay_ms;  /* coalescing of cursors */
+    uint32_t recent_max;       /* events kept in memory of a clean conversation */
+    uint32_t dedup_days;       /* how long client_msg_ids are remembered, at least 7 */
+    uint64_t edit_window_ms;   /* how long after sending a message may be edited; 0: always */
 };
 void engine_config_defaults(struct engine_config *cfg);
 
@@ -149,6 +151,12 @@ bool engine_is_quiet(const struct engine *e);
 /* CONFAB_OK, or why sends are refused: CONFAB_IO (the log failed, or the store did and too much
  * waits for it), CONFAB_NO_SPACE, CONFAB_CORRUPT. */
 enum confab_err engine_health(const struct engine *e);
+
+/*
+ * Should senders wait? Three quarters of what it may keep for the log or the store are taken; above
+ * all of it sends are refused. Once so, until it is half (`was`).
+ */
+bool engine_is_pressed(const struct engine *e, bool was);
 
 struct engine_stats {
     uint64_t conversations; /* resident */

@@ -240,6 +240,7 @@ struct engine {
     struct buf rec;    /* the record being encoded */
     struct turn *turn; /* being filled */
     struct list turns; /* submitted */
+    size_t unsynced_bytes; /* of them */
     uint64_t inflight;
     uint64_t jobs; /* store and directory requests under way */
     enum confab_err failed;

@@ -409,6 +409,7 @@ void engine_take_durable(struct engine *e)
     while ((sub = log_store_poll(e->log, e->cfg.shard))) {
         struct turn *t = CONTAINER_OF(sub, struct turn, sub);
         list_remove(&t->link);
+        e->unsynced_bytes -= sub->bytes.len;
         if (sub->ret_err) {
             e->failed = sub->ret_err;
         } else {

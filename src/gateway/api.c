@@ -414,6 +414,15 @@ void api_calls_drop(struct shard *s)
     }
 }
 
+bool api_may(struct api_request *r, enum rate_what what)
+{
+    uint32_t wait_ms = rates_take(r->s, what, r->user, r->device, r->c);
+    if (wait_ms > 0) {
+        http_answer_wait(r->s, r->c, CONFAB_LIMIT, rates_text(what), wait_ms);
+    }
+    return wait_ms == 0;
+}
+
 /* ---- Shorthands ---- */
 
 void api_fail(struct api_request *r, enum confab_err err, const char *message, const char *field)

@@ -9,6 +9,7 @@
 #include "gateway/auth.h"
 #include "gateway/conn.h"
 #include "gateway/link.h"
+#include "gateway/rates.h"
 #include "gateway/users.h"
 #include "proto/http1.h"
 #include "proto/json.h"
@@ -133,6 +134,9 @@ bool api_repeat_store(struct shard *s, struct api_call *call, int status, struct
 /* Gives the key back and frees the claim. */
 void api_claim_release(struct shard *s, struct api_claim *claim);
 void api_claim_free(struct api_claim *claim);
+
+/* One more of them, by the limits of rates.h? False: answered with 429. */
+bool api_may(struct api_request *r, enum rate_what what);
 
 /* Shorthands of handlers. */
 void api_fail(struct api_request *r, enum confab_err err, const char *message, const char *field);

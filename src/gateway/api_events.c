@@ -43,6 +43,9 @@ static void events_open(struct api_request *r)
         api_fail(r, CONFAB_CLOSED, "the server is going away", NULL);
         return;
     }
+    if (!api_may(r, RATE_CONNECT)) {
+        return;
+    }
     if (carrier_open(r->s, &r->claims, sse ? CARRIER_SSE : CARRIER_POLL, &hello)) {
         api_answer_json(r, 201, &hello);
     } else {

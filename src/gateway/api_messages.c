@@ -206,7 +206,7 @@ static void message_send(struct api_request *r)
         send_member(&j, key, &b);
     }
     bool ok = api_body_end(r, &j) && (b.cmid.n > 0 || api_key_read(r, &b.cmid));
-    if (ok && send_check(r, &b, &conv)) {
+    if (ok && send_check(r, &b, &conv) && api_may(r, RATE_SEND)) {
         struct command *cmd = send_command(r, &b);
         if (cmd && b.to.n > 0) {
             api_run_with_user(r, cmd, b.to, on_recipient, on_sent);
@@ -246,7 +246,7 @@ static void message_edit(struct api_request *r)
             json_skip(&j);
         }
     }
-    if (!api_body_end(r, &j) || !api_text_check(r, text)) {
+    if (!api_body_end(r, &j) || !api_text_check(r, text) || !api_may(r, RATE_SEND)) {
         return;
     }
     struct command *cmd = api_event_command(r, EVENT_EDIT);

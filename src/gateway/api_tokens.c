@@ -11,9 +11,11 @@
 #include "gateway/http.h"
 #include "gateway/internal.h"
 
-#define COOKIE_NAME  "confab_refresh"
-#define COOKIE_PATH  "/api/v1/tokens"
-#define WRONG_SIGNIN "wrong username or password"
+#define COOKIE_NAME      "confab_refresh"
+#define COOKIE_PATH      "/api/v1/tokens"
+#define SIGNIN_WAIT_MS   1000U
+#define SIGNIN_SPREAD_MS 9000U
+#define WRONG_SIGNIN     "wrong username or password"
 
 /* ---- The cookie ---- */
 
@@ -129,6 +131,12 @@ static void signin_fail(struct shard *s, struct api_call *call, enum confab_err 
                                                 : NULL;
     signin_tried(s, call->data, wrong ? TRY_FAILED : TRY_GIVEN_UP);
     metrics_inc(s->metrics, wrong ? METRIC_SIGNIN_FAILED : METRIC_SIGNIN_REFUSED);
+    if (err == CONFAB_BUSY) {
+        /* Not all of those who come back after a start together again. */
+        uint32_t spread = (uint32_t)random_below(s->deps.random, SIGNIN_SPREAD_MS);
+        api_call_fail_wait(s, call, err, NULL, SIGNIN_WAIT_MS + spread);
+        return;
+    }
     api_call_fail(s, call, wrong ? CONFAB_UNAUTHENTICATED : err, why, NULL);
 }
 

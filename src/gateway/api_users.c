@@ -219,7 +219,8 @@ static void user_search(struct api_request *r)
 {
     struct dir_request asked = {0};
     uint32_t limit;
-    if (!api_limit(r, 20, 100, &limit) || !api_people_query(r, &asked)) {
+    if (!api_limit(r, 20, 100, &limit) || !api_people_query(r, &asked) ||
+        !api_may(r, RATE_SEARCH)) {
         return;
     }
     struct api_call *call = api_call_new(r);

@@ -80,6 +80,7 @@ enum conn_holds {
     HOLD_INFLIGHT = 8, /* session: too many unanswered sends */
     HOLD_OUTPUT = 16,  /* its output queue is full */
     HOLD_LEAVING = 32, /* session: it is sent off, and gets its last answers */
+    HOLD_OWNER = 64,   /* session: who decides its last send has no room for it */
 };
 
 /* Of the connection of a GET that fetches a carried session's events (pipe.h). */

@@ -67,7 +67,7 @@ static void drain_begin(struct shard *s, uint32_t grace_ms)
 /* Answers first what was read, and reads no more. */
 static void leave(struct shard *s, struct conn *c)
 {
-    if (c->inflight > 0) {
+    if (c->inflight > 0 || (c->holds & HOLD_OWNER)) {
         conn_hold(s, c, HOLD_LEAVING);
     } else {
         session_close(s, c, WS_CLOSE_GOING_AWAY, "the server is going away");

@@ -19,6 +19,7 @@
 #include "gateway/pack.h"
 #include "gateway/password.h"
 #include "gateway/presence.h"
+#include "gateway/rates.h"
 #include "gateway/render.h"
 #include "gateway/resume.h"
 #include "gateway/shard.h"
@@ -90,6 +91,8 @@ struct shard {
     struct auth auth;
     struct leaving leaving;
     struct resumes resumes;
+    struct rates rates;
+    struct list parked; /* commands of sessions, see session_events.c */
     struct fanouts fanouts;
     struct looks looks;
     struct watches watches;
@@ -114,7 +117,8 @@ struct shard {
     atomic_uint drain_grace_ms;
     atomic_bool drained;
     atomic_bool recovered;
-    atomic_int health; /* enum confab_err of the engine */
+    atomic_bool pressed; /* of the engine, see engine_is_pressed */
+    atomic_int health;   /* enum confab_err of the engine */
 
     uint64_t drain_began_ms;
     uint64_t drain_until_ms;

@@ -147,6 +147,12 @@ enum confab_err link_request(struct shard *s, struct command *cmd)
     return link_request_to(s, engine_shard_of(command_partition(cmd), s->cfg.shards), cmd);
 }
 
+bool link_is_pressed(const struct shard *s, struct command *cmd)
+{
+    uint16_t to = engine_shard_of(command_partition(cmd), s->cfg.shards);
+    return atomic_load_explicit(&s->out[to].peer->pressed, memory_order_relaxed);
+}
+
 void link_complete(struct shard *s, struct command *cmd)
 {
     struct link_out *l = &s->out[cmd->origin_shard];

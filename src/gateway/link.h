@@ -80,6 +80,8 @@ void links_deinit(struct shard *s);
  * the caller's.
  */
 CONFAB_NODISCARD enum confab_err link_request(struct shard *s, struct command *cmd);
+/* The owner of its conversation asks to be left alone for a while: its log or store is behind. */
+bool link_is_pressed(const struct shard *s, struct command *cmd);
 /* To a shard, for commands that are not about one conversation. */
 CONFAB_NODISCARD enum confab_err link_request_to(struct shard *s, uint16_t to, struct command *cmd);
 /* A finished command on its way back to origin_shard. */

@@ -19,6 +19,10 @@
 #define STALLED_MS   3000U /* after which a page that is not taken may cost the resume */
 #define RELISTS_MAX  16U
 #define TOKEN_PREFIX "1-"
+#define PAGES_TURN   8U /* of all, about a millisecond of rendering */
+#define WAIT_MIN_MS  500U
+#define WAIT_MAX_MS  15000U
+#define PACE_MAX_NS  1000000000ULL
 
 enum resume_stage { RESUME_WAITING = 0, RESUME_LISTING, RESUME_ASKING, RESUME_SENDING };
 
@@ -186,7 +190,8 @@ enum confab_err resume_begin(struct shard *s, struct conn *c, const struct wire_
     if (s->resumes.nwaiting >= s->cfg.resumes_waiting_max ||
         s->resumes.have_total + m->nhave > HAVE_TOTAL) {
         metrics_inc(s->metrics, METRIC_BOUND_PENDING);
-        return CONFAB_BUSY;
+        metrics_inc(s->metrics, METRIC_RESUMES_AGAIN);
+        return CONFAB_AGAIN;
     }
     struct resume *r = calloc(1, sizeof(*r));
     if (!r) {
@@ -221,8 +226,27 @@ enum confab_err resume_begin(struct shard *s, struct conn *c, const struct wire_
     return CONFAB_OK;
 }
 
+/* The time between two ends tells the pace only while the next one waits for a place. */
+static void take_pace(struct shard *s)
+{
+    struct resumes *all = &s->resumes;
+    if (all->nwaiting > 0 && all->ended_ns != 0) {
+        uint64_t took = MIN(s->now_ns - all->ended_ns, PACE_MAX_NS);
+        all->pace_ns = all->pace_ns == 0 ? took : all->pace_ns - all->pace_ns / 16 + took / 16;
+    }
+    all->ended_ns = s->now_ns;
+}
+
+uint32_t resume_wait_ms(struct shard *s)
+{
+    uint64_t ms = s->resumes.nwaiting * s->resumes.pace_ns / 1000000;
+    ms = MIN(MAX(ms, WAIT_MIN_MS), WAIT_MAX_MS);
+    return (uint32_t)(ms + random_below(s->deps.random, ms));
+}
+
 static void resume_end(struct shard *s, struct resume *r, enum metric outcome)
 {
+    take_pace(s);
     struct conn *c = resume_conn(s, r);
     if (c) {
         c->flags &= (uint16_t)~CONN_RESUMING;
@@ -687,6 +711,9 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
         return;
     }
     while (r->next < r->norder || r->next_have < r->nhave) {
+        if (s->resumes.pages >= PAGES_TURN) {
+            return;
+        }
         if (c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s)) {
             if (!r->expired && s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
                 *ret_place = (!r->stalled && resume_stall(s, r)) || *ret_place;
@@ -702,6 +729,7 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
             return;
         }
         r->paged_ms = s->now_ms;
+        s->resumes.pages++;
     }
     send_caught_up(s, c, r);
     resume_end(s, r,
@@ -711,9 +739,10 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
     *ret_place = true;
 }
 
-void resumes_run(struct shard *s)
+bool resumes_run(struct shard *s)
 {
     bool any = false;
+    s->resumes.pages = 0;
     LIST_EACH(&s->resumes.running, n)
     {
         struct resume *r = LIST_ENTRY(n, struct resume, node);
@@ -721,7 +750,14 @@ void resumes_run(struct shard *s)
             resume_send(s, r, &any);
         }
     }
+    bool more = s->resumes.pages >= PAGES_TURN;
+    struct list *first = more ? list_pop_front(&s->resumes.running) : NULL;
+    if (first) {
+        list_push_back(&s->resumes.running, first); /* the next turn begins with another one */
+    }
     if (any) {
         resumes_start(s);
     }
+    metrics_gauge_set(s->metrics, METRIC_RESUMES_WAITING, s->resumes.nwaiting);
+    return more;
 }

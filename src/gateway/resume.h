@@ -27,20 +27,29 @@ struct resumes {
     uint32_t nstalled; /* in `running` too: their clients do not read */
     uint32_t nwaiting;
     uint32_t have_total; /* entries of `have` lists */
+    uint64_t ended_ns;   /* when the last one ended */
+    uint64_t pace_ns;    /* between two ends while others waited, smoothed */
+    uint32_t pages;      /* of this turn */
 };
 
 void resumes_init(struct shard *s);
 void resumes_deinit(struct shard *s);
 /*
- * Starts or queues it. CONFAB_CONFLICT: one is under way for this session. CONFAB_BUSY,
- * CONFAB_NOMEM. A token that does not parse is taken as none.
+ * Starts or queues it. CONFAB_CONFLICT: one is under way for this session. CONFAB_AGAIN: too many
+ * wait already (resume_wait_ms tells for how long to stay away). CONFAB_NOMEM. A token that does
+ * not parse is taken as none.
  */
 CONFAB_NODISCARD enum confab_err resume_begin(struct shard *s, struct conn *c,
                                               const struct wire_resume *r);
-/* Sends pages where connections have room. */
 /* An entry of this user's own log is on its way to the sessions here. */
 void resumes_own_moved(struct shard *s, uint64_t user);
-void resumes_run(struct shard *s);
+/*
+ * How long the queue takes at the pace at which resumes are served now, and up to as much again:
+ * who is told to come back comes when there is a place, and not all come together.
+ */
+uint32_t resume_wait_ms(struct shard *s);
+/* Sends pages where connections have room, up to a bound of a turn; true when some are left. */
+bool resumes_run(struct shard *s);
 
 /* Exposed for tests. */
 #define RESUME_TOKEN_BYTES 20U

@@ -16,6 +16,7 @@
 #define PROTOCOL_TOKEN  "token."
 #define RESUME_FACTOR   4U
 #define EXPIRING_MS     60000U
+#define RETRY_MS        1000U
 /* Ephemeral frames get this part of an output queue: what is stored has the rest. */
 #define EPHEMERAL_SHARE 4U
 
@@ -159,8 +160,8 @@ bool session_frame_end(struct shard *s, struct conn *c)
     return ok;
 }
 
-void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
-                        const char *field, struct span ref, struct span cmid)
+static void send_failure(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                         const char *field, struct span ref, struct span cmid, uint32_t wait_ms)
 {
     struct wire_failure m = {
         .code = span_str(err_wire(code)),
@@ -168,13 +169,24 @@ void session_send_error(struct shard *s, struct conn *c, enum confab_err code, c
         .field = span_str(field ? field : ""),
         .ref = ref,
         .client_msg_id = cmid,
+        .retry_after_ms = wait_ms,
     };
-    if (code == CONFAB_BUSY || code == CONFAB_LIMIT || code == CONFAB_AGAIN) {
-        m.retry_after_ms = 1000;
-    }
     metrics_inc(s->metrics, metrics_of_error(code));
     wire_put_error(session_frame_begin(s), &m);
     session_frame_end(s, c);
+}
+
+void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                        const char *field, struct span ref, struct span cmid)
+{
+    bool later = code == CONFAB_BUSY || code == CONFAB_LIMIT || code == CONFAB_AGAIN;
+    send_failure(s, c, code, message, field, ref, cmid, later ? RETRY_MS : 0);
+}
+
+void session_send_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                       struct span ref, struct span cmid, uint32_t wait_ms)
+{
+    send_failure(s, c, code, message, NULL, ref, cmid, MAX(wait_ms, 1U));
 }
 
 /* ---- Closing ---- */
@@ -452,13 +464,35 @@ static bool upgrade_sign_in(struct shard *s, struct conn *c, const struct upgrad
     return !err;
 }
 
+/* False: answered. */
+static bool upgrade_may_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
+{
+    uint32_t wait_ms = rates_take(s, RATE_CONNECT, who->user, who->device, c);
+    if (wait_ms > 0) {
+        http_answer_wait(s, c, CONFAB_LIMIT, rates_text(RATE_CONNECT), wait_ms);
+    }
+    return wait_ms == 0;
+}
+
+bool session_may_open(struct shard *s, struct conn *c, const struct jwt_claims *who)
+{
+    /* Its address was counted with the handshake. */
+    uint32_t wait_ms = rates_take(s, RATE_CONNECT, who->user, who->device, NULL);
+    if (wait_ms > 0) {
+        session_send_wait(s, c, CONFAB_LIMIT, rates_text(RATE_CONNECT), span_str("auth"),
+                          span_of(NULL, 0), wait_ms);
+        session_close(s, c, WS_CLOSE_TOO_MANY, rates_text(RATE_CONNECT));
+    }
+    return wait_ms == 0;
+}
+
 void session_upgrade(struct shard *s, struct conn *c, const struct http_request *req)
 {
     struct upgrade u = {0};
     struct http_state *h = &c->io->http;
     struct jwt_claims who = {0};
     if (!upgrade_check(s, c, req, &u.ws) || !upgrade_read(s, c, req, &u) ||
-        !upgrade_sign_in(s, c, &u, &who)) {
+        !upgrade_sign_in(s, c, &u, &who) || !upgrade_may_open(s, c, &who)) {
         return;
     }
     buf_clear(&s->text);
@@ -661,7 +695,7 @@ void session_timer(struct shard *s, struct conn *c)
         carrier_tick(s, c);
         return;
     }
-    if (c->holds & (HOLD_LOOKUP | HOLD_INFLIGHT)) {
+    if (c->holds & (HOLD_LOOKUP | HOLD_INFLIGHT | HOLD_OWNER)) {
         c->seen_s = (uint32_t)(s->now_ms / 1000); /* it is we who do not listen */
     }
     if (partial_too_long(s, c)) {

@@ -80,6 +80,22 @@ bool session_frame_end(struct shard *s, struct conn *c);
 void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                         const char *field, struct span ref, struct span cmid);
 
+/* The same, saying when it may be tried again. */
+void session_send_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                       struct span ref, struct span cmid, uint32_t wait_ms);
+/*
+ * May who it is open one more session? False: told to wait, and closed. For those that sign in by
+ * frame; with the handshake it is an answer to that.
+ */
+bool session_may_open(struct shard *s, struct conn *c, const struct jwt_claims *who);
+
+/*
+ * Commands that their owner has no room for now wait, one of each session at most, and nothing more
+ * is read from it (HOLD_OWNER): the socket of its client is the queue. Each turn.
+ */
+void sessions_parked_run(struct shard *s);
+void sessions_parked_drop(struct shard *s);
+
 /* One whole text message (session_events.c). */
 void session_message(struct shard *s, struct conn *c, struct span text);
 

@@ -32,15 +32,49 @@ static struct span sink_event(const struct command_sink *sink)
 
 static void session_submit(struct shard *s, struct conn *c, struct command *cmd)
 {
-    struct command_sink *sink = cmd->context;
-    enum confab_err err = link_request(s, cmd);
-    if (err) {
-        session_send_error(s, c, err, NULL, NULL, sink_event(sink), cmd->in.cmid);
-        command_free(cmd);
+    if (link_is_pressed(s, cmd) || link_request(s, cmd)) {
+        metrics_inc(s->metrics, METRIC_SENDERS_HELD);
+        conn_hold(s, c, HOLD_OWNER);
+        list_push_back(&s->parked, &cmd->link);
         return;
     }
     if (++c->inflight >= s->cfg.inflight_max) {
         conn_hold(s, c, HOLD_INFLIGHT);
+    }
+}
+
+void sessions_parked_run(struct shard *s)
+{
+    if (LIKELY(list_is_empty(&s->parked))) {
+        return;
+    }
+    struct list still;
+    struct list *n;
+    list_init(&still);
+    while ((n = list_pop_front(&s->parked)) != NULL) {
+        struct command *cmd = LIST_ENTRY(n, struct command, link);
+        struct conn *c = conn_of_id(s, cmd->origin);
+        if (!c || !conn_is_session(c)) {
+            command_free(cmd); /* its client repeats it elsewhere */
+        } else if (link_is_pressed(s, cmd) || link_request(s, cmd)) {
+            list_push_back(&still, &cmd->link);
+        } else {
+            if (++c->inflight >= s->cfg.inflight_max) {
+                conn_hold(s, c, HOLD_INFLIGHT);
+            }
+            conn_release(s, c, HOLD_OWNER);
+        }
+    }
+    while ((n = list_pop_front(&still)) != NULL) {
+        list_push_back(&s->parked, n);
+    }
+}
+
+void sessions_parked_drop(struct shard *s)
+{
+    struct list *n;
+    while (s->parked.next && (n = list_pop_front(&s->parked)) != NULL) {
+        command_free(LIST_ENTRY(n, struct command, link));
     }
 }
 
@@ -182,6 +216,12 @@ static void session_send(struct shard *s, struct conn *c, const struct wire_clie
         session_send_error(s, c, CONFAB_TOO_LARGE, NULL, "content", ref, m->client_msg_id);
         return;
     }
+    uint32_t wait_ms = rates_take(s, RATE_SEND, c->user, c->device, c);
+    if (wait_ms > 0) {
+        session_send_wait(s, c, CONFAB_LIMIT, rates_text(RATE_SEND), ref, m->client_msg_id,
+                          wait_ms);
+        return;
+    }
     struct command *cmd = session_command(s, c, COMMAND_EVENT, sink);
     enum confab_err err = cmd ? send_fill(s, cmd, m) : CONFAB_NOMEM;
     const char *field = NULL;
@@ -242,7 +282,7 @@ static void session_auth(struct shard *s, struct conn *c, struct span token)
     } else if (err) {
         session_send_error(s, c, err, NULL, NULL, span_str(EVENT_AUTH), span_of(NULL, 0));
         session_close(s, c, WS_CLOSE_TRY_LATER, "try again later");
-    } else {
+    } else if (session_may_open(s, c, &who)) {
         session_open(s, c, &who);
     }
 }
@@ -345,7 +385,10 @@ void session_message(struct shard *s, struct conn *c, struct span text)
     case WIRE_C_RESUME:
         c->wire = (uint8_t)((c->wire & ~WIRE_BATCH) | (msg.u.resume.batch ? WIRE_BATCH : 0));
         err = resume_begin(s, c, &msg.u.resume);
-        if (err) {
+        if (err == CONFAB_AGAIN) {
+            session_send_wait(s, c, err, "many come back at once", span_str(EVENT_RESUME),
+                              span_of(NULL, 0), resume_wait_ms(s));
+        } else if (err) {
             session_send_error(s, c, err, NULL, NULL, span_str(EVENT_RESUME), span_of(NULL, 0));
         }
         break;

@@ -70,6 +70,7 @@ void shard_config_defaults(struct shard_config *cfg)
         .presence_linger_ms = 10 * 1000,
         .presence_subscriptions_max = 500,
         .presence_users_max = 10U << 20,
+        .rates = {.entries_max = 65536},
         .drain_spread_ms = 5000,
     };
     engine_config_defaults(&cfg->engine);
@@ -85,11 +86,11 @@ static bool config_ok(const struct shard_config *c)
            c->queue_bytes_max <= (1U << 28) && c->output_bytes_max > 0 && c->resumes_max > 0 &&
            c->resume_page > 0 && c->link_credits > 0 && c->link_deliveries > 0 &&
            c->fanout_chunk > 0 && c->fanout_turn > 0 && c->fanouts_max > 0 && c->writes_turn > 0 &&
-           c->ping_after_ms < c->dead_after_ms && c->stream_beat_ms > 0 &&
-           c->carried_silent_ms > 0 && c->carried_max > 0 && c->text_bytes_max > 0 &&
-           c->text_bytes_max <= EVENT_TEXT_MAX && c->request_bytes_max <= (1U << 26) &&
-           c->frame_bytes_max <= (1U << 26) && c->access_ms >= 1000 &&
-           c->access_ms / 1000 <= JWT_LIFE_MAX_S;
+           c->rates.entries_max > 0 && c->ping_after_ms < c->dead_after_ms &&
+           c->stream_beat_ms > 0 && c->carried_silent_ms > 0 && c->carried_max > 0 &&
+           c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
+           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26) &&
+           c->access_ms >= 1000 && c->access_ms / 1000 <= JWT_LIFE_MAX_S;
 }
 
 static void shard_read_time(struct shard *s)
@@ -124,10 +125,12 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     mpsc_init(&s->inbox);
     list_init(&s->away);
     list_init(&s->calls);
+    list_init(&s->parked);
     resumes_init(s);
     shard_read_time(s);
     u64map_init(&s->sessions, random_u64(deps->random));
     users_init(s);
+    rates_init(s);
     looks_init(s);
     watches_init(s);
     auth_init(s);
@@ -180,6 +183,8 @@ void shard_free(struct shard *s)
     watches_deinit(s);
     presences_deinit(s);
     users_deinit(s);
+    rates_deinit(s);
+    sessions_parked_drop(s);
     u64map_deinit(&s->sessions);
     buf_deinit(&s->text);
     free(s->scratch.p);
@@ -296,6 +301,14 @@ static void turn_read(struct shard *s, int timeout_ms)
 static void publish_health(struct shard *s)
 {
     atomic_store_explicit(&s->recovered, engine_is_recovered(s->engine), memory_order_relaxed);
+    bool was = atomic_load_explicit(&s->pressed, memory_order_relaxed);
+    bool pressed = engine_is_pressed(s->engine, was);
+    if (UNLIKELY(was != pressed)) {
+        atomic_store_explicit(&s->pressed, pressed, memory_order_relaxed);
+        for (uint16_t i = 0; i < s->cfg.shards && !pressed; i++) {
+            shard_wake(s->out[i].peer); /* what it holds may go on */
+        }
+    }
     atomic_store_explicit(&s->health, engine_health(s->engine), memory_order_relaxed);
 }
 
@@ -315,7 +328,8 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     presences_turn(s);
     watches_turn(s);
     more = fanouts_run(s) || more;
-    resumes_run(s);
+    more = resumes_run(s) || more;
+    sessions_parked_run(s);
     more = conns_resume(s) || more;
     /* Write. */
     more = conns_write(s) || more;

@@ -22,6 +22,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "core/engine.h"
+#include "gateway/rates.h"
 #include "ports/directory.h"
 #include "ports/executor.h"
 #include "ports/log.h"
@@ -96,6 +97,7 @@ struct shard_config {
     uint32_t presence_linger_ms;         /* a closed connection still counts */
     uint32_t presence_subscriptions_max; /* of one session */
     uint32_t presence_users_max;         /* held by this shard as their home */
+    struct rates_config rates;
 
     uint32_t drain_spread_ms; /* clients are asked to come back after up to this */
     bool ws_deflate;          /* permessage-deflate with those who offer it */

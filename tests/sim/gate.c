@@ -585,6 +585,10 @@ static void draw_config(struct gate *g)
     c->writes_turn = 16U << sim_between(s, 0, 5);
     c->output_bytes_max = 65536U << sim_between(s, 0, 8);
     c->resumes_max = (uint32_t)sim_between(s, 1, 16);
+    c->resumes_waiting_max = 1U << sim_between(s, 0, 6);
+    c->rates.a_minute[RATE_SEND][RATE_USER] =
+        sim_one_in(s, 3) ? (uint32_t)sim_between(s, 60, 600) : 0;
+    c->engine.unsynced_bytes_max = sim_one_in(s, 3) ? 2048U << sim_between(s, 0, 6) : 0;
     c->resume_page = (uint32_t)sim_between(s, 1, 20);
     c->resume_events = (uint32_t)sim_between(s, 3, 100);
     c->resume_events_first = (uint32_t)sim_between(s, 1, 20);

@@ -187,7 +187,7 @@ CALLS = [
     Call("DELETE", f"{V1}/devices/{{device_id}}", "revokeDevice", "accounts",
          "Sign a device out", None, status=204, errors=["not_found"]),
     Call("GET", f"{V1}/users", "searchUsers", "people", "People by name", "UserPage",
-         query=[PEOPLE_QUERY, limit(100, 20), CURSOR]),
+         query=[PEOPLE_QUERY, limit(100, 20), CURSOR], errors=["limit_reached"]),
     Call("GET", f"{V1}/users/me", "getMe", "accounts", "Oneself", "User"),
     Call("PATCH", f"{V1}/users/me", "changeMe", "accounts", "Change one's profile", "User",
          body=obj({"display_name": DISPLAY, "about": nullable({
