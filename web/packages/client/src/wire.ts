@@ -282,7 +282,7 @@ export function fieldsOf<T = Record<string, unknown>>(value: unknown, path: stri
     if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         throw new WireError(path);
     }
-    return value as Fields<T>;
+    return value;
 }
 
 export function listOf<F extends object>(o: F, key: keyof F & string): unknown[] {
