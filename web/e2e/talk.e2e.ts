@@ -31,6 +31,15 @@ async function shows(p: Person, text: string): Promise<boolean> {
     }, text);
 }
 
+/* DOM nodes that are still held after everything that can go was collected, in the page or not. */
+async function nodesInMemory(p: Person): Promise<number> {
+    const session = await p.context.newCDPSession(p.page);
+    await session.send('HeapProfiler.collectGarbage');
+    const { nodes } = await session.send('Memory.getDOMCounters');
+    await session.detach();
+    return nodes;
+}
+
 test('talk: marks, code, lists and links are shown; nothing that is written becomes HTML', async () => {
     const ana = await Person.join(server, 'ana', 'Ana');
     const bea = await Person.join(server, 'bea', 'Bea');
@@ -192,6 +201,17 @@ test('talk: what is looked at stays to the pixel while pages come before and aft
     assert.ok(jumps.loads > 20, `${jumps.loads} pages were put in`);
     assert.ok(jumps.most < 1, `what was looked at moved by ${jumps.most} px`);
     assert.ok(jumps.nodes <= 300, `${jumps.nodes} messages in the page`);
+    /* What has left the window is gone from memory too. */
+    const inPage = await ida.page.evaluate(() => {
+        const walker = document.createTreeWalker(document);
+        let n = 1;
+        while (walker.nextNode()) {
+            n++;
+        }
+        return n;
+    });
+    const inMemory = await nodesInMemory(ida);
+    assert.ok(inMemory < inPage * 1.5, `${inMemory} nodes in memory, ${inPage} in the page`);
     await ida.close();
 });
 

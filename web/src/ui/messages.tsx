@@ -39,7 +39,7 @@ interface Props {
     onInfo: (item: MessageItem) => void;
 }
 
-export function Messages({ app, c, userId, timeline, setMode, handle, first, picked, setPicked, onInfo }: Props) {
+function List({ app, c, userId, timeline, setMode, handle, first, picked, setPicked, onInfo }: Props) {
     const { client } = app;
     app.seen('outbox');
     app.seen(c ? `timeline:${c.id}` : 'list');
@@ -385,6 +385,16 @@ export function Messages({ app, c, userId, timeline, setMode, handle, first, pic
             )}
         </div>
     );
+}
+
+/*
+ * The list paints itself, often; the pane around it seldom. What Preact makes of <Messages> stays in
+ * the pane's own tree until the pane is painted again. If that were the list, what it had painted then
+ * would stay with it, and by way of rows that were left as they were also later paintings, with the
+ * nodes of all messages that have left the window since. This component paints nothing itself.
+ */
+export function Messages(props: Props) {
+    return <List {...props} />;
 }
 
 function NewAbove({ count, onShow }: { count: number; onShow: () => void }) {
