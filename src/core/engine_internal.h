@@ -237,9 +237,9 @@ struct engine {
     uint64_t followups_pending;
     size_t cache_bytes;
     uint64_t dirty_bytes;
-    struct buf rec;    /* the record being encoded */
-    struct turn *turn; /* being filled */
-    struct list turns; /* submitted */
+    struct buf rec;        /* the record being encoded */
+    struct turn *turn;     /* being filled */
+    struct list turns;     /* submitted */
     size_t unsynced_bytes; /* of them */
     uint64_t inflight;
     uint64_t jobs; /* store and directory requests under way */
