@@ -181,8 +181,8 @@ enum confab_error confab_view(struct confab_client *c, const char *const *convs,
  * conversation; the other is NULL. To be repeated every 4 s while keys are pressed. CONFAB_E_STATE:
  * not connected, which is no reason to do anything.
  */
-enum confab_error confab_typing(struct confab_client *c, const char *to, const char *conv,
-                                bool active);
+enum confab_error confab_typing_set(struct confab_client *c, const char *to, const char *conv,
+                                    bool active);
 /*
  * Whose presence on_presence tells, once at first and then each change; in place of those before.
  * Said again with each connect. CONFAB_E_ARGUMENT: above CONFAB_FOLLOW_MAX. CONFAB_E_NOMEM.

@@ -525,8 +525,8 @@ enum confab_error confab_presence_follow(struct confab_client *c, const uint64_t
                                  : csession_follow(c->session, user_ids, n, cio_now_ms());
 }
 
-enum confab_error confab_typing(struct confab_client *c, const char *to, const char *conv,
-                                bool active)
+enum confab_error confab_typing_set(struct confab_client *c, const char *to, const char *conv,
+                                    bool active)
 {
     struct wire_typing m = {.active = active};
     bool named = to && to[0] != '\0' && strlen(to) <= WIRE_TO_MAX;

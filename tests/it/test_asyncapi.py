@@ -95,7 +95,8 @@ def test_the_page_of_errors_is_that_of_the_table():
     of_events = (API / "socket.md").read_text().split("## Errors, by", 1)[1].split("\n## ", 1)[0]
     named = set(re.findall(r"`(\w+)`", of_events))
     assert len(named & set(rows)) > 10
-    fields = {"field", "client_msg_id", "conversation_ids", "user_ids", "content", "mentions", "to", "reply_to"}
+    fields = {"field", "client_msg_id", "conversation_ids", "user_ids", "content", "mentions", "to",
+              "reply_to", "retry_after_ms"}
     assert named - set(rows) - fields - set(events("client")) - set(events("client_short")) == set()
 
 

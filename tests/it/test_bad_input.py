@@ -151,7 +151,7 @@ def test_forbidden_and_unknown_look_alike(server, alice, bob):
             answer = bob.http(method, path, body)
             assert (answer.status, answer.error_code) == (404, "not_found"), path
     assert alice.http("GET", f"/api/v1/groups/{group}/members").json["members"] == [
-        {"user_id": alice.user_id, "role": "owner"}]
+        {"user_id": alice.user_id, "username": "alice", "display_name": "alice", "role": "owner"}]
 
 
 def test_a_client_that_never_reads_its_answers(server):

@@ -225,7 +225,7 @@ def test_unreachable_server_is_3(confab, server):
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1:1", "127.0.0.1:1", "http://", "http://a b",
-                                 "http://a:port", "http://a/path", "http://[::1"])
+                                 "http://a:port", "http://a/b c", "http://[::1"])
 def test_bad_server_address_is_refused(confab, url):
     sign_up(confab, "alice")
     assert url in confab("whoami", "--server", url, user="alice", code=1)

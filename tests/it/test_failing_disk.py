@@ -204,7 +204,9 @@ def test_failed_log_acknowledges_nothing_more_and_loses_nothing(failing, orders,
 @pytest.mark.parametrize("end", ["kill", "stop"])
 def test_failed_store_keeps_what_was_acknowledged(failing, end):
     server = failing("/data/store/", "--dirty-bytes", "4M", "--flush-after", "100",
-                     "--store-memtable-bytes", "1M", "--checkpoint", "100")
+                     "--store-memtable-bytes", "1M", "--checkpoint", "100",
+                     # The watcher reads only at the end, and is to miss nothing.
+                     "--queue-bytes", "64M")
     people, group, watcher, senders = begin(server, length=8000)
     server.order("write sync")
     join(senders)
