@@ -126,7 +126,7 @@ test('shell: language and theme are chosen here, for all tabs, and last', async 
     await open(p, '#/settings/appearance', 'Appearance and language');
     await p.page.getByLabel('Theme').selectOption('dark');
     assert.equal(await p.page.evaluate(() => document.documentElement.dataset['theme']), 'dark');
-    await p.page.getByLabel('Language').selectOption('ar');
+    await p.page.getByRole('combobox', { name: 'Language' }).selectOption('ar');
     await p.page.getByRole('heading', { name: 'المظهر واللغة' }).waitFor();
     assert.equal(await p.page.evaluate(() => document.documentElement.dir), 'rtl');
     await accessible(p, 'settings in Arabic');
@@ -369,7 +369,7 @@ test('shell: it opens without a server, from what the service worker has kept', 
     await p.page.getByText('No connection').first().waitFor();
     /* What was never opened is there too. */
     await p.page.evaluate(() => (location.hash = '#/settings/appearance'));
-    await p.page.getByLabel('Language').selectOption('ja');
+    await p.page.getByRole('combobox', { name: 'Language' }).selectOption('ja');
     await p.page.getByRole('heading', { name: '表示と言語' }).waitFor();
     await own.start();
     await p.page.getByRole('button', { name: '今すぐ再試行' }).click();
