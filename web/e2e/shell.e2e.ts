@@ -135,7 +135,7 @@ test('shell: language and theme are chosen here, for all tabs, and last', async 
     await until('the other tab follows', () => tab.evaluate(() => document.documentElement.lang === 'ar' && document.documentElement.dataset['theme'] === 'dark'));
     await p.page.reload();
     await p.page.getByRole('heading', { name: 'المظهر واللغة' }).waitFor();
-    await p.page.getByLabel('اللغة').selectOption('de');
+    await p.page.getByRole('combobox', { name: 'اللغة' }).selectOption('de');
     await p.page.getByRole('heading', { name: 'Aussehen und Sprache' }).waitFor();
     await p.close();
 });
