@@ -236,7 +236,10 @@ def test_killed_in_the_middle(world):
     server.kill()
     server.start()
     wait_issued(server)
-    assert pebble.requests("/order-plz") == 1
+    # The authority may have looked just while nobody was there: then the order is void, and
+    # another one is right. (It may be void and good, when it looked twice.)
+    void = pebble.log.read_text().count("set INVALID by completed challenge")
+    assert 1 <= pebble.requests("/order-plz") <= 1 + void
     assert not order.exists()
 
 
