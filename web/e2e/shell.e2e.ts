@@ -338,8 +338,10 @@ test('shell: a first visit asks for nothing that is refused', async () => {
     await p.close();
 });
 
-test('shell: it opens without a server, from what the service worker has kept', async () => {
-    const own = await new Server().start();
+test('shell: it opens without a server, from what the service worker has kept', async (t) => {
+    const own = new Server();
+    t.after(() => own.end());
+    await own.start();
     const p = await Person.join(own, 'solo', 'Solo');
     const friend = await own.account('friend', 'Friend');
     await own.write(friend.token, { toUserId: String((await own.call('GET', '/api/v1/users/solo', friend.token))['user_id']) }, 'kept here');
@@ -371,11 +373,12 @@ test('shell: it opens without a server, from what the service worker has kept', 
     await p.page.evaluate(() => (location.hash = '#/settings/appearance'));
     await p.page.getByRole('combobox', { name: 'Language' }).selectOption('ja');
     await p.page.getByRole('heading', { name: '表示と言語' }).waitFor();
-    await own.start();
+    /* A try while it is down changes nothing; once it is up the page may be there before any click. */
     await p.page.getByRole('button', { name: '今すぐ再試行' }).click();
+    await p.row('Friend').waitFor();
+    await own.start();
     await p.live();
     await p.close();
-    await own.end();
 });
 
 test('shell: messages elsewhere are told, with the number; not the muted ones, not when it is quiet', async () => {
