@@ -197,6 +197,16 @@ static bool typing_passes(struct shard *s, struct look *k, struct conv_id conv, 
     return true;
 }
 
+void look_sent(struct shard *s, struct conn *c, struct conv_id conv)
+{
+    struct look *k = look_of(s, c);
+    for (uint32_t i = 0; k && i < LOOK_TYPING_MAX; i++) {
+        if (k->typed[i].at_ms != 0 && conv_id_eq(k->typed[i].conv, conv)) {
+            k->typed[i] = (struct typed){0};
+        }
+    }
+}
+
 static void typing_pass(struct shard *s, struct conn *c, struct conv_id conv, bool active)
 {
     struct look *k = look_make(s, c);

@@ -43,6 +43,9 @@ void looks_deinit(struct shard *s);
 /* What the session said is on its screen, in place of what it said before. */
 void look_view(struct shard *s, struct conn *c, const struct wire_view *m);
 void look_typing(struct shard *s, struct conn *c, const struct wire_typing *m);
+/* It sends there: who was told that it types forgets it with the message, so it may be told anew.
+ */
+void look_sent(struct shard *s, struct conn *c, struct conv_id conv);
 /* Where its subscriptions of presence hang (watch.h), NULL when it has none; NULL: no memory. */
 struct watcher **look_watcher(struct shard *s, struct conn *c);
 /* The session ends. */

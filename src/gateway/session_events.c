@@ -157,6 +157,13 @@ static enum confab_err send_fill(struct shard *s, struct command *cmd, const str
     return err;
 }
 
+static void send_submit(struct shard *s, struct conn *c, struct command *cmd)
+{
+    bool to = cmd->peer != 0 && cmd->peer != c->user;
+    look_sent(s, c, to ? conv_id_direct(c->user, cmd->peer) : cmd->conv);
+    session_submit(s, c, cmd);
+}
+
 static void on_to_found(struct shard *s, struct user_lookup *l)
 {
     struct command *cmd = l->arg;
@@ -173,7 +180,7 @@ static void on_to_found(struct shard *s, struct user_lookup *l)
     } else {
         cmd->peer = l->ids[0];
         cmd->peer_deleted = l->deleted[0];
-        session_submit(s, c, cmd);
+        send_submit(s, c, cmd);
     }
     conn_release(s, c, HOLD_LOOKUP);
 }
@@ -248,7 +255,7 @@ static void session_send(struct shard *s, struct conn *c, const struct wire_clie
         command_free(cmd);
         return;
     }
-    session_submit(s, c, cmd);
+    send_submit(s, c, cmd);
 }
 
 static void session_ack(struct shard *s, struct conn *c, const struct wire_ack *m)

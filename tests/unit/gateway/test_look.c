@@ -197,6 +197,38 @@ static void test_look__throttled(void **state)
     client_drop(b);
 }
 
+/* A message ends what was told: what is typed after it is told at once. */
+static void test_look__a_message_begins_it_anew(void **state)
+{
+    (void)state;
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *b = ws_live(rig, 1, &bob, NULL);
+    view(b, direct);
+    typing(a, "conversation_id", direct, true);
+    assert_non_null(told(b));
+    typing(a, "conversation_id", direct, true);
+    assert_null(told(b));
+    ws_send(
+        a, "{\"event\":\"send_message\",\"to\":\"bob\",\"content\":\"1\",\"client_msg_id\":\"1\"}");
+    typing(a, "conversation_id", direct, true);
+    assert_non_null(told(b));
+    char json[160];
+    snprintf(json, sizeof(json),
+             "{\"event\":\"send_message\",\"conversation_id\":\"%s\",\"content\":\"2\","
+             "\"client_msg_id\":\"2\"}",
+             direct);
+    ws_send(a, json);
+    typing(a, "to", "bob", true);
+    assert_non_null(told(b));
+    /* A message elsewhere ends nothing here. */
+    ws_send(
+        a, "{\"event\":\"send_message\",\"to\":\"eve\",\"content\":\"3\",\"client_msg_id\":\"3\"}");
+    typing(a, "conversation_id", direct, true);
+    assert_null(told(b));
+    client_drop(a);
+    client_drop(b);
+}
+
 static void test_look__typing_in_many_places_is_bounded(void **state)
 {
     (void)state;
@@ -303,6 +335,7 @@ int main(void)
         CASE(views_end_with_their_session),
         CASE(nothing_before_resume),
         CASE(throttled),
+        CASE(a_message_begins_it_anew),
         CASE(typing_in_many_places_is_bounded),
         CASE(nobody_blocked_is_told),
         CASE(nobody_who_left_is_told),
