@@ -5,6 +5,7 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { type Browser, type BrowserContext, chromium, type Locator, type Page } from 'playwright-core';
@@ -16,8 +17,19 @@ export const PASSWORD = 'plum-harbour-violet-93';
 
 /* ---- The server ---- */
 
+async function freePort(): Promise<number> {
+    const one = createServer();
+    await new Promise<void>((done) => one.listen(0, '127.0.0.1', done));
+    const { port } = one.address() as AddressInfo;
+    await new Promise((done) => one.close(done));
+    return port;
+}
+
 export class Server {
     url = '';
+    /* Where people reach it, if that is elsewhere: a proxy. Set it before start(). */
+    front: string | undefined;
+    greeting = '';
     private setup: string | undefined;
     private process: ChildProcess | undefined;
     private port = 0;
@@ -25,16 +37,22 @@ export class Server {
     private readonly data = mkdtempSync(join(tmpdir(), 'confab-e2e-'));
 
     async start(): Promise<this> {
-        const args = ['--data', this.data, '--port', String(this.port), '--password-cost', 'low'];
+        const args = ['--data', this.data, '--password-cost', 'low'];
+        if (this.front !== undefined) {
+            /* It tells the address of the proxy then, not its own. */
+            this.port ||= await freePort();
+            args.push('--public-url', this.front);
+        }
+        args.push('--port', String(this.port));
         const child = spawn(join(BUILD, 'confabd'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
         this.process = child;
         let out = '';
         let err = '';
         child.stderr.on('data', (d: Buffer) => (err = (err + d.toString()).slice(-8000)));
-        this.url = await new Promise<string>((done, fail) => {
+        const told = await new Promise<string>((done, fail) => {
             const late = setTimeout(() => fail(new Error(`confabd is not up\n${out}\n${err}`)), 30_000);
             const look = (): void => {
-                const url = /serves at (http:\/\/[^/\s]+\/)/.exec(out)?.[1];
+                const url = /serves at (http:\/\/\S+)/.exec(out)?.[1];
                 /* All of the greeting comes at once, the link of the first administrator in it. */
                 if (url !== undefined && /stops it/.test(out)) {
                     clearTimeout(late);
@@ -51,8 +69,15 @@ export class Server {
                 fail(new Error(`confabd ended with ${code}\n${err}`));
             });
         });
-        this.port = Number(new URL(this.url).port);
+        this.greeting = out;
+        this.port = this.front === undefined ? Number(new URL(told).port) : this.port;
+        this.url = `http://127.0.0.1:${this.port}/`;
         return this;
+    }
+
+    /* What one opens in a browser. */
+    get page(): string {
+        return this.front ?? this.url;
     }
 
     async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
@@ -168,6 +193,8 @@ export interface Look {
     phone?: boolean;
     dark?: boolean;
     locale?: string;
+    /* Where the page is opened, if not where the server says. */
+    at?: string;
 }
 
 export class Person {
@@ -178,6 +205,7 @@ export class Person {
         readonly name: string,
         readonly context: BrowserContext,
         readonly page: Page,
+        readonly home: string,
     ) {
         page.on('console', (m) => {
             if (m.type() === 'error' && !this.expected(m.text(), m.location().url)) {
@@ -187,7 +215,7 @@ export class Person {
         page.on('pageerror', (e) => this.problems.push(`exception: ${e.message}`));
         page.on('request', (r) => {
             const url = new URL(r.url());
-            if (url.host !== new URL(server.url).host && !['data:', 'blob:'].includes(url.protocol)) {
+            if (url.host !== new URL(home).host && !['data:', 'blob:'].includes(url.protocol)) {
                 this.problems.push(`a request to ${r.url()}`);
             }
         });
@@ -210,7 +238,7 @@ export class Person {
             ...(look.phone ? { hasTouch: true, isMobile: true } : {}),
         });
         context.setDefaultTimeout(15_000);
-        return new Person(server, username, name, context, await context.newPage());
+        return new Person(server, username, name, context, await context.newPage(), look.at ?? server.page);
     }
 
     /* Signs up as a new person does. */
@@ -222,7 +250,7 @@ export class Person {
 
     async signUp(hash?: string): Promise<void> {
         const invite = hash ?? (await this.server.invite().then((c) => (c === undefined ? '' : `#invite=${c}`)));
-        await this.page.goto(this.server.url + invite);
+        await this.page.goto(this.home + invite);
         if (invite === '') {
             await this.page.getByRole('button', { name: 'Create an account' }).click();
         }

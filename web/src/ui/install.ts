@@ -35,19 +35,20 @@ export function startInstall(onOpen: (hash: string) => void): void {
             onOpen(open);
         }
     });
-    /* The first worker takes over a page that is already the newest; later ones bring another page. */
-    let wanted = false;
+    /*
+     * The first worker takes over a page that is already the newest; later ones bring another page,
+     * in whichever tab they were asked to: what this one would load later is gone with the old one.
+     */
+    let before = workers.controller;
     workers.addEventListener('controllerchange', () => {
-        if (wanted) {
+        if (before) {
             location.reload();
         }
+        before = workers.controller;
     });
     const offer = (worker: ServiceWorker | null): void => {
         if (worker && workers.controller) {
-            newVersion.value = () => {
-                wanted = true;
-                worker.postMessage('go');
-            };
+            newVersion.value = () => worker.postMessage('go');
         }
     };
     workers
