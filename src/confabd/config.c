@@ -12,6 +12,7 @@
 #include "confabd/front.h"
 #include "gateway/auth_state.h"
 #include "gateway/origin.h"
+#include "gateway/proxies.h"
 
 #define FILE_BYTES_MAX (1U << 20)
 #define FLAG_COLUMN    28
@@ -432,6 +433,14 @@ enum confab_err config_check(const struct config *cfg, struct config_problem *wh
         return problem(why, CONFAB_INVALID,
                        "%s: not a URL of the form http(s)://name, a list of names or of such URLs, "
                        "or too many",
+                       bad);
+    }
+    struct proxy_rules proxies;
+    if (proxy_rules_parse(&proxies, cfg->trusted_proxies, cfg->proxy_header, &bad) != CONFAB_OK) {
+        return problem(why, CONFAB_INVALID,
+                       strcmp(bad, "proxy-header") == 0
+                           ? "%s is not one of x-forwarded-for, forwarded"
+                           : "%s: not up to 32 addresses, or networks such as 10.0.0.0/8",
                        bad);
     }
     if (cfg->access_token_ms % 1000 != 0) {

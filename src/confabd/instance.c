@@ -23,6 +23,7 @@
 #include "confabd/reserve.h"
 #include "confabd/secrets.h"
 #include "core/checkpoint.h"
+#include "gateway/proxies.h"
 
 #ifndef CONFABD_VERSION
 #define CONFABD_VERSION "0"
@@ -58,6 +59,7 @@ struct instance {
     struct local_log *log;
     struct server *server;
     struct origin_rules origins;
+    struct proxy_rules proxies;
     char url[FRONT_URL_MAX]; /* for links */
     struct metrics metrics;  /* the main thread's: what instance_sample reads */
 };
@@ -340,6 +342,10 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
     if (err == CONFAB_OK) {
         err = read_origins(in, cfg);
     }
+    if (err == CONFAB_OK) {
+        const char *bad;
+        err = proxy_rules_parse(&in->proxies, cfg->trusted_proxies, cfg->proxy_header, &bad);
+    }
     if (err != CONFAB_OK) {
         return err;
     }
@@ -361,6 +367,7 @@ static enum confab_err make_server(struct instance *in, const struct config *cfg
         .password = password_cost_ops(cfg->password_cost),
         .secrets = &secrets,
         .origins = &in->origins,
+        .proxies = &in->proxies,
         .url = in->url,
         .version = CONFABD_VERSION,
         .disk = in->root,

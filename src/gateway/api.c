@@ -150,7 +150,8 @@ static bool bearer_token(const struct http_request *req, struct span *ret)
 
 bool api_is_local(const struct api_request *r)
 {
-    static const char *const marks[] = {"forwarded", "x-forwarded-for", "x-real-ip", "via"};
+    static const char *const marks[] = {PROXY_FORWARDED, PROXY_XFF, "x-forwarded-proto",
+                                        "x-real-ip", "via"};
     for (size_t i = 0; i < ARRAY_LEN(marks); i++) {
         if (http_header_count(&r->http->headers, marks[i]) > 0) {
             return false;
@@ -285,9 +286,7 @@ struct api_call *api_call_new(struct api_request *r)
 
 void api_call_address(struct api_request *r, struct api_call *call)
 {
-    struct net_peer peer = {0};
-    r->s->deps.net->ops->peer(r->s->deps.net, r->c->handle, &peer);
-    memcpy(call->address, peer.address, sizeof(call->address));
+    proxies_client(r->s, r->c, r->http, call->address);
 }
 
 void api_call_send(struct shard *s, struct api_call *call)

@@ -46,7 +46,9 @@ static void events_open(struct api_request *r)
     if (!api_may(r, RATE_CONNECT)) {
         return;
     }
-    if (carrier_open(r->s, &r->claims, sse ? CARRIER_SSE : CARRIER_POLL, &hello)) {
+    struct conn *session = carrier_open(r->s, &r->claims, sse ? CARRIER_SSE : CARRIER_POLL, &hello);
+    if (session) {
+        rates_remember(r->s, session, r->c);
         api_answer_json(r, 201, &hello);
     } else {
         buf_deinit(&hello);

@@ -40,7 +40,8 @@ static void clear_cookie(const struct shard *s, struct buf *extra)
 static bool is_https_page(const struct api_request *r)
 {
     struct span origin = http_header_get(&r->http->headers, "origin");
-    return origin.n > 8 && http_eq_nocase(span_of(origin.p, 8), "https://");
+    return proxies_https(r->s, r->c, r->http) ||
+           (origin.n > 8 && http_eq_nocase(span_of(origin.p, 8), "https://"));
 }
 
 static bool cookie_get(const struct http_request *req, struct span *ret)
@@ -69,7 +70,8 @@ static bool cookie_get(const struct http_request *req, struct span *ret)
 static bool cookie_allowed(struct api_request *r)
 {
     struct span client = http_header_get(&r->http->headers, "x-confab-client");
-    if (!span_is(client, "web") || !origin_ok(r->s->deps.origins, r->http)) {
+    if (!span_is(client, "web") ||
+        !origin_ok(r->s->deps.origins, r->http, proxies_https(r->s, r->c, r->http))) {
         metrics_inc(r->s->metrics, METRIC_ORIGIN_REFUSED);
         api_fail(r, CONFAB_FORBIDDEN_ORIGIN,
                  client.p ? NULL : "with a cookie, X-Confab-Client: web is needed", NULL);

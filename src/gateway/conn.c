@@ -174,6 +174,7 @@ static void conn_accepted(struct shard *s, int handle, const struct net_peer *pe
     }
     c->state = CONN_HTTP;
     c->flags = is_loopback(peer->address) ? CONN_LOOPBACK : 0;
+    c->wire = proxy_is_trusted(s->deps.proxies, peer->address) ? WIRE_PROXY : 0;
     s->by_handle[handle] = c->index;
     metrics_inc(s->metrics, METRIC_CONNECTIONS_ACCEPTED);
     conns_gauge(s);
@@ -514,6 +515,7 @@ void conns_free_dead(struct shard *s)
             s->by_handle[c->handle] = SLAB_NONE;
         }
         conn_free_io(c);
+        rates_forget(s, c);
         slab_free(&s->conns, c->index);
         conns_gauge(s);
     }

@@ -70,6 +70,8 @@ enum conn_wire {
     WIRE_MIDDLE = 16,
     WIRE_WIDE = 24,
     WIRE_WINDOW = 24, /* all of it */
+    WIRE_PROXY = 32,  /* the peer is one of trusted-proxies, see proxies.h */
+    WIRE_FROM = 64,   /* session: passed on by one, rates.from has its client */
     WIRE_ASKED = 128, /* HTTP: had a request before */
 };
 
@@ -112,6 +114,8 @@ struct http_state {
     enum confab_err auth_err;
     uint64_t begun_ns;    /* when it was complete */
     uint64_t expect_user; /* ?userId= of a socket without token */
+    uint64_t from;        /* passed_on: the client's address as rates_from has it */
+    bool passed_on;       /* a trusted proxy named the client of the request at hand */
     struct pipe pipe;     /* the request at hand fetches events */
 };
 

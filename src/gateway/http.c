@@ -424,7 +424,7 @@ static bool place_ok(struct shard *s, struct conn *c, const struct http_request 
         http_answer_error(s, c, CONFAB_FORBIDDEN_HOST, NULL, NULL);
         return false;
     }
-    if (is_socket_path(req) && !origin_ok(rules, req)) {
+    if (is_socket_path(req) && !origin_ok(rules, req, proxies_https(s, c, req))) {
         metrics_inc(s->metrics, METRIC_ORIGIN_REFUSED);
         http_answer_error(s, c, CONFAB_FORBIDDEN_ORIGIN, NULL, NULL);
         return false;
@@ -500,6 +500,9 @@ static size_t http_one(struct shard *s, struct conn *c, uint8_t *p, size_t n)
     h->gzip = h->is_get && s->cfg.http_gzip && static_accepts_gzip(&req->headers);
     wheel_cancel(&s->wheel, &c->timer);
     scratch_reset(&s->scratch);
+    if (c->wire & WIRE_PROXY) {
+        proxies_note(s, c, req);
+    }
     if (!place_ok(s, c, req)) {
         ; /* answered */
     } else if (is_preflight(c, req)) {

@@ -19,6 +19,7 @@
 #include "gateway/pack.h"
 #include "gateway/password.h"
 #include "gateway/presence.h"
+#include "gateway/proxies.h"
 #include "gateway/rates.h"
 #include "gateway/render.h"
 #include "gateway/resume.h"

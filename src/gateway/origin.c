@@ -180,9 +180,9 @@ uint32_t origin_cors(const struct origin_rules *r, const struct http_request *re
     return 0;
 }
 
-static bool is_own(const struct origin_rules *r, struct span origin, struct span host)
+static bool is_own(const struct origin_rules *r, struct span origin, struct span host, bool https)
 {
-    const char *scheme = r->tls ? "https://" : "http://";
+    const char *scheme = https ? "https://" : "http://";
     size_t n = strlen(scheme);
     if (same_as(origin, r->public_origin)) {
         return true;
@@ -198,12 +198,12 @@ static bool is_own(const struct origin_rules *r, struct span origin, struct span
     return true;
 }
 
-bool origin_ok(const struct origin_rules *r, const struct http_request *req)
+bool origin_ok(const struct origin_rules *r, const struct http_request *req, bool https)
 {
     struct span origin = http_header_get(&req->headers, "origin");
     if (!origin.p) {
         return true;
     }
     return http_header_count(&req->headers, "origin") == 1 &&
-           (is_own(r, origin, req->host) || origin_cors(r, req) != 0);
+           (is_own(r, origin, req->host, https) || origin_cors(r, req) != 0);
 }

@@ -39,8 +39,8 @@ CONFAB_NODISCARD enum confab_err origin_rules_parse(struct origin_rules *ret,
                                                     const char *origins, const char **ret_bad);
 
 bool origin_host_ok(const struct origin_rules *r, struct span host);
-/* The request's Origin, if it has one: is it ours, or allowed? */
-bool origin_ok(const struct origin_rules *r, const struct http_request *req);
+/* The request's Origin, if it has one: is it ours, or allowed? https: the client came by that. */
+bool origin_ok(const struct origin_rules *r, const struct http_request *req, bool https);
 /* The entry of cors-origins that is the request's Origin, from 1; 0: none. */
 uint32_t origin_cors(const struct origin_rules *r, const struct http_request *req);
 

@@ -18,11 +18,13 @@ void rates_init(struct shard *s)
 {
     s->rates.seed = random_u64(s->deps.random);
     u64map_init(&s->rates.full_ns, random_u64(s->deps.random));
+    u64map_init(&s->rates.from, random_u64(s->deps.random));
 }
 
 void rates_deinit(struct shard *s)
 {
     u64map_deinit(&s->rates.full_ns);
+    u64map_deinit(&s->rates.from);
 }
 
 const char *rates_text(enum rate_what what)
@@ -62,6 +64,11 @@ static bool make_room(struct shard *s)
     return u64map_len(&r->full_ns) < s->cfg.rates.entries_max;
 }
 
+static struct span id_span(const uint64_t *id)
+{
+    return span_of((const uint8_t *)id, *id != 0 ? sizeof(*id) : 0);
+}
+
 struct bucket {
     uint64_t key; /* 0: not limited */
     uint64_t full_ns;
@@ -89,32 +96,61 @@ static struct bucket look(struct shard *s, enum rate_what what, enum rate_whose 
     return b;
 }
 
-static size_t address_of(struct shard *s, const struct conn *c, char ret[48])
+uint64_t rates_from(const struct shard *s, const char *address)
+{
+    char text[48];
+    size_t n = throttle_address(address, text);
+    return n > 0 ? MAX(hash64((uint8_t *)text, n, s->rates.seed), 1U) : 0;
+}
+
+static uint64_t from_of(struct shard *s, const struct conn *c)
 {
     struct net_peer peer = {0};
-    if (!c || c->handle < 0 || (c->flags & CONN_LOOPBACK)) {
+    uint64_t from = 0;
+    if (c->wire & WIRE_FROM) {
+        (void)u64map_get(&s->rates.from, c->index, &from);
+        return from;
+    }
+    if (c->state == CONN_HTTP && c->io && c->io->http.passed_on) {
+        return c->io->http.from;
+    }
+    if (c->handle < 0 || (c->flags & CONN_LOOPBACK)) {
         return 0;
     }
     s->deps.net->ops->peer(s->deps.net, c->handle, &peer);
-    return throttle_address(peer.address, ret);
+    return rates_from(s, peer.address);
 }
 
-static struct span id_span(const uint64_t *id)
+void rates_remember(struct shard *s, struct conn *c, const struct conn *request)
 {
-    return span_of((const uint8_t *)id, *id != 0 ? sizeof(*id) : 0);
+    bool passed_on = request->io && request->io->http.passed_on;
+    if (!passed_on && c == request) {
+        return; /* its peer is asked each time: the memory is for those behind proxies */
+    }
+    if (u64map_put(&s->rates.from, c->index, from_of(s, request))) {
+        metrics_inc(s->metrics, METRIC_BOUND_RATES); /* as who finds the table full */
+        return;
+    }
+    c->wire |= WIRE_FROM;
+}
+
+void rates_forget(struct shard *s, const struct conn *c)
+{
+    if (c->wire & WIRE_FROM) {
+        u64map_del(&s->rates.from, c->index, NULL);
+    }
 }
 
 uint32_t rates_take(struct shard *s, enum rate_what what, uint64_t user, uint64_t device,
                     const struct conn *c)
 {
     struct bucket b[RATE_WHOSE] = {0};
-    char address[48];
     uint64_t wait_ns = 0;
     b[RATE_USER] = look(s, what, RATE_USER, id_span(&user), &wait_ns);
     b[RATE_DEVICE] = look(s, what, RATE_DEVICE, id_span(&device), &wait_ns);
-    if (s->cfg.rates.a_minute[what][RATE_ADDRESS] > 0) {
-        size_t n = address_of(s, c, address);
-        b[RATE_ADDRESS] = look(s, what, RATE_ADDRESS, span_of((uint8_t *)address, n), &wait_ns);
+    if (c && s->cfg.rates.a_minute[what][RATE_ADDRESS] > 0) {
+        uint64_t from = from_of(s, c);
+        b[RATE_ADDRESS] = look(s, what, RATE_ADDRESS, id_span(&from), &wait_ns);
     }
     if (wait_ns > 0) {
         metrics_inc(s->metrics, counter_of(what));

@@ -9,8 +9,9 @@
  * forgotten, and the table is bounded: when it is full of others, who is not in it is not limited
  * (and counted), since refusing strangers would let one client shut out everybody else.
  *
- * Addresses are counted as throttle_address has it: not those of this machine, which are those of a
- * proxy.
+ * Addresses are counted as throttle_address has it: not those of this machine. Whose a request is
+ * that a trusted proxy passes on, its header says (proxies.h); a session keeps what its first
+ * request said.
  */
 #ifndef CONFAB_GATEWAY_RATES_H
 #define CONFAB_GATEWAY_RATES_H
@@ -31,6 +32,7 @@ struct rates {
     struct u64map full_ns; /* bucket → when it is full again */
     uint64_t seed;
     uint64_t swept_ns;
+    struct u64map from; /* WIRE_FROM: index of the connection → rates_from */
 };
 
 struct shard;
@@ -40,10 +42,16 @@ void rates_deinit(struct shard *s);
 
 /*
  * One of them, now. 0: yes; or after how many milliseconds it may be tried again, and nothing is
- * counted. user or device 0: not known. c: whose peer's address counts, NULL for none.
+ * counted. user or device 0: not known. c: whose address counts, NULL for none.
  */
 uint32_t rates_take(struct shard *s, enum rate_what what, uint64_t user, uint64_t device,
                     const struct conn *c);
+/* An address as it is counted; 0: it is not. */
+uint64_t rates_from(const struct shard *s, const char *address);
+/* The session `c` is of the client of the request at hand on `request`, which may be `c`. */
+void rates_remember(struct shard *s, struct conn *c, const struct conn *request);
+/* The connection ends. */
+void rates_forget(struct shard *s, const struct conn *c);
 /* What the client is told. */
 const char *rates_text(enum rate_what what);
 

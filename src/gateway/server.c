@@ -95,6 +95,7 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .engine_shared = &s->engine_shared,
         .auth = s->auth,
         .origins = s->deps.origins,
+        .proxies = s->deps.proxies,
         .url = s->deps.url,
         .version = s->deps.version,
         .notices = &s->notices,

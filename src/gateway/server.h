@@ -54,6 +54,7 @@ struct server_deps {
     const struct password_ops *password;
     const struct auth_secrets *secrets; /* copied */
     const struct origin_rules *origins; /* may be NULL: see shard_deps */
+    const struct proxy_rules *proxies;  /* the same */
     const char *url;                    /* the same; may change until the first turn */
     const char *version;                /* the same */
     struct disk *disk;                  /* holds the CHECKPOINT file */

@@ -506,6 +506,7 @@ void session_upgrade(struct shard *s, struct conn *c, const struct http_request 
         return;
     }
     metrics_inc(s->metrics, METRIC_WS_UPGRADES);
+    rates_remember(s, c, c);
     c->state = CONN_WS;
     ws_decoder_init(&c->ws, WS_SERVER, s->cfg.frame_bytes_max);
     if (u.ws.deflate.on) {

@@ -129,6 +129,7 @@ struct password_ops {
 /* All of it is the caller's, lives until after shard_free, and may be shared between shards where
  * its contract allows any thread; net, random (unless it is the system's) and metrics may not. */
 struct notices;
+struct proxy_rules;
 struct shard_deps {
     struct net *net;
     int listener; /* handle in `net`; -1: accepts nothing */
@@ -144,6 +145,7 @@ struct shard_deps {
     struct metrics *metrics;            /* registered by the caller with the server as owner */
     struct auth_state *auth;            /* shared by all shards of the server */
     const struct origin_rules *origins; /* NULL: no names but addresses, no other pages */
+    const struct proxy_rules *proxies;  /* NULL: none is trusted */
     const char *url;                    /* of the page, for links; ends with a slash */
     const char *version;                /* of the program */
     struct notices *notices;            /* for /readyz; NULL: none */

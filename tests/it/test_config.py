@@ -40,6 +40,21 @@ def test_defaults_are_what_help_says(tmp_path):
         assert values[name] == default, name
 
 
+@pytest.mark.parametrize("flags, said", [
+    (["--trusted-proxies", "10.0.0.1/8"], "trusted-proxies"),
+    (["--trusted-proxies", "proxy.example.org"], "trusted-proxies"),
+    (["--trusted-proxies", "::1/129"], "trusted-proxies"),
+    (["--proxy-header", "x-real-ip"], "proxy-header"),
+])
+def test_proxies_that_cannot_be(tmp_path, flags, said):
+    assert refused(tmp_path, *flags).startswith(f"confabd: {said}")
+
+
+def test_no_proxy_may_be_trusted(tmp_path):
+    assert checked(tmp_path)["trusted-proxies"] == '"127.0.0.0/8, ::1"'
+    assert checked(tmp_path, "--trusted-proxies=")["trusted-proxies"] == '""'
+
+
 def test_page_names_every_option_with_its_default():
     """./test style says whether the page is current; here it is held against the program."""
     page = (harness.ROOT / "docs" / "configuration.md").read_text()

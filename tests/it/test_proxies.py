@@ -73,13 +73,14 @@ class Proxy:
     def url(self):
         return f"https://localhost:{self.port}{self.path}"
 
-    def connect(self):
+    def connect(self, source=None):
         return http.client.HTTPSConnection(
             "localhost", self.port, timeout=harness.DEADLINE_S,
+            source_address=(source, 0) if source else None,
             context=ssl.create_default_context(cafile=self.cert))
 
-    def http(self, method, path, body=None, token=None, headers=None):
-        connection = self.connect()
+    def http(self, method, path, body=None, token=None, headers=None, source=None):
+        connection = self.connect(source)
         try:
             connection.request(method, self.path + path, json.dumps(body) if body else None,
                                {**(headers or {}),
@@ -291,6 +292,66 @@ def test_the_page_lives_below_a_path(behind):
         headers={"X-Confab-Client": "web"})
     assert signed_in.status == 201, signed_in.body
     assert "Path=/chat/api/v1/tokens" in signed_in.headers["Set-Cookie"]
+
+
+def sign_in(ask, **kwargs):
+    """Signs Alice in through `ask`; the address that her list of devices then shows."""
+    token = ask("POST", "/api/v1/tokens", {"username": "alice", "password": harness.PASSWORD},
+                **kwargs).json["token"]
+    devices = ask("GET", "/api/v1/devices", token=token).json["devices"]
+    return next(x["last_address"] for x in devices if x["current"])
+
+
+@pytest.mark.parametrize("kind", [haproxy, nginx, subpath], ids=["haproxy", "nginx", "subpath"])
+def test_the_server_sees_the_client(behind, kind):
+    """The proxy is trusted: the client's address is what it says, not what the client says."""
+    server, proxy, _ = behind(kind)
+    alice = server.register("alice")
+    assert sign_in(proxy.http, source="127.0.0.2") == "127.0.0.2"
+    lies = {"X-Forwarded-For": "192.0.2.9", "Forwarded": "for=192.0.2.9", "X-Real-IP": "192.0.2.9"}
+    assert sign_in(proxy.http, source="127.0.0.2", headers=lies) == "127.0.0.2"
+    operator = (server.data / "operator.key").read_text().strip()
+    assert server.http("GET", "/api/v1/admin/settings", token=operator).status == 200
+    assert proxy.http("GET", "/api/v1/admin/settings", token=operator).status == 401
+    assert proxy.http("GET", "/metrics").status == 404
+    invite = proxy.http("POST", "/api/v1/invites", {"uses": 1}, token=alice.token, source="127.0.0.2")
+    assert invite.status == 201
+    audit = server.http("GET", "/api/v1/admin/audit", token=operator).json["records"]
+    assert (audit[0]["action"], audit[0]["address"]) == ("invite.create", "127.0.0.2")
+    # The page of the name that was asked for, since the proxy says that it came by https.
+    page = f"https://localhost:{proxy.port}"
+    cookie = proxy.http("POST", "/api/v1/tokens", {
+        "username": "alice", "password": harness.PASSWORD, "cookie": True},
+        headers={"X-Confab-Client": "web", "Origin": page})
+    assert cookie.status == 201 and "; Secure" in cookie.headers["Set-Cookie"]
+
+
+def test_a_proxy_that_is_not_trusted_is_the_client(behind):
+    server, proxy, _ = behind(haproxy, "--trusted-proxies", "192.0.2.0/24")
+    server.register("alice")
+    assert sign_in(proxy.http, source="127.0.0.2") == "127.0.0.1"
+    assert proxy.http("GET", "/metrics").status == 404
+
+
+def test_several_hops(server_factory):
+    server = server_factory("--trusted-proxies", "127.0.0.1, 10.0.0.0/8", "--shards", "1")
+    server.register("alice")
+
+    def through(hops):
+        return sign_in(server.http, headers={"X-Forwarded-For": hops})
+
+    assert through("198.51.100.9, 203.0.113.5, 10.0.0.2, 10.0.0.1") == "203.0.113.5"
+    assert through("10.0.0.3, 10.0.0.2") == "10.0.0.3"
+    assert through("203.0.113.5, unknown, 10.0.0.2") == "10.0.0.2"
+    assert server.metric("confab_proxy_headers_odd_total") == 1
+
+
+def test_forwarded(server_factory):
+    server = server_factory("--proxy-header", "forwarded", "--shards", "1")
+    server.register("alice")
+    said = {"Forwarded": 'for=198.51.100.9, for="[2001:db8::7]:4711";proto=https',
+            "X-Forwarded-For": "192.0.2.9"}
+    assert sign_in(server.http, headers=said) == "2001:db8::7"
 
 
 def test_timeouts_are_longer_than_heartbeats():

@@ -52,6 +52,8 @@ static void rig_auth(struct rig *rig, const struct shard_config *cfg)
     assert_int_equal(origin_rules_parse(&rig->origins, "https://chat.example.org/", "test, a, x",
                                         "https://app.example.org", &bad),
                      CONFAB_OK);
+    assert_int_equal(proxy_rules_parse(&rig->proxies, "127.0.0.0/8, ::1", PROXY_XFF, &bad),
+                     CONFAB_OK);
 }
 
 /* What a build would embed: see test_static.c. */
@@ -116,6 +118,7 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
             .engine_shared = &rig->shared,
             .auth = rig->auth,
             .origins = &rig->origins,
+            .proxies = &rig->proxies,
             .url = "https://chat.example.org/",
             .version = "1",
             .metrics = &rig->metrics[i],

@@ -18,6 +18,7 @@
 #include "adapters/mem/store_mem.h"
 #include "base/buf.h"
 #include "gateway/internal.h"
+#include "gateway/proxies.h"
 #include "gateway/shard.h"
 
 #define RIG_SHARDS_MAX 4
@@ -34,6 +35,7 @@ struct rig {
     struct engine_shared shared;
     struct auth_state *auth;
     struct origin_rules origins;
+    struct proxy_rules proxies; /* loopback, as by default */
     struct random_seeded random[RIG_SHARDS_MAX];
     struct metrics metrics[RIG_SHARDS_MAX];
     struct shard *shards[RIG_SHARDS_MAX];

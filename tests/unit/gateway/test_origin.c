@@ -24,7 +24,7 @@ static bool ok(const struct origin_rules *r, const char *host, const char *origi
         req.headers.at[req.headers.n++] =
             (struct http_header){span_str("Origin"), span_str(origin)};
     }
-    return origin_ok(r, &req);
+    return origin_ok(r, &req, r->tls);
 }
 
 static void test_origin__hosts(void **state)
@@ -92,7 +92,7 @@ static void test_origin__two_headers(void **state)
         req.headers.at[req.headers.n++] =
             (struct http_header){span_str("Origin"), span_str("http://localhost")};
     }
-    assert_false(origin_ok(&r, &req));
+    assert_false(origin_ok(&r, &req, false));
 }
 
 static void test_origin__bad_options(void **state)
