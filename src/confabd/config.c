@@ -18,6 +18,7 @@
 #define FLAG_COLUMN    28
 #define PORT_UNSET     UINT64_MAX
 #define PORT_HTTPS     443
+#define PORT_HTTP      80
 
 enum kind { KIND_TEXT, KIND_COUNT, KIND_BYTES, KIND_MS, KIND_BOOL };
 
@@ -401,6 +402,14 @@ enum confab_err config_check(const struct config *cfg, struct config_problem *wh
                                          : "tls-cert");
     }
     tls = tls || cfg->domain[0] != '\0';
+    if (cfg->redirect_port != 0 && !tls) {
+        return problem(why, CONFAB_INVALID,
+                       "redirect-port sends people on to https, which is not served: add --domain, "
+                       "--lan, or --tls-cert and --tls-key");
+    }
+    if (cfg->redirect_port != 0 && cfg->redirect_port == cfg->port) {
+        return problem(why, CONFAB_INVALID, "redirect-port and port are the same");
+    }
     struct front_domains domains;
     if (!front_domains_parse(cfg->domain, &domains)) {
         return problem(why, CONFAB_INVALID,
@@ -467,6 +476,7 @@ enum confab_err config_read(struct config *cfg, int argc, char *const *argv,
     }
     scratch = *cfg;
     scratch.port = PORT_UNSET;
+    scratch.redirect_port = PORT_UNSET;
     if (file) {
         err = config_read_file(&scratch, file, why);
     }
@@ -478,6 +488,10 @@ enum confab_err config_read(struct config *cfg, int argc, char *const *argv,
     }
     if (scratch.port == PORT_UNSET) {
         scratch.port = scratch.domain[0] != '\0' ? PORT_HTTPS : cfg->port;
+    }
+    if (scratch.redirect_port == PORT_UNSET) {
+        bool named = scratch.domain[0] != '\0' && scratch.port != PORT_HTTP;
+        scratch.redirect_port = named ? PORT_HTTP : cfg->redirect_port;
     }
     if (err == CONFAB_OK) {
         err = config_check(&scratch, why);

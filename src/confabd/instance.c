@@ -20,9 +20,11 @@
 #include "confabd/password_cost.h"
 #include "confabd/port_owner.h"
 #include "confabd/process_stats.h"
+#include "confabd/redirect.h"
 #include "confabd/reserve.h"
 #include "confabd/secrets.h"
 #include "core/checkpoint.h"
+#include "gateway/notices.h"
 #include "gateway/proxies.h"
 
 #ifndef CONFABD_VERSION
@@ -35,6 +37,8 @@
 #define SHARDS_DEFAULT  64
 #define PORTS_TRIED     100
 #define LOADED_WAIT_NS  10000000000ULL
+#define PORT_HTTP       80
+#define PORT_HTTPS      443
 #define FLUSH_PART      4U /* of drain-timeout */
 
 struct instance {
@@ -60,8 +64,9 @@ struct instance {
     struct server *server;
     struct origin_rules origins;
     struct proxy_rules proxies;
-    char url[FRONT_URL_MAX]; /* for links */
-    struct metrics metrics;  /* the main thread's: what instance_sample reads */
+    struct redirect *redirect; /* NULL: none */
+    char url[FRONT_URL_MAX];   /* for links */
+    struct metrics metrics;    /* the main thread's: what instance_sample reads */
 };
 
 static enum confab_err failed(char *detail, enum confab_err err, const char *what)
@@ -333,6 +338,44 @@ static enum registration registration_of(const struct instance *in, const struct
     return alone ? REGISTRATION_OPEN : REGISTRATION_INVITE;
 }
 
+/*
+ * Where the port was asked for, it must be had. The one that comes with domain is a convenience:
+ * whoever cannot have it, or runs something else there, can still chat.
+ */
+static enum confab_err open_redirect(struct instance *in, const struct config *cfg, char *detail)
+{
+    bool named = in->front->domains.n > 0;
+    const struct redirect_config to = {
+        .address = in->front->listen,
+        .port = (uint16_t)cfg->redirect_port,
+        /* The authority reaches a domain at 443, and so do people, whatever port leads here. */
+        .https_port = cfg->public_url[0] ? 0
+                      : named            ? PORT_HTTPS
+                                         : in->port,
+        .url = in->url,
+        .origins = &in->origins,
+        .metrics_owner = server_metrics_owner(in->server),
+    };
+    if (cfg->redirect_port == 0) {
+        return CONFAB_OK;
+    }
+    enum confab_err err = redirect_open(&to, &in->redirect);
+    if (err == CONFAB_OK) {
+        return err;
+    }
+    (void)snprintf(detail, DETAIL_MAX, "port %u cannot send people on to https: %s", to.port,
+                   err == CONFAB_EXISTS      ? "it is taken"
+                   : err == CONFAB_FORBIDDEN ? "not allowed to listen there"
+                                             : err_text(err));
+    if (!named || to.port != PORT_HTTP) {
+        return err;
+    }
+    diag_warn(DIAG_NET, "no redirects | why=\"%s\"", detail);
+    notices_set(server_notices(in->server), NOTICE_REDIRECT, detail);
+    detail[0] = '\0';
+    return CONFAB_OK;
+}
+
 static enum confab_err make_server(struct instance *in, const struct config *cfg,
                                    const struct datadir *dir, char *detail)
 {
@@ -435,6 +478,9 @@ enum confab_err instance_open(const struct config *cfg, const struct datadir *di
     if (err == CONFAB_OK) {
         err = make_server(in, cfg, dir, detail);
     }
+    if (err == CONFAB_OK) {
+        err = open_redirect(in, cfg, detail);
+    }
 out:
     if (err != CONFAB_OK) {
         instance_close(in);
@@ -518,6 +564,7 @@ void instance_close(struct instance *in)
     if (!in) {
         return;
     }
+    redirect_close(in->redirect);
     if (in->log) {
         local_log_stop(in->log);
     }

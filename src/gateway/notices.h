@@ -14,6 +14,7 @@
 enum notice {
     NOTICE_CERTIFICATE, /* it runs out, or a new one was refused */
     NOTICE_ACME,        /* none can be had from the authority */
+    NOTICE_REDIRECT,    /* nothing sends people from http to https */
     NOTICE_COUNT
 };
 

@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Without port, brackets kept; empty when it is not of that form. */
-static struct span host_name(struct span host)
+/* Empty when it is not of that form. */
+struct span origin_host_name(struct span host)
 {
     size_t n = host.n;
     if (n > 0 && host.p[0] == '[') {
@@ -129,7 +129,7 @@ enum confab_err origin_rules_parse(struct origin_rules *ret, const char *public_
     }
     if (r.public_origin[0]) {
         struct span name = span_str(strstr(r.public_origin, "://") + 3);
-        name = host_name(name);
+        name = origin_host_name(name);
         (void)snprintf(r.hosts[r.nhosts++], sizeof(r.hosts[0]), "%.*s", (int)name.n,
                        (const char *)name.p);
     }
@@ -149,7 +149,7 @@ enum confab_err origin_rules_parse(struct origin_rules *ret, const char *public_
 
 bool origin_host_ok(const struct origin_rules *r, struct span host)
 {
-    struct span name = host_name(host);
+    struct span name = origin_host_name(host);
     if (host.n == 0) {
         return true; /* HTTP/1.0 without Host: no browser */
     }

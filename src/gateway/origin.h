@@ -38,6 +38,8 @@ CONFAB_NODISCARD enum confab_err origin_rules_parse(struct origin_rules *ret,
                                                     const char *public_url, const char *hosts,
                                                     const char *origins, const char **ret_bad);
 
+/* The Host without its port and a dot at its end; brackets of an address stay. */
+struct span origin_host_name(struct span host);
 bool origin_host_ok(const struct origin_rules *r, struct span host);
 /* The request's Origin, if it has one: is it ours, or allowed? https: the client came by that. */
 bool origin_ok(const struct origin_rules *r, const struct http_request *req, bool https);

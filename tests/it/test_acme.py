@@ -66,8 +66,8 @@ class Pebble:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def flags(self):
-        return ["--domain", NAME, "--acme-directory", f"https://localhost:{self.port}/dir",
-                "--acme-ca", self.ca]
+        return ["--domain", NAME, "--redirect-port", "0", "--acme-ca", self.ca,
+                "--acme-directory", f"https://localhost:{self.port}/dir"]
 
     def root(self):
         """The certificate of the authority that it has made for itself."""
