@@ -90,6 +90,32 @@ def test_storm__nothing_is_lost(tmp_path):
     assert report["before"]["messages"] > 0 and report["after"]["messages"] > 0
 
 
+def test_stuck__only_those_who_do_not_read(server_factory):
+    """What is done to whom, by exact counters: each stuck reader is switched to pull, once in each
+    round in which it is stuck, none is closed, and nothing of the others' is dropped."""
+    stuck = 40
+    server = server_factory("--shards", "2", "--queue-bytes", "128k", "--rate-sends-user", "0",
+                            "--rate-sends-device", "0")
+    *rounds, report = bench(server, "stuck", "--pairs", 4, "--members", stuck, "--rounds", 2,
+                            "--seconds", 1, "--warmup", 0, "--window", 2)
+    assert [r["stuck"] for r in rounds] == [False, True, False, True]
+    for r in rounds:
+        assert r["messages"] > 0
+        assert r["pulled"] == (stuck if r["stuck"] else 0)
+        assert r["closed"] == 0
+        # Frames are dropped for those alone who are told to pull them.
+        assert (r["dropped"] >= stuck) if r["stuck"] else r["dropped"] == 0
+        # A frame that waits for many is there once a shard: what was written in all, at most.
+        assert r["output_mb"] < 1
+    assert report["connections"] == 4 * 2 + stuck
+    assert report["stuck"] == stuck
+    assert report["errors"] == 0
+    metrics = server.http("GET", "/metrics").body.decode()
+    assert f'\nconfab_bound_hits_total{{bound="output"}} {2 * stuck}\n' in metrics
+    assert '\nconfab_bound_hits_total{bound="output_memory"} 0\n' in metrics
+    assert server.metric("confab_output_memory_bytes") == 0, "all was taken in the end"
+
+
 def test_sync(tmp_path):
     done = run(None, "sync", "--data", tmp_path, "--seconds", 1)
     sizes = [json.loads(line) for line in done.stdout.splitlines()]
