@@ -105,7 +105,6 @@ def haproxy(folder, server, certificate, refuse=False):
         ("/etc/haproxy/confab.pem", str(certificate[2])),
         ("127.0.0.1:8008", f"127.0.0.1:{server.port}"),
         ("maxconn 100000", "maxconn 1000"),
-        ("inter 2s", "inter 200ms"),
         ("    default_backend", (no if refuse else "") + "    default_backend")])
     (folder / "haproxy.cfg").write_text(text)
     return proxy.start("haproxy", "-db", "-f", folder / "haproxy.cfg")

@@ -1,75 +1,42 @@
-"""A server is restarted several times behind HAProxy while people use it, and nobody sees an error.
+"""A server is restarted several times behind a proxy while people use it, and nobody sees an error.
 
-Its socket is kept by a service manager (service_manager.py), so that connections wait in it while
-there is no server. The people: some send over HTTP on connections that they keep, some over a
-WebSocket that they open again when they are told to. Checked: no request fails, no session ends
-without `reconnect`, and every acknowledged message is in the history once, in one order.
+The proxies have the configurations of deploy/, which repeat no request. The server's socket is kept
+by a service manager (service_manager.py), so that connections wait in it while there is no server.
+The people: some send over HTTP on connections that they keep, some over a WebSocket that they open
+again when they are told to. Checked: no request fails, no session ends without `reconnect`, and
+every acknowledged message is in the history once, in one order.
 """
 
 import json
 import shutil
-import socket
-import subprocess
+import ssl
 import threading
 import uuid
-from http.client import HTTPConnection
 
 import pytest
 
 import harness
 from service_manager import Managed, listener
+from test_proxies import certificate, haproxy, nginx  # noqa: F401  # a fixture, and the proxies
 
 RESTARTS = 4
-HAPROXY = """
-global
-    maxconn 1000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-    timeout tunnel 1h
-    retries 3
-    option redispatch
-    option http-buffer-request
-    retry-on conn-failure empty-response
-frontend people
-    bind 127.0.0.1:{front}
-    default_backend confab
-backend confab
-    server confab 127.0.0.1:{back}
-"""
 
 
-@pytest.fixture
-def behind_haproxy(tmp_path):
-    """(server, port of the proxy)"""
+@pytest.fixture(params=[haproxy, nginx], ids=["haproxy", "nginx"])
+def behind(request, tmp_path, certificate):  # noqa: F811  # the fixture
+    """(server, proxy)"""
     kept = listener()
-    probe = listener()
-    front = probe.getsockname()[1]
-    probe.close()
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(HAPROXY.format(front=front, back=kept.getsockname()[1]))
     server = Managed(tmp_path / "data", tmp_path / "confabd.log", ["--drain-spread", "1s"], [kept])
-    log = (tmp_path / "haproxy.log").open("wb")
-    proxy = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "haproxy", "-db", "-f", config],
-                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def listens():
-        assert proxy.poll() is None, (tmp_path / "haproxy.log").read_text()
-        with socket.socket() as one:
-            return one.connect_ex(("127.0.0.1", front)) == 0
-
+    proxy = None
     try:
         server.start()
-        harness.wait_until(listens, "the proxy listens")
-        yield server, front
+        proxy = request.param(tmp_path / "proxy", server, certificate)
+        yield server, proxy
         server.stop()
     finally:
         server.kill()
-        proxy.terminate()
-        proxy.wait()
-        log.close()
+        if proxy:
+            proxy.stop()
         kept.close()
         shutil.rmtree(server.data, ignore_errors=True)
 
@@ -77,9 +44,9 @@ def behind_haproxy(tmp_path):
 class Person(threading.Thread):
     """Sends until told to stop; what was acknowledged is in `acked`, in order."""
 
-    def __init__(self, account, peer, port):
+    def __init__(self, account, peer, proxy):
         super().__init__(daemon=True)
-        self.account, self.peer, self.port = account, peer, port
+        self.account, self.peer, self.proxy = account, peer, proxy
         self.acked = []
         self.error = None
         self.enough = threading.Event()
@@ -99,7 +66,7 @@ class Person(threading.Thread):
 
 class OverHttp(Person):
     def work(self):
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=harness.DEADLINE_S)
+        connection = self.proxy.connect()
         while not self.enough.is_set():
             name = str(uuid.uuid4())
             body = {"toUserId": self.peer, "content": name, "client_msg_id": name}
@@ -125,8 +92,9 @@ class OverSocket(Person):
 
     def work(self):
         unanswered = None
+        trusted = ssl.create_default_context(cafile=self.proxy.cert)
         while not self.enough.is_set():
-            one = harness.Socket(f"ws://127.0.0.1:{self.port}/ws",
+            one = harness.Socket(f"wss://localhost:{self.proxy.port}/ws", ssl=trusted,
                                  subprotocols=["confab.v1", f"token.{self.account.token}"])
             one.expect("hello")
             told = False
@@ -152,10 +120,10 @@ class OverSocket(Person):
                 one.close()
 
 
-def test_nobody_sees_an_error(behind_haproxy):
-    server, port = behind_haproxy
+def test_nobody_sees_an_error(behind):
+    server, proxy = behind
     accounts = [server.register(f"person{i}") for i in range(6)]
-    people = [kind(account, accounts[(i + 1) % 6].user_id, port)
+    people = [kind(account, accounts[(i + 1) % 6].user_id, proxy)
               for i, (kind, account) in enumerate(zip([OverHttp, OverSocket] * 3, accounts))]
     for person in people:
         person.start()
