@@ -222,7 +222,10 @@ static enum confab_err os_list(struct disk *disk,
             break;
         }
         struct stat st;
-        if (fstatat(d->fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+        if (fstatat(d->fd, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+            /* Never passed over: to the log, a segment that is not named does not exist. */
+            err = errno == ENOENT ? CONFAB_OK : failed(d, "fstatat", e->d_name, errno);
+        } else if (S_ISREG(st.st_mode)) {
             err = on_name(arg, e->d_name);
         }
     }
