@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "adapters/os/fd.h"
 #include "base/buf.h"
 #include "proto/json.h"
 
@@ -112,7 +113,7 @@ static enum confab_err make_directories(const char *path, char *detail)
     return CONFAB_OK;
 }
 
-/* Up to `size` - 1 bytes, zero terminated; false when it cannot be read. */
+/* Up to `size` - 1 bytes, zero terminated; false, with errno, when it cannot be read. */
 static bool small_read(const char *path, char *out, size_t size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -120,19 +121,12 @@ static bool small_read(const char *path, char *out, size_t size)
         return false;
     }
     size_t len = 0;
-    ssize_t n;
-    while (len < size - 1 && (n = read(fd, out + len, size - 1 - len)) != 0) {
-        if (n < 0) {
-            if (errno == EINTR) {
-                continue;
-            }
-            break;
-        }
-        len += (size_t)n;
-    }
+    bool ok = fd_read_all(fd, out, size - 1, &len);
+    int error = errno;
     (void)close(fd);
+    errno = error;
     out[len] = '\0';
-    return true;
+    return ok;
 }
 
 /* Write, sync, rename, sync the directory: there in full or not at all. */
@@ -146,8 +140,10 @@ static bool small_replace(const struct datadir *d, const char *name, const char 
     if (fd < 0) {
         return false;
     }
-    bool ok = write(fd, text, n) == (ssize_t)n && fdatasync(fd) == 0;
-    ok = close(fd) == 0 && ok;
+    bool ok = fd_write_all(fd, text, n) && fdatasync(fd) == 0;
+    int error = errno;
+    (void)close(fd); /* the sync has said all that there is to know */
+    errno = error;
     return ok && rename(tmp, path) == 0 && folder_sync(d->path);
 }
 
@@ -211,7 +207,11 @@ static enum confab_err lock_take(struct datadir *d, struct datadir_owner *ret_ow
     }
     char pid[32];
     int n = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
-    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)n, 0) != n) {
+    int cut;
+    do {
+        cut = ftruncate(fd, 0);
+    } while (cut != 0 && errno == EINTR);
+    if (cut != 0 || !fd_write_all(fd, pid, (size_t)n)) {
         enum confab_err err = os_error(errno, "write", path, detail);
         (void)close(fd);
         return err;

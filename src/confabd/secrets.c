@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "adapters/os/fd.h"
 #include "base/random.h"
 
 #define DETAIL_MAX   512
@@ -30,8 +31,8 @@ static enum confab_err key_read(const char *path, uint8_t ret[JWT_KEY_BYTES], ch
                                : failed(detail, CONFAB_IO, path, strerror(errno));
     }
     enum confab_err err = CONFAB_OK;
-    ssize_t n = read(fd, bytes, sizeof(bytes));
-    if (n < 0 || fstat(fd, &st) != 0) {
+    size_t n = 0;
+    if (!fd_read_all(fd, bytes, sizeof(bytes), &n) || fstat(fd, &st) != 0) {
         err = failed(detail, CONFAB_IO, path, strerror(errno));
     } else if ((st.st_mode & 077) != 0) {
         err = failed(detail, CONFAB_FORBIDDEN, path,
@@ -57,7 +58,7 @@ static enum confab_err file_write(const char *path, const void *p, size_t n, cha
     }
     (void)unlink(temporary);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    bool ok = fd >= 0 && write(fd, p, n) == (ssize_t)n && fsync(fd) == 0;
+    bool ok = fd >= 0 && fd_write_all(fd, p, n) && fsync(fd) == 0;
     int error = errno;
     if (fd >= 0) {
         (void)close(fd);

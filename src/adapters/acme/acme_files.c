@@ -42,6 +42,19 @@ static bool folder_sync(const char *path)
     return ok;
 }
 
+static bool write_all(int fd, struct span data)
+{
+    while (data.n > 0) {
+        ssize_t n = write(fd, data.p, data.n);
+        if (n > 0) {
+            data = span_of(data.p + n, data.n - (size_t)n);
+        } else if (n == 0 || errno != EINTR) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum confab_err acme_file_put(const char *path, struct span data)
 {
     char fresh[PATH_MAX];
@@ -51,10 +64,12 @@ enum confab_err acme_file_put(const char *path, struct span data)
     if (ok) {
         (void)unlink(fresh);
         fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        ok = fd >= 0 && write(fd, data.p, data.n) == (ssize_t)data.n && fsync(fd) == 0;
+        ok = fd >= 0 && write_all(fd, data) && fsync(fd) == 0;
     }
     if (fd >= 0) {
-        ok = close(fd) == 0 && ok;
+        int error = errno;
+        (void)close(fd); /* the sync has said all that there is to know */
+        errno = error;
     }
     ok = ok && rename(fresh, path) == 0 && folder_sync(path);
     if (!ok) {
