@@ -23,6 +23,20 @@ if(FUSE_FOUND)
   target_link_libraries(lossy_fs PRIVATE PkgConfig::FUSE)
 endif()
 
+# confabd with calls that fail (tests/lab/faulty_calls.c), for tools/fault-lab: the linker sends the
+# calls of our own objects there.
+set(FAULTY_CALLS malloc calloc realloc aligned_alloc strdup open openat close read write pread pwrite
+  fdatasync fsync posix_fallocate ftruncate fstat stat fstatat fstatvfs rename renameat unlink unlinkat
+  mkdir chmod flock opendir fdopendir readdir fopen fdopen fflush socket bind listen setsockopt
+  getsockopt getsockname getpeername shutdown getifaddrs epoll_create1 epoll_ctl epoll_wait eventfd
+  pthread_create accept4 recv send sendmsg)
+list(TRANSFORM FAULTY_CALLS PREPEND -Wl,--wrap=)
+add_executable(confabd-faulty EXCLUDE_FROM_ALL ${CONFABD_SRC} $<TARGET_OBJECTS:confabd_files>
+  ${CMAKE_SOURCE_DIR}/tests/lab/faulty_calls.c)
+target_link_libraries(confabd-faulty PRIVATE $<TARGET_PROPERTY:confabd,LINK_LIBRARIES>)
+target_compile_definitions(confabd-faulty PRIVATE CONFABD_VERSION="${PROJECT_VERSION}")
+target_link_options(confabd-faulty PRIVATE ${FAULTY_CALLS})
+
 # What the tables of the interfaces say; the process tests compare the documents with it.
 add_executable(api_tables EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/it/api_tables.c)
 target_include_directories(api_tables PRIVATE ${CMAKE_SOURCE_DIR}/src)
