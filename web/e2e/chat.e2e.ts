@@ -1,6 +1,7 @@
 /* Two and three people in their browsers: signing up, chatting, ticks, unread counts, groups. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { accessible } from './axe.js';
 import { closeBrowser, Person, Server, until } from './harness.js';
 
 const server = new Server();
@@ -77,10 +78,34 @@ test('chat: reply, edit and delete, for everyone and for me', async () => {
     await kim.say('Supper at one!');
     await lou.message('Supper at one!').first().getByText('edited').waitFor();
     await lou.shot('reply-edit');
+    /* First a question, which is answered by Escape, and gives the focus back. */
+    const focus = (): Promise<string> => kim.page.evaluate(() => {
+        const el = document.activeElement;
+        return el?.getAttribute('aria-label') ?? el?.textContent ?? '';
+    });
+    const question = kim.page.getByRole('alertdialog', { name: 'Delete for everyone' });
     await menu(kim, 'You: Supper', 'Delete for everyone');
+    await question.getByText('will only see that there was a message').waitFor();
+    assert.equal(await focus(), 'Cancel');
+    await accessible(kim, 'the question before deleting');
+    await kim.shot('delete-question');
+    await kim.page.keyboard.press('Tab');
+    assert.equal(await focus(), 'Delete for everyone');
+    await kim.page.keyboard.press('Escape');
+    await until('there is no question', async () => (await question.count()) === 0);
+    assert.equal(await focus(), 'Message actions');
+    assert.equal(await kim.message('Supper').getByText('This message was deleted').count(), 0);
+    await menu(kim, 'You: Supper', 'Delete for everyone');
+    await kim.confirm('Cancel');
+    await until('there is no question', async () => (await question.count()) === 0);
+    assert.equal(await kim.message('You: Supper').count(), 1, 'still there');
+    await menu(kim, 'You: Supper', 'Delete for everyone');
+    await kim.confirm('Delete for everyone');
     await lou.message('This message was deleted').first().waitFor();
     await menu(lou, 'Make it one', 'Delete for me');
+    await lou.confirm('Delete for me');
     await until('it is gone for Lou', async () => (await lou.message('Make it one').count()) === 0);
+    assert.match(await lou.page.evaluate(() => document.activeElement?.className ?? ''), /^message /, 'the focus is on another');
     assert.equal(await kim.message('Make it one').count(), 1);
     await kim.close();
     await lou.close();
@@ -123,7 +148,7 @@ test('chat: a group with members, a name, and somebody added later', async () =>
 
     await ivy.page.getByRole('button', { name: 'Members' }).click();
     await ivy.page.getByRole('button', { name: 'Leave group' }).click();
-    await ivy.page.getByRole('button', { name: 'Leave group' }).last().click();
+    await ivy.confirm('Leave group');
     await gus.page.getByText('Ivy left').waitFor();
     await until('it is not in her list', async () => (await ivy.row('Walking club').count()) === 0);
     for (const p of [gus, hal, ivy]) {

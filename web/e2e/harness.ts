@@ -290,6 +290,11 @@ export class Person {
         await this.page.getByRole('textbox', { name: 'Message' }).waitFor();
     }
 
+    /* Answers the question before something that cannot be taken back. */
+    async confirm(action: string): Promise<void> {
+        await this.page.getByRole('alertdialog').getByRole('button', { name: action, exact: true }).click();
+    }
+
     get composer(): Locator {
         return this.page.getByRole('textbox', { name: 'Message' });
     }

@@ -111,7 +111,7 @@ test('shell: a device is renamed and signed out from another one', async () => {
     second.tolerated.push(/status of 401/);
     await other.getByRole('button', { name: 'Sign out The old tablet' }).click();
     await accessible(first, 'the question before a sign-out');
-    await first.page.getByRole('group').getByRole('button', { name: 'Sign out' }).click();
+    await first.confirm('Sign out');
     await until('one device', async () => (await cards.count()) === 1);
     await second.page.getByText('Your session has ended').waitFor();
     await first.close();
@@ -211,8 +211,8 @@ test('shell: a group is renamed, roles change, somebody is removed', async () =>
     await p.shot('group-dialog');
     await dialog.getByRole('button', { name: 'Actions for Xaver' }).click();
     await p.page.getByRole('menuitem', { name: 'Remove' }).click();
-    await dialog.getByText('will not receive messages').waitFor();
-    await dialog.getByRole('button', { name: 'Remove', exact: true }).click();
+    await p.page.getByRole('alertdialog').getByText('will not receive messages').waitFor();
+    await p.confirm('Remove');
     await until('two are left', async () => (await dialog.locator('[data-test=member]').count()) === 2);
     const members = await server.call('GET', `/api/v1/groups/${String(group['conversation_id'])}/members`, y.token);
     assert.equal((members['members'] as unknown[]).length, 2);
@@ -242,19 +242,19 @@ test('shell: administrators see people, invitations, the server and the record',
         await admin.page.getByRole('menuitem', { name: item }).click();
     };
     await pick('Suspend');
-    await card.getByRole('button', { name: 'Suspend' }).click();
+    await admin.confirm('Suspend');
     await card.getByText('Suspended').waitFor();
     await assert.rejects(server.token('otto'));
     await pick('Let in again');
     await until('let in again', async () => (await card.getByText('Suspended').count()) === 0);
     await pick('Reset password');
-    await card.getByRole('button', { name: 'Reset password' }).click();
+    await admin.confirm('Reset password');
     const password = await card.locator('[data-test=new-password]').inputValue();
     await server.call('POST', '/api/v1/tokens', undefined, { username: 'otto', password });
     await accessible(admin, 'a new password');
     await admin.shot('admin-password');
     await pick('Delete account');
-    await card.getByRole('button', { name: 'Delete account' }).click();
+    await admin.confirm('Delete account');
     await until('deleted', async () => (await card.count()) === 0 || (await card.getByText('Deleted').count()) > 0);
 });
 
@@ -273,6 +273,8 @@ test('shell: an invitation has a link and a QR code, and ends when it is ended',
     const card = admin.page.locator('[data-test=invite]', { hasText: 'For the neighbours' });
     await card.getByText('0 of 5 used').waitFor();
     await card.getByRole('button', { name: 'End' }).click();
+    await admin.page.getByRole('alertdialog').getByText('Nobody can join').waitFor();
+    await admin.confirm('End');
     await card.getByText('Ended').waitFor();
     assert.equal((await check())['valid'], false);
 });

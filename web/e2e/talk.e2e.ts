@@ -277,6 +277,8 @@ test('talk: typing is seen, drafts survive, several messages are taken at once',
     await oli.page.getByRole('toolbar').getByText('2 messages selected').waitFor();
     await oli.shot('talk-picked');
     await oli.page.getByRole('toolbar').getByRole('button', { name: 'Delete for me' }).click();
+    await oli.page.getByRole('alertdialog').getByText('2 messages disappear').waitFor();
+    await oli.confirm('Delete for me');
     await until('two are gone', async () => (await oli.page.locator('[data-test=message]').count()) === 1);
     await oli.message('second of these').waitFor();
     assert.equal(await nan.page.locator('[data-test=message]').count(), 3);

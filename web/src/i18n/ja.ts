@@ -134,6 +134,12 @@ export const ja = (f: Forms): Catalog => ({
     copyText: 'テキストをコピー',
     deleteForAll: '全員から削除',
     deleteForMe: '自分だけ削除',
+    deleteForAllQuestion: 'この会話の全員に、メッセージがあったことだけが表示されます。',
+    deleteForMeQuestion: (n) =>
+        f.count(n, {
+            other: '自分のすべての端末から#件のメッセージが消えます。ほかの人には残ります。',
+        }),
+    discardQuestion: 'まだ送信されていません。内容は失われます。',
     replyingTo: (name) => `${name}への返信`,
     repliedTo: (name) => `${name}への返信`,
     originalMissing: '以前のメッセージ',
@@ -217,6 +223,7 @@ export const ja = (f: Forms): Catalog => ({
     deviceName: 'デバイスの名前',
     deviceSignedOut: 'デバイスをログアウトしました。',
     signOutDevice: (name) => `${name}をログアウト`,
+    signOutDeviceQuestion: 'この端末を使う人は、もう一度ログインする必要があります。',
     privacy: 'プライバシー',
     privacyHint: '自分が隠したことは、相手についても見えなくなります。',
     privacyOnline: 'オンライン状態を相手に見せる',
@@ -274,6 +281,7 @@ export const ja = (f: Forms): Catalog => ({
     inviteUsed: (n, max) => (max > 0 ? `${f.number(max)}回中${f.number(n)}回使用` : `${f.number(n)}回使用`),
     inviteUntil: (when) => `${when}まで`,
     inviteRevoke: '取り消す',
+    inviteRevokeQuestion: 'このリンクでは参加できなくなります。',
     inviteAdmin: '管理者になる招待',
     invitesNone: 'まだ招待がありません。',
     qrCode: '招待リンクのQRコード',

@@ -21,6 +21,15 @@ export type Route =
 
 export type Dialog = 'new-chat' | 'new-group' | 'members' | 'add-members' | 'invite' | 'help' | 'sign-out';
 
+/* Asked before something that cannot be taken back. */
+export interface Question {
+    title: string;
+    text: string;
+    /* What the button says that does it. */
+    action: string;
+    onYes: () => void;
+}
+
 const NAME_WAIT_MS = 2000;
 const LAST_USER = 'confab-last-user';
 const SESSION = 'confab-session';
@@ -83,6 +92,7 @@ export class AppState {
     readonly client: Client;
     readonly route: Signal<Route>;
     readonly dialog = signal<Dialog | undefined>(undefined);
+    readonly question = signal<Question | undefined>(undefined);
     readonly toast = signal<string | undefined>(undefined);
     private readonly versions = new Map<Topic, Signal<number>>();
     private readonly tabs: BroadcastChannel | undefined;

@@ -142,6 +142,13 @@ function PickedBar({ app, timeline, picked, onDone }: { app: AppState; timeline:
                 }
             })
             .then(onDone);
+    const askRemove = () =>
+        (app.question.value = {
+            title: t.deleteForMe,
+            text: t.deleteForMeQuestion(items.length),
+            action: t.deleteForMe,
+            onYes: remove,
+        });
     return (
         <div class="picked-bar" role="toolbar" aria-label={t.talk.select}>
             <button type="button" class="icon-button" aria-label={t.cancel} title={t.cancel} onClick={onDone}>
@@ -149,7 +156,7 @@ function PickedBar({ app, timeline, picked, onDone }: { app: AppState; timeline:
             </button>
             <span class="picked-count" role="status">{t.talk.selected(items.length)}</span>
             <button type="button" class="plain" disabled={items.length === 0} onClick={copy}>{t.copy}</button>
-            <button type="button" class="plain danger" disabled={items.length === 0} onClick={remove}>{t.deleteForMe}</button>
+            <button type="button" class="plain danger" disabled={items.length === 0} onClick={askRemove}>{t.deleteForMe}</button>
         </div>
     );
 }

@@ -11,6 +11,15 @@ import { PeoplePicker, toggle } from './people.js';
 import { t } from './strings.js';
 
 export function Dialogs({ app }: { app: AppState }) {
+    return (
+        <>
+            <Chosen app={app} />
+            <Asked app={app} />
+        </>
+    );
+}
+
+function Chosen({ app }: { app: AppState }) {
     const close = () => (app.dialog.value = undefined);
     switch (app.dialog.value) {
         case 'new-chat':
@@ -30,6 +39,29 @@ export function Dialogs({ app }: { app: AppState }) {
         default:
             return undefined;
     }
+}
+
+/* Over whatever asked, to which the focus goes back. Enter alone does nothing: "Cancel" has it. */
+function Asked({ app }: { app: AppState }) {
+    const asked = app.question.value;
+    if (!asked) {
+        return undefined;
+    }
+    const close = () => (app.question.value = undefined);
+    return (
+        <Modal title={asked.title} question={asked.text} onClose={close}>
+            <footer class="modal-foot">
+                <button type="button" class="plain" autofocus onClick={close}>{t.cancel}</button>
+                <button type="button" class="primary danger"
+                    onClick={() => {
+                        close();
+                        asked.onYes();
+                    }}>
+                    {asked.action}
+                </button>
+            </footer>
+        </Modal>
+    );
 }
 
 interface DialogProps {

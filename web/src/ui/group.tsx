@@ -8,7 +8,7 @@ import { MoreIcon } from './parts/icons.js';
 import { useLoaded } from './parts/loaded.js';
 import { MenuButton, type MenuItem } from './parts/menu.js';
 import { Modal } from './parts/modal.js';
-import { Choice, Confirm } from './parts/sections.js';
+import { Choice } from './parts/sections.js';
 import { PeoplePicker, toggle } from './people.js';
 import { peopleAreShown, PresenceDot, presenceText } from './presence.js';
 import { t } from './strings.js';
@@ -32,7 +32,6 @@ const ROLES: Role[] = ['owner', 'admin', 'moderator', 'member', 'guest'];
 
 export function Group({ app, onClose }: Props) {
     const c = openGroup(app);
-    const [asking, setAsking] = useState<'leave' | Member>();
     const me = app.client.userId;
     app.seen(c ? `timeline:${c.id}` : 'list');
     app.seen('people');
@@ -55,36 +54,24 @@ export function Group({ app, onClose }: Props) {
             onClose();
             app.go('#/');
         });
-    if (asking === 'leave') {
-        return (
-            <Modal title={t.leaveGroup} onClose={onClose}>
-                <Confirm question={t.leaveQuestion} action={t.leaveGroup} onNo={() => setAsking(undefined)} onYes={leave} />
-            </Modal>
-        );
-    }
-    if (asking) {
-        const remove = () => {
-            setAsking(undefined);
-            void app.attempt(() => app.client.rest.removeMember(c.id, asking.userId));
-        };
-        return (
-            <Modal title={t.removePerson(app.nameOf(asking.userId))} onClose={onClose}>
-                <Confirm question={t.removeQuestion(app.nameOf(asking.userId))} action={t.remove}
-                    onNo={() => setAsking(undefined)} onYes={remove} />
-            </Modal>
-        );
-    }
+    const askLeave = () =>
+        (app.question.value = { title: t.leaveGroup, text: t.leaveQuestion, action: t.leaveGroup, onYes: leave });
+    const askRemove = (m: Member) => {
+        const name = app.nameOf(m.userId);
+        const remove = () => void app.attempt(() => app.client.rest.removeMember(c.id, m.userId));
+        app.question.value = { title: t.removePerson(name), text: t.removeQuestion(name), action: t.remove, onYes: remove };
+    };
     return (
         <Modal title={t.membersCount(c.memberCount)} onClose={onClose}>
             {manages && <NameForm app={app} c={c} />}
             <ul class="people people-list">
                 {members.map((m) => (
-                    <MemberRow key={m.userId} app={app} c={c} m={m} onRemove={() => setAsking(m)} onClose={onClose} />
+                    <MemberRow key={m.userId} app={app} c={c} m={m} onRemove={() => askRemove(m)} onClose={onClose} />
                 ))}
             </ul>
             {manages && <Rules app={app} c={c} />}
             <footer class="modal-foot">
-                <button type="button" class="plain danger" onClick={() => setAsking('leave')}>{t.leaveGroup}</button>
+                <button type="button" class="plain danger" onClick={askLeave}>{t.leaveGroup}</button>
                 <button type="button" class="primary" onClick={() => (app.dialog.value = 'add-members')}>{t.addMembers}</button>
             </footer>
         </Modal>

@@ -20,7 +20,7 @@ function step(app: AppState, by: number): void {
 
 export function startKeys(app: AppState): void {
     document.addEventListener('keydown', (e) => {
-        if (e.defaultPrevented || e.isComposing || app.client.account !== 'in' || app.dialog.value !== undefined) {
+        if (e.defaultPrevented || e.isComposing || app.client.account !== 'in' || app.dialog.value !== undefined || app.question.value) {
             return;
         }
         const command = e.ctrlKey || e.metaKey;

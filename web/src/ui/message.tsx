@@ -75,14 +75,16 @@ interface Props {
 
 function menuOf({ app, conv, kind, role, item, actions }: Props): MenuItem[] {
     const mine = item.from === app.client.userId;
-    const remove = (whom: 'me' | 'everyone') => ({
-        label: whom === 'me' ? t.deleteForMe : t.deleteForAll,
-        danger: true,
-        onPick: () => void app.attempt(() => app.client.rest.deleteMessage(item.id, whom)),
-    });
+    const doRemove = (whom: 'me' | 'everyone') => void app.attempt(() => app.client.rest.deleteMessage(item.id, whom));
     if (item.deleted) {
-        return [remove('me')];
+        return [{ label: t.deleteForMe, danger: true, onPick: () => doRemove('me') }];
     }
+    const remove = (whom: 'me' | 'everyone') => {
+        const label = whom === 'me' ? t.deleteForMe : t.deleteForAll;
+        const text = whom === 'me' ? t.deleteForMeQuestion(1) : t.deleteForAllQuestion;
+        const onPick = () => (app.question.value = { title: label, text, action: label, onYes: () => doRemove(whom) });
+        return { label, danger: true, onPick };
+    };
     return [
         { label: t.reply, onPick: () => actions.onReply(item) },
         { label: t.copyText, onPick: () => void copyText(app, item.content) },
@@ -143,6 +145,15 @@ export const Message = memo((p: Props) => {
     );
 });
 
+function discard(app: AppState, entry: OutboxEntry): void {
+    app.question.value = {
+        title: t.discard,
+        text: t.discardQuestion,
+        action: t.discard,
+        onYes: () => app.client.dropSend(entry.clientMsgId),
+    };
+}
+
 interface OutgoingProps {
     app: AppState;
     entry: OutboxEntry;
@@ -170,7 +181,7 @@ export const OutgoingMessage = memo(({ app, entry, state, first, last, quoted }:
                     <button type="button" class="link" onClick={() => app.client.retrySend(entry.clientMsgId)}>
                         {t.tryAgain}
                     </button>
-                    <button type="button" class="link" onClick={() => app.client.dropSend(entry.clientMsgId)}>
+                    <button type="button" class="link" onClick={() => discard(app, entry)}>
                         {t.discard}
                     </button>
                 </span>

@@ -170,6 +170,18 @@ function List({ app, c, userId, timeline, setMode, handle, first, picked, setPic
         return row !== undefined;
     };
 
+    /* A message that goes takes the focus with it, which then belongs to the one next to it. */
+    const active = list.current?.contains(document.activeElement) ? document.activeElement : undefined;
+    const focused = seqOf(active?.closest<HTMLElement>('li.message') ?? undefined);
+    useLayoutEffect(() => {
+        if (focused !== undefined && document.activeElement === document.body) {
+            const all = [...(list.current?.querySelectorAll<HTMLElement>('li.message') ?? [])];
+            const next = all.find((li) => (seqOf(li) ?? 0) > focused) ?? all.at(-1);
+            next?.focus({ preventScroll: true });
+            setFocusSeq(seqOf(next));
+        }
+    });
+
     useLayoutEffect(() => {
         const el = box.current;
         if (!el || !list.current || (timeline && !timeline.opened)) {

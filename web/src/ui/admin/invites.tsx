@@ -16,10 +16,13 @@ const DAYS = ['1', '7', '30', '365'] as const;
 export function Invites({ app }: { app: AppState }) {
     const api = new AdminApi(app.client.rest);
     const invites = usePages((cursor) => api.invites(cursor));
-    const revoke = async (i: Invite) => {
-        await app.attempt(() => api.revokeInvite(i.inviteId));
-        invites.again();
-    };
+    const revoke = (i: Invite) =>
+        (app.question.value = {
+            title: t.inviteRevoke,
+            text: t.inviteRevokeQuestion,
+            action: t.inviteRevoke,
+            onYes: () => void app.attempt(() => api.revokeInvite(i.inviteId)).then(invites.again),
+        });
     return (
         <>
             <NewInvite app={app} api={api} onMade={invites.again} />
@@ -28,7 +31,7 @@ export function Invites({ app }: { app: AppState }) {
                 {invites.list.length === 0 && !invites.state && <p class="hint">{t.invitesNone}</p>}
                 <ul class="cards">
                     {invites.list.map((i) => (
-                        <InviteCard key={i.inviteId} app={app} invite={i} onRevoke={() => void revoke(i)} />
+                        <InviteCard key={i.inviteId} app={app} invite={i} onRevoke={() => revoke(i)} />
                     ))}
                 </ul>
                 {invites.more}

@@ -7,7 +7,6 @@ import { Avatar } from '../parts/avatar.js';
 import { MoreIcon } from '../parts/icons.js';
 import { MenuButton, type MenuItem } from '../parts/menu.js';
 import { usePages } from '../parts/pages.js';
-import { Confirm } from '../parts/sections.js';
 import { dateText, t } from '../strings.js';
 
 const TYPING_MS = 250;
@@ -37,32 +36,33 @@ export function AdminPeople({ app }: { app: AppState }) {
     );
 }
 
-type Asking = 'suspend' | 'delete' | 'reset';
-
 function PersonCard({ app, api, user, onChange }: { app: AppState; api: AdminApi; user: AdminUser; onChange: () => void }) {
-    const [asking, setAsking] = useState<Asking>();
     const [password, setPassword] = useState<string>();
     const self = user.userId === app.client.userId;
     const act = async (work: () => Promise<void>) => {
-        setAsking(undefined);
         await app.attempt(work);
         onChange();
     };
+    const name = user.displayName;
+    const ask = (action: string, text: string, work: () => Promise<void>) =>
+        (app.question.value = { title: `${action}: ${name}`, text, action, onYes: () => void act(work) });
+    const suspend = () => ask(t.suspend, t.suspendQuestion(name), () => api.changeUser(user.userId, { status: 'suspended' }));
+    const reset = () => ask(t.resetPassword, t.resetQuestion(name), async () => setPassword(await api.resetPassword(user.userId)));
+    const remove = () => ask(t.deleteAccount, t.deleteQuestion(name), () => api.deleteUser(user.userId));
     const menu: MenuItem[] = [];
     if (!self && user.status !== 'deleted') {
         menu.push({ label: t.writeTo(user.displayName), onPick: () => app.go(`#/u/${user.userId}`) });
         menu.push(
             user.status === 'suspended'
                 ? { label: t.unsuspend, onPick: () => void act(() => api.changeUser(user.userId, { status: 'active' })) }
-                : { label: t.suspend, onPick: () => setAsking('suspend') },
+                : { label: t.suspend, onPick: suspend },
             user.role === 'admin'
                 ? { label: t.makeMember, onPick: () => void act(() => api.changeUser(user.userId, { role: 'member' })) }
                 : { label: t.makeAdmin, onPick: () => void act(() => api.changeUser(user.userId, { role: 'admin' })) },
-            { label: t.resetPassword, onPick: () => setAsking('reset') },
-            { label: t.deleteAccount, danger: true, onPick: () => setAsking('delete') },
+            { label: t.resetPassword, onPick: reset },
+            { label: t.deleteAccount, danger: true, onPick: remove },
         );
     }
-    const name = user.displayName;
     return (
         <li class="card" data-test="account">
             <div class="card-head">
@@ -84,18 +84,6 @@ function PersonCard({ app, api, user, onChange }: { app: AppState; api: AdminApi
                     </MenuButton>
                 )}
             </div>
-            {asking === 'suspend' && (
-                <Confirm question={t.suspendQuestion(name)} action={t.suspend} onNo={() => setAsking(undefined)}
-                    onYes={() => void act(() => api.changeUser(user.userId, { status: 'suspended' }))} />
-            )}
-            {asking === 'delete' && (
-                <Confirm question={t.deleteQuestion(name)} action={t.deleteAccount} onNo={() => setAsking(undefined)}
-                    onYes={() => void act(() => api.deleteUser(user.userId))} />
-            )}
-            {asking === 'reset' && (
-                <Confirm question={t.resetQuestion(name)} action={t.resetPassword} onNo={() => setAsking(undefined)}
-                    onYes={() => void act(async () => setPassword(await api.resetPassword(user.userId)))} />
-            )}
             {password !== undefined && (
                 <div class="confirm">
                     <p role="status">{t.resetDone(name)}</p>

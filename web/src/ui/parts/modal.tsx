@@ -1,4 +1,7 @@
-/* A dialog over the page: the browser's own <dialog> keeps the focus inside and answers Escape. */
+/*
+ * A dialog over the page: the browser's own <dialog> keeps the focus inside and answers Escape.
+ * The focus goes back to what had it before.
+ */
 import type { ComponentChildren } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import { t } from '../strings.js';
@@ -6,10 +9,13 @@ import { CloseIcon } from './icons.js';
 
 export function Modal({
     title,
+    question,
     onClose,
     children,
 }: {
     title: string;
+    /* It asks for an answer before anything else goes on: this. */
+    question?: string;
     onClose: () => void;
     children: ComponentChildren;
 }) {
@@ -17,14 +23,22 @@ export function Modal({
     const id = useId();
     useEffect(() => {
         const dialog = box.current;
+        const before = document.activeElement;
         dialog?.showModal();
-        return () => dialog?.close();
+        return () => {
+            dialog?.close();
+            /* It is out of the page by now, and the browser gives the focus back only of one that is in it. */
+            if (document.activeElement === document.body && before instanceof HTMLElement && before.isConnected) {
+                before.focus({ preventScroll: true });
+            }
+        };
     }, []);
     return (
         <dialog
             class="modal"
             ref={box}
             aria-labelledby={id}
+            {...(question === undefined ? {} : { role: 'alertdialog', 'aria-describedby': `${id}-question` })}
             onCancel={(e) => {
                 e.preventDefault();
                 onClose();
@@ -42,6 +56,7 @@ export function Modal({
                         <CloseIcon />
                     </button>
                 </header>
+                {question !== undefined && <p id={`${id}-question`}>{question}</p>}
                 {children}
             </div>
         </dialog>

@@ -107,28 +107,3 @@ export function Choice<T extends string>({
         </label>
     );
 }
-
-/* A question before something that cannot be taken back, in place of what asked. */
-export function Confirm({
-    question,
-    action,
-    onYes,
-    onNo,
-}: {
-    question: string;
-    action: string;
-    onYes: () => void;
-    onNo: () => void;
-}) {
-    const no = useRef<HTMLButtonElement>(null);
-    useEffect(() => no.current?.focus(), []);
-    return (
-        <div class="confirm" role="group" aria-label={question}>
-            <p>{question}</p>
-            <div class="confirm-foot">
-                <button type="button" class="plain" ref={no} onClick={onNo}>{t.cancel}</button>
-                <button type="button" class="primary danger" onClick={onYes}>{action}</button>
-            </div>
-        </div>
-    );
-}

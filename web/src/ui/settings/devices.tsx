@@ -2,7 +2,6 @@
 import { AccountApi, type Device } from '@confab/client';
 import { useState } from 'preact/hooks';
 import type { AppState } from '../app-state.js';
-import { Confirm } from '../parts/sections.js';
 import { Field } from '../parts/field.js';
 import { useLoaded } from '../parts/loaded.js';
 import { agoText, t } from '../strings.js';
@@ -24,7 +23,7 @@ export function Devices({ app }: { app: AppState }) {
 }
 
 function DeviceCard({ app, api, device, onChange }: { app: AppState; api: AccountApi; device: Device; onChange: () => void }) {
-    const [mode, setMode] = useState<'plain' | 'rename' | 'out'>('plain');
+    const [mode, setMode] = useState<'plain' | 'rename'>('plain');
     const [name, setName] = useState(device.name);
     const rename = async () => {
         if (await app.attempt(() => api.renameDevice(device.deviceId, name.trim()))) {
@@ -32,13 +31,20 @@ function DeviceCard({ app, api, device, onChange }: { app: AppState; api: Accoun
             onChange();
         }
     };
-    const signOut = async () => {
+    const doSignOut = async () => {
         if (await app.attempt(() => api.signOutDevice(device.deviceId))) {
             app.tell(t.deviceSignedOut);
             onChange();
         }
     };
     const title = device.name === '' ? device.deviceId : device.name;
+    const signOut = () =>
+        (app.question.value = {
+            title: t.signOutDevice(title),
+            text: t.signOutDeviceQuestion,
+            action: t.signOut,
+            onYes: () => void doSignOut(),
+        });
     return (
         <li class="card" data-test="device">
             <div class="card-head">
@@ -55,7 +61,7 @@ function DeviceCard({ app, api, device, onChange }: { app: AppState; api: Accoun
                     <div class="card-buttons">
                         <button type="button" class="link" onClick={() => setMode('rename')}>{t.renameDevice}</button>
                         {!device.current && (
-                            <button type="button" class="link danger" aria-label={t.signOutDevice(title)} onClick={() => setMode('out')}>
+                            <button type="button" class="link danger" aria-label={t.signOutDevice(title)} onClick={signOut}>
                                 {t.signOut}
                             </button>
                         )}
@@ -75,9 +81,6 @@ function DeviceCard({ app, api, device, onChange }: { app: AppState; api: Accoun
                         <button type="submit" class="primary" disabled={name.trim() === ''}>{t.save}</button>
                     </div>
                 </form>
-            )}
-            {mode === 'out' && (
-                <Confirm question={t.signOutDevice(title)} action={t.signOut} onYes={() => void signOut()} onNo={() => setMode('plain')} />
             )}
         </li>
     );
