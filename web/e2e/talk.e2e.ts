@@ -286,6 +286,76 @@ test('talk: typing is seen, drafts survive, several messages are taken at once',
     await oli.close();
 });
 
+test('talk: an answer or a change that was begun waits with its conversation, and outlives a reload', async () => {
+    const vic = await Person.join(server, 'vic', 'Vic');
+    const wes = await server.account('wes', 'Wes');
+    const xia = await server.account('xia', 'Xia');
+    const me = { toUserId: await idOf(wes.token, 'vic') };
+    const asked = await server.write(wes.token, me, 'what time?');
+    await server.write(xia.token, me, 'elsewhere');
+    const { page } = vic;
+    const away = async (): Promise<void> => {
+        await vic.row('Xia').click();
+        await vic.message('elsewhere').waitFor();
+        assert.equal(await page.locator('.composer-mode').count(), 0, 'not here');
+        assert.equal(await vic.composer.inputValue(), '');
+        await vic.row('Wes').click();
+    };
+    const reload = async (): Promise<void> => {
+        await page.reload();
+        await vic.live();
+    };
+    const begun = (title: string, text: string): Promise<void> =>
+        until(`${title}, ${text}`, async () =>
+            (await page.locator('.composer-mode').getByText(title).count()) === 1 && (await vic.composer.inputValue()) === text);
+    const menu = async (text: string, item: string): Promise<void> => {
+        await vic.message(text).first().locator('.bubble').click({ button: 'right' });
+        await page.getByRole('menuitem', { name: item }).click();
+    };
+    await vic.row('Wes').click();
+    await menu('what time?', 'Reply');
+    await vic.composer.fill('about');
+    await away();
+    await begun('Replying to Wes', 'about');
+    await reload();
+    await begun('Replying to Wes', 'about');
+    await vic.say('about nien');
+    await vic.message('about nien').getByRole('button', { name: 'In reply to Wes' }).waitFor();
+    await vic.status('about nien', 'Sent');
+
+    await menu('about nien', 'Edit');
+    await vic.composer.fill('about nine');
+    await away();
+    await begun('Editing your message', 'about nine');
+    await reload();
+    await begun('Editing your message', 'about nine');
+    /* A change that cannot be made is not lost. */
+    await vic.context.setOffline(true);
+    await vic.composer.press('Enter');
+    await page.getByRole('alert').filter({ hasText: 'cannot be reached' }).waitFor();
+    await begun('Editing your message', 'about nine');
+    await vic.context.setOffline(false);
+    await vic.live();
+    await vic.composer.press('Enter');
+    await vic.message('about nine').getByText('edited', { exact: true }).waitFor();
+    assert.equal(await page.locator('.composer-mode').count(), 0);
+    await reload();
+    await vic.message('about nine').waitFor();
+    assert.equal(await page.locator('.composer-mode').count(), 0, 'done with');
+
+    /* What was to be answered has gone meanwhile: what was written stays. */
+    await menu('what time?', 'Reply');
+    await vic.composer.fill('it is');
+    await vic.row('Xia').click();
+    await vic.message('elsewhere').waitFor();
+    await server.call('DELETE', `/api/v1/messages/${String(asked['message_id'])}?for=everyone`, wes.token);
+    await vic.row('Wes').click();
+    await page.getByRole('alert').filter({ hasText: 'not there any more' }).waitFor();
+    assert.equal(await page.locator('.composer-mode').count(), 0);
+    assert.equal(await vic.composer.inputValue(), 'it is');
+    await vic.close();
+});
+
 test('talk: a long press opens the menu of a message on a phone', async () => {
     const pia = await Person.join(server, 'pia', 'Pia', { phone: true });
     const qui = await server.account('qui', 'Qui');

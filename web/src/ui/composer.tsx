@@ -2,19 +2,18 @@
  * Where messages are written: Enter sends, Shift+Enter makes a line, @ offers people to mention, the
  * emoji picker puts in where the caret is.
  */
-import type { Conversation, MessageItem, User } from '@confab/client';
+import type { Conversation, User } from '@confab/client';
 import { OutboxFull } from '@confab/client';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
-import { loadDraft, saveDraft } from './drafts.js';
+import { loadBegun, loadDraft, saveBegun, saveDraft } from './drafts.js';
 import { EmojiPicker } from './emoji-picker.js';
 import { plainText } from './markdown.js';
 import { matching, mentionAt, mentionedIn, withMention } from './mentions.js';
+import type { Mode } from './mode.js';
 import { Avatar } from './parts/avatar.js';
 import { CheckIcon, CloseIcon, SendIcon, SmileIcon } from './parts/icons.js';
 import { t } from './strings.js';
-
-export type Mode = { kind: 'new' } | { kind: 'reply'; to: MessageItem } | { kind: 'edit'; of: MessageItem };
 
 const HEIGHT_MAX = 180;
 const OFFERED_MAX = 6;
@@ -29,6 +28,8 @@ interface Props {
     title: string;
     mode: Mode;
     setMode: (mode: Mode) => void;
+    /* Goes back to what is kept of an answer or a change. */
+    resume: () => void;
     onSend: (text: string, replyTo: string | undefined, mentions: string[]) => void;
     onEditLast: () => void;
 }
@@ -44,7 +45,7 @@ function othersOf(app: AppState, c: Conversation | undefined, userId: string | u
         .filter((u): u is User => u !== undefined);
 }
 
-export function Composer({ app, c, userId, draftKey, title, mode, setMode, onSend, onEditLast }: Props) {
+export function Composer({ app, c, userId, draftKey, title, mode, setMode, resume, onSend, onEditLast }: Props) {
     const user = app.client.userId;
     const conv = c?.id;
     /* What is not with the server yet was kept here. */
@@ -66,8 +67,10 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, onSen
 
     useEffect(() => {
         if (mode.kind === 'edit') {
-            setText(mode.of.content);
-            moveTo.current = mode.of.content.length;
+            const kept = loadBegun(user, draftKey);
+            const changed = (kept?.id === mode.of.id ? kept.text : undefined) ?? mode.of.content;
+            setText(changed);
+            moveTo.current = changed.length;
         }
         if (mode.kind !== 'new') {
             area.current?.focus();
@@ -120,7 +123,9 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, onSen
     const change = (value: string) => {
         setText(value);
         setChosen(0);
-        if (mode.kind !== 'edit') {
+        if (mode.kind === 'edit') {
+            saveBegun(user, draftKey, { kind: 'edit', id: mode.of.id, text: value });
+        } else {
             saveDraft(user, draftKey, value);
             if (conv !== undefined) {
                 app.client.drafts.set(conv, value);
@@ -154,7 +159,13 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, onSen
         if (editing) {
             leaveMode();
             if (content !== editing.content) {
-                void app.attempt(() => app.client.rest.editMessage(editing.id, content));
+                void app.attempt(() => app.client.rest.editMessage(editing.id, content)).then((done) => {
+                    /* It could not be changed: back to it, unless something else was begun. */
+                    if (!done && loadBegun(user, draftKey) === undefined) {
+                        saveBegun(user, draftKey, { kind: 'edit', id: editing.id, text: content });
+                        resume();
+                    }
+                });
             }
             return;
         }

@@ -2,10 +2,11 @@
 import type { Conversation, MessageItem, Timeline } from '@confab/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
-import { Composer, type Mode } from './composer.js';
+import { Composer } from './composer.js';
 import { titleOf } from './list.js';
 import { copyText } from './message.js';
 import { type ListHandle, Messages } from './messages.js';
+import { useMode } from './mode.js';
 import { Avatar } from './parts/avatar.js';
 import { BackIcon, CloseIcon, MoreIcon, PeopleIcon } from './parts/icons.js';
 import { MenuButton, type MenuItem } from './parts/menu.js';
@@ -83,7 +84,8 @@ function Header({ app, c, userId, title }: { app: AppState; c: Conversation | un
 function Pane({ app, c, userId, seq }: { app: AppState; c: Conversation | undefined; userId: string | undefined; seq?: number | undefined }) {
     const { client } = app;
     const title = c ? titleOf(app, c) : userId === undefined ? '' : app.nameOf(userId);
-    const [mode, setMode] = useState<Mode>({ kind: 'new' });
+    const draftKey = userId ?? c?.id ?? '';
+    const { mode, setMode, resume, version } = useMode(app, c, draftKey);
     const [picked, setPicked] = useState<ReadonlySet<number>>();
     const [info, setInfo] = useState<MessageItem>();
     const [first] = useState(seq);
@@ -108,7 +110,6 @@ function Pane({ app, c, userId, seq }: { app: AppState; c: Conversation | undefi
             setMode({ kind: 'edit', of: last });
         }
     };
-    const draftKey = userId ?? c?.id ?? '';
     return (
         <main class="pane" aria-label={title}>
             <Header app={app} c={c} userId={userId} title={title} />
@@ -117,8 +118,8 @@ function Pane({ app, c, userId, seq }: { app: AppState; c: Conversation | undefi
             {picked && timeline ? (
                 <PickedBar app={app} timeline={timeline} picked={picked} onDone={() => setPicked(undefined)} />
             ) : (
-                <Composer key={draftKey} app={app} c={c} userId={userId} draftKey={draftKey} title={title} mode={mode}
-                    setMode={setMode} onSend={send} onEditLast={editLast} />
+                <Composer key={`${draftKey} ${version}`} app={app} c={c} userId={userId} draftKey={draftKey} title={title} mode={mode}
+                    setMode={setMode} resume={resume} onSend={send} onEditLast={editLast} />
             )}
             {info && c && <Readers key={info.id} app={app} conv={c.id} item={info} onClose={() => setInfo(undefined)} />}
         </main>

@@ -7,8 +7,8 @@ import type { Conversation, MessageItem, NoteItem, Timeline } from '@confab/clie
 import type { RefObject } from 'preact';
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
-import type { Mode } from './composer.js';
 import { Message, type MessageActions, OutgoingMessage } from './message.js';
+import type { Mode } from './mode.js';
 import { CloseIcon, DownIcon, UpIcon } from './parts/icons.js';
 import { memo } from './parts/memo.js';
 import { listRows } from './rows.js';
