@@ -68,8 +68,6 @@ need_packages() {
         apt_as_root=sudo
     fi
     echo "Installing from Debian:$missing" >&2
-    # shellcheck disable=SC2034  # read by build.sh
-    apt_changed=1
     apt_update
     apt_log=$(mktemp)
     apt_hold_services

@@ -11,8 +11,8 @@
 # without it a build folder keeps what it had, and a new one gets ON.
 #
 # A build folder that was configured for another place (a moved or copied clone) is made anew; one
-# is configured again after packages were installed (apt_changed), since CMake remembers what it
-# did not find. One build at a time: build/.lock.
+# is configured again after packages were installed, since CMake remembers what it did not find. One
+# build at a time: build/.lock.
 
 # shellcheck disable=SC2034  # used by those that source this
 BUILD_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librocksdb-dev libsqlite3-dev
@@ -32,7 +32,8 @@ build_configure() {
     web=${web:-ON}
     if [ -f "$dir/build.ninja" ] && grep -qx "CONFAB_WERROR:BOOL=$werror" "$cache" &&
         grep -qxF "CONFAB_WEB:STRING=$web" "$cache" &&
-        [ -z "${apt_changed:-}" ] && [ -z "$(find "$root/CMakePresets.json" -newer "$cache")" ]
+        [ -z "$(find /var/lib/dpkg/status -newer "$dir/configure.log" 2>/dev/null)" ] &&
+        [ -z "$(find "$root/CMakePresets.json" -newer "$cache")" ]
     then
         return 0
     fi
