@@ -279,8 +279,9 @@ export class Person {
         }
     }
 
+    /* A page waits up to 30 s before it tries again, and a try may come just before the server does. */
     async live(): Promise<void> {
-        await this.page.locator('[data-link=live]').waitFor({ state: 'attached', timeout: 40_000 });
+        await this.page.locator('[data-link=live]').waitFor({ state: 'attached', timeout: 90_000 });
     }
 
     async chatWith(other: string): Promise<void> {
