@@ -4,11 +4,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/check.h"
+
 enum { BUF_MIN_CAP = 64 };
 
 void buf_deinit(struct buf *b)
 {
-    free(b->data);
+    if (!b->lent) {
+        free(b->data);
+    }
     buf_init(b);
 }
 
@@ -23,32 +27,31 @@ bool buf_grow(struct buf *b, size_t n)
     while (cap < need) {
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     }
-    uint8_t *data = realloc(b->data, cap);
+    uint8_t *data = realloc(b->lent ? NULL : b->data, cap);
     if (!data) {
         b->failed = true;
         return false;
+    }
+    if (b->lent) {
+        memcpy(data, b->data, b->len);
+        b->lent = false;
     }
     b->data = data;
     b->cap = cap;
     return true;
 }
 
-void buf_put_varint(struct buf *b, uint64_t v)
-{
-    uint8_t t[10];
-    size_t n = 0;
-    while (v >= 0x80) {
-        t[n++] = (uint8_t)(v | 0x80);
-        v >>= 7;
-    }
-    t[n++] = (uint8_t)v;
-    buf_put(b, t, n);
-}
-
 void buf_put_blob(struct buf *b, const void *p, size_t n)
 {
-    buf_put_varint(b, n);
-    buf_put(b, p, n);
+    if (n <= SIZE_MAX - VARINT_MAX && buf_reserve(b, VARINT_MAX + n)) {
+        uint8_t *to = varint_write(b->data + b->len, n);
+        if (n > 0) {
+            memcpy(to, p, n);
+        }
+        b->len = (size_t)(to - b->data) + n;
+    } else {
+        b->failed = true;
+    }
 }
 
 void buf_printf(struct buf *b, const char *fmt, ...)
@@ -80,15 +83,11 @@ void buf_consume(struct buf *b, size_t n)
 
 uint8_t *buf_detach(struct buf *b, size_t *ret_len)
 {
+    DCHECK(!b->lent);
     uint8_t *p = b->data;
     *ret_len = b->len;
     buf_init(b);
     return p;
-}
-
-uint8_t reader_u8(struct reader *r)
-{
-    return reader_need(r, 1) ? *r->p++ : 0;
 }
 
 uint16_t reader_u16(struct reader *r)
@@ -120,19 +119,20 @@ uint64_t reader_u64(struct reader *r)
     return le64toh(v);
 }
 
-uint64_t reader_varint(struct reader *r)
+/* As reader_varint; of more than one byte, or none. */
+uint64_t reader_varint_long(struct reader *r)
 {
     uint64_t v = 0;
-    for (unsigned shift = 0; shift < 64; shift += 7) {
-        uint8_t c = reader_u8(r);
-        if (r->bad) {
-            return 0;
-        }
+    const uint8_t *p = r->p;
+    const uint8_t *end = r->bad ? p : r->end;
+    for (unsigned shift = 0; shift < 64 && p < end; shift += 7) {
+        uint8_t c = *p++;
         if (shift == 63 && c > 1) {
             break;
         }
         v |= (uint64_t)(c & 0x7f) << shift;
         if (c < 0x80) {
+            r->p = p;
             return v;
         }
     }

@@ -19,11 +19,17 @@ struct buf {
     size_t len;
     size_t cap;
     bool failed;
+    bool lent; /* data is the caller's, see buf_lend */
 };
 
 static inline void buf_init(struct buf *b)
 {
     memset(b, 0, sizeof(*b));
+}
+/* An empty buffer that uses the caller's `cap` bytes, which outlive it, until they are too few. */
+static inline void buf_lend(struct buf *b, void *data, size_t cap)
+{
+    *b = (struct buf){.data = (uint8_t *)data, .cap = cap, .lent = true};
 }
 void buf_deinit(struct buf *b);
 static inline void buf_clear(struct buf *b)
@@ -74,14 +80,30 @@ static inline void buf_put_u64(struct buf *b, uint64_t v)
     v = htole64(v);
     buf_put(b, &v, sizeof(v));
 }
-/* LEB128, at most 10 bytes. */
-void buf_put_varint(struct buf *b, uint64_t v);
+#define VARINT_MAX 10U
+/* LEB128; returns where it ends, at most VARINT_MAX bytes on. */
+static inline uint8_t *varint_write(uint8_t *p, uint64_t v)
+{
+    while (v >= 0x80) {
+        *p++ = (uint8_t)(v | 0x80);
+        v >>= 7;
+    }
+    *p++ = (uint8_t)v;
+    return p;
+}
+static inline void buf_put_varint(struct buf *b, uint64_t v)
+{
+    if (buf_reserve(b, VARINT_MAX)) {
+        b->len = (size_t)(varint_write(b->data + b->len, v) - b->data);
+    }
+}
 /* varint length, then the bytes. */
 void buf_put_blob(struct buf *b, const void *p, size_t n);
 void buf_printf(struct buf *b, const char *fmt, ...) CONFAB_PRINTF(2, 3);
 /* Removes the first n bytes (n <= len). */
 void buf_consume(struct buf *b, size_t n);
-/* Gives the bytes to the caller (free with free()) and leaves the buffer empty. */
+/* Gives the bytes to the caller (free with free()) and leaves the buffer empty; not of a lent one.
+ */
 uint8_t *buf_detach(struct buf *b, size_t *ret_len);
 
 /* A borrowed run of bytes; not zero terminated. */
@@ -131,11 +153,21 @@ static inline bool reader_need(struct reader *r, size_t n)
     }
     return true;
 }
-uint8_t reader_u8(struct reader *r);
+static inline uint8_t reader_u8(struct reader *r)
+{
+    return reader_need(r, 1) ? *r->p++ : 0;
+}
 uint16_t reader_u16(struct reader *r);
 uint32_t reader_u32(struct reader *r);
 uint64_t reader_u64(struct reader *r);
-uint64_t reader_varint(struct reader *r);
+uint64_t reader_varint_long(struct reader *r);
+static inline uint64_t reader_varint(struct reader *r)
+{
+    if (LIKELY(!r->bad && r->p < r->end && *r->p < 0x80)) {
+        return *r->p++;
+    }
+    return reader_varint_long(r);
+}
 /* As reader_varint, but a value above `max` sets `bad` and yields 0. */
 uint64_t reader_varint_max(struct reader *r, uint64_t max);
 /* Exactly n bytes, borrowed from the input. */

@@ -60,34 +60,54 @@ struct conv_id conv_id_read(const uint8_t in[16])
     return (struct conv_id){get_be64(in), get_be64(in + 8)};
 }
 
-void conv_id_text(struct conv_id id, char out[ID_CONV_TEXT])
+/* The 16 hex digits of v: nibbles in bytes of their own, then '0' added, and for those above 9 what
+ * leads on to 'a'. */
+static void put_hex64(char *out, uint64_t v)
 {
-    static const char hex[] = "0123456789abcdef";
-    for (int i = 15; i >= 0; i--) {
-        out[i] = hex[id.hi & 15];
-        out[i + 16] = hex[id.lo & 15];
-        id.hi >>= 4;
-        id.lo >>= 4;
+    for (unsigned half = 0; half < 2; half++) {
+        uint64_t x = half == 0 ? v >> 32 : v & 0xffffffffU;
+        x = (x | x << 16) & 0x0000ffff0000ffffU;
+        x = (x | x << 8) & 0x00ff00ff00ff00ffU;
+        x = (x | x << 4) & 0x0f0f0f0f0f0f0f0fU;
+        uint64_t above = (x + 0x0606060606060606U) >> 4 & 0x0101010101010101U;
+        put_be64((uint8_t *)out + 8U * half, x + 0x3030303030303030U + above * ('a' - '0' - 10));
     }
 }
 
-/* 16 hex digits; false when one is not. */
+void conv_id_text(struct conv_id id, char out[ID_CONV_TEXT])
+{
+    put_hex64(out, id.hi);
+    put_hex64(out + 16, id.lo);
+}
+
+/*
+ * 8 hex digits as one word; false when one is not. A letter has bit 6: its value is that of its low
+ * nibble and 9. Written out again the values must give the same text, or there was something else.
+ */
+static bool parse_hex32(const uint8_t *p, uint64_t *ret)
+{
+    uint64_t text = get_be64(p);
+    uint64_t x = (text & 0x0f0f0f0f0f0f0f0fU) + (text >> 6 & 0x0101010101010101U) * 9;
+    uint64_t above = (x + 0x0606060606060606U) >> 4 & 0x0101010101010101U;
+    if ((x & 0xf0f0f0f0f0f0f0f0U) != 0 ||
+        x + 0x3030303030303030U + above * ('a' - '0' - 10) != text) {
+        return false;
+    }
+    x = (x | x >> 4) & 0x00ff00ff00ff00ffU;
+    x = (x | x >> 8) & 0x0000ffff0000ffffU;
+    *ret = (x | x >> 16) & 0xffffffffU;
+    return true;
+}
+
 static bool parse_hex64(const uint8_t *p, uint64_t *ret)
 {
-    /* 16 and the value of a digit; 0: not a digit. */
-    static const uint8_t digits[256] = {
-        ['0'] = 16, ['1'] = 17, ['2'] = 18, ['3'] = 19, ['4'] = 20, ['5'] = 21,
-        ['6'] = 22, ['7'] = 23, ['8'] = 24, ['9'] = 25, ['a'] = 26, ['b'] = 27,
-        ['c'] = 28, ['d'] = 29, ['e'] = 30, ['f'] = 31};
-    uint64_t v = 0;
-    unsigned all = 16;
-    for (int i = 0; i < 16; i++) {
-        unsigned digit = digits[p[i]];
-        all &= digit;
-        v = v << 4 | (digit & 15);
+    uint64_t high;
+    uint64_t low;
+    if (!parse_hex32(p, &high) || !parse_hex32(p + 8, &low)) {
+        return false;
     }
-    *ret = v;
-    return all != 0;
+    *ret = high << 32 | low;
+    return true;
 }
 
 bool conv_id_parse(struct span text, struct conv_id *ret_id)
@@ -120,6 +140,36 @@ bool id_parse(struct span text, uint64_t *ret_id)
     return true;
 }
 
+static unsigned digits_of(uint64_t v)
+{
+    static const uint64_t powers[] = {
+        1U,
+        10U,
+        100U,
+        1000U,
+        10000U,
+        100000U,
+        1000000U,
+        10000000U,
+        100000000U,
+        1000000000U,
+        10000000000U,
+        100000000000U,
+        1000000000000U,
+        10000000000000U,
+        100000000000000U,
+        1000000000000000U,
+        10000000000000000U,
+        100000000000000000U,
+        1000000000000000000U,
+        10000000000000000000U,
+    };
+    /* log10(2) is about 1233 / 4096; the product is the number of digits, or one less. */
+    v |= 1;
+    unsigned n = (64U - (unsigned)__builtin_clzll(v)) * 1233U >> 12;
+    return n + (v >= powers[n]);
+}
+
 size_t id_text(uint64_t id, char out[ID_NUM_TEXT])
 {
     /* Two digits a division, written from the end. */
@@ -127,19 +177,17 @@ size_t id_text(uint64_t id, char out[ID_NUM_TEXT])
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
-    char t[ID_NUM_TEXT];
-    size_t at = sizeof(t);
+    unsigned n = digits_of(id);
+    char *at = out + n;
     while (id >= 100) {
         at -= 2;
-        memcpy(t + at, pairs + id % 100 * 2, 2);
+        memcpy(at, pairs + id % 100 * 2, 2);
         id /= 100;
     }
     if (id >= 10) {
-        at -= 2;
-        memcpy(t + at, pairs + id * 2, 2);
+        memcpy(at - 2, pairs + id * 2, 2);
     } else {
-        t[--at] = (char)('0' + id);
+        at[-1] = (char)('0' + id);
     }
-    memcpy(out, t + at, sizeof(t) - at);
-    return sizeof(t) - at;
+    return n;
 }

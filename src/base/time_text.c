@@ -10,8 +10,9 @@ enum { DAY_MS = 86400000 };
 
 static inline void put2(char *out, uint32_t v)
 {
-    out[0] = (char)('0' + v / 10);
-    out[1] = (char)('0' + v % 10);
+    uint32_t tens = v * 103 >> 10; /* v / 10 below 100 */
+    out[0] = (char)('0' + tens);
+    out[1] = (char)('0' + v - tens * 10);
 }
 
 void time_text_format(uint64_t ms, char out[TIME_TEXT_LEN])

@@ -140,6 +140,26 @@ static void test_buf__consume_detach_printf(void **state)
     buf_deinit(&b);
 }
 
+static void test_buf__lent_bytes_until_they_are_too_few(void **state)
+{
+    (void)state;
+    uint8_t room[8] = {0};
+    struct buf b;
+    buf_lend(&b, room, sizeof(room));
+    buf_put_str(&b, "eight by");
+    assert_ptr_equal(b.data, room);
+    buf_put_str(&b, "tes");
+    assert_ptr_not_equal(b.data, room);
+    assert_true(buf_ok(&b));
+    assert_int_equal(b.len, 11);
+    assert_memory_equal(b.data, "eight bytes", 11);
+    assert_memory_equal(room, "eight by", 8);
+    buf_deinit(&b);
+    buf_lend(&b, room, sizeof(room));
+    buf_deinit(&b); /* frees nothing */
+    assert_null(b.data);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_buf__reading_past_the_end),
         cmocka_unit_test(test_buf__failure_keeps_earlier_bytes),
         cmocka_unit_test(test_buf__consume_detach_printf),
+        cmocka_unit_test(test_buf__lent_bytes_until_they_are_too_few),
     };
     return cmocka_run_group_tests_name("buf", tests, NULL, NULL);
 }

@@ -110,6 +110,49 @@ static void test_id__numbers(void **state)
     }
 }
 
+/* Beside the C library, around every change of the number of digits and of bits. */
+static void test_id__numbers_of_all_lengths(void **state)
+{
+    (void)state;
+    uint64_t ten = 1;
+    for (unsigned i = 0; i < 64; i++) {
+        const uint64_t values[] = {(1ULL << i) - 1, 1ULL << i, (1ULL << i) + 1,
+                                   ten - 1,         ten,       ten + 1};
+        for (size_t k = 0; k < ARRAY_LEN(values); k++) {
+            char expected[32];
+            char text[ID_NUM_TEXT];
+            int n = snprintf(expected, sizeof(expected), "%llu", (unsigned long long)values[k]);
+            assert_int_equal(id_text(values[k], text), n);
+            assert_memory_equal(text, expected, (size_t)n);
+        }
+        ten = i < 19 ? ten * 10 : ten;
+    }
+}
+
+/* Each byte at each place. */
+static void test_id__only_hex_digits_make_a_conv(void **state)
+{
+    (void)state;
+    char text[ID_CONV_TEXT];
+    const struct conv_id id = {0x0123456789abcdefU, 0xfedcba9876543210U};
+    conv_id_text(id, text);
+    for (size_t i = 0; i < sizeof(text); i++) {
+        char old = text[i];
+        for (unsigned c = 0; c < 256; c++) {
+            struct conv_id got = {0, 0};
+            text[i] = (char)c;
+            bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+            assert_int_equal(conv_id_parse(span_of(text, sizeof(text)), &got), digit);
+            if (digit) {
+                char again[ID_CONV_TEXT];
+                conv_id_text(got, again);
+                assert_memory_equal(again, text, sizeof(text));
+            }
+        }
+        text[i] = old;
+    }
+}
+
 static void test_id__message_id_orders_by_time(void **state)
 {
     (void)state;
@@ -130,6 +173,8 @@ int main(void)
         cmocka_unit_test(test_id__partitions_are_even),
         cmocka_unit_test(test_id__conv_text),
         cmocka_unit_test(test_id__numbers),
+        cmocka_unit_test(test_id__numbers_of_all_lengths),
+        cmocka_unit_test(test_id__only_hex_digits_make_a_conv),
         cmocka_unit_test(test_id__message_id_orders_by_time),
     };
     return cmocka_run_group_tests_name("id", tests, NULL, NULL);
