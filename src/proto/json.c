@@ -59,7 +59,7 @@ static inline bool skip_space(struct json *j)
     return p < j->end;
 }
 
-enum json_type json_peek(struct json *j)
+static inline enum json_type peek(struct json *j)
 {
     if (!skip_space(j)) {
         return JSON_NONE;
@@ -79,6 +79,11 @@ enum json_type json_peek(struct json *j)
     default:
         return *j->p == '-' || (*j->p >= '0' && *j->p <= '9') ? JSON_NUMBER : JSON_NONE;
     }
+}
+
+enum json_type json_peek(struct json *j)
+{
+    return peek(j);
 }
 
 /* ---- Strings ---- */
@@ -273,7 +278,7 @@ static bool take_string(struct json *j, struct span *ret)
 
 bool json_string(struct json *j, struct span *ret)
 {
-    if (json_peek(j) != JSON_STRING) {
+    if (peek(j) != JSON_STRING) {
         return syntax(j, "a string is wanted here");
     }
     return take_string(j, ret);
@@ -283,7 +288,7 @@ bool json_string(struct json *j, struct span *ret)
 
 static bool begin(struct json *j, enum json_type type, const char *why)
 {
-    if (json_peek(j) != type) {
+    if (peek(j) != type) {
         return syntax(j, why);
     }
     if (j->depth == JSON_DEPTH_MAX) {
@@ -434,7 +439,7 @@ static bool take_number(struct json *j, struct span *ret, bool *ret_integer)
 bool json_number(struct json *j, struct span *ret)
 {
     bool integer;
-    if (json_peek(j) != JSON_NUMBER) {
+    if (peek(j) != JSON_NUMBER) {
         return syntax(j, "a number is wanted here");
     }
     struct span text;
@@ -450,7 +455,7 @@ static bool take_integer(struct json *j, uint64_t *ret, bool *ret_negative)
 {
     bool integer;
     struct span t;
-    if (json_peek(j) != JSON_NUMBER) {
+    if (peek(j) != JSON_NUMBER) {
         return syntax(j, "an integer is wanted here");
     }
     if (!take_number(j, &t, &integer)) {
@@ -511,7 +516,7 @@ static bool take_word(struct json *j, const char *word, size_t n)
 
 bool json_bool(struct json *j, bool *ret)
 {
-    if (json_peek(j) != JSON_BOOL) {
+    if (peek(j) != JSON_BOOL) {
         return syntax(j, "true or false is wanted here");
     }
     bool v = *j->p == 't';
@@ -524,7 +529,7 @@ bool json_bool(struct json *j, bool *ret)
 
 bool json_null(struct json *j)
 {
-    if (json_peek(j) != JSON_NULL) {
+    if (peek(j) != JSON_NULL) {
         return syntax(j, "null is wanted here");
     }
     return take_word(j, "null", 4);
@@ -532,7 +537,7 @@ bool json_null(struct json *j)
 
 bool json_try_null(struct json *j)
 {
-    return json_peek(j) == JSON_NULL && take_word(j, "null", 4);
+    return peek(j) == JSON_NULL && take_word(j, "null", 4);
 }
 
 bool json_id(struct json *j, uint64_t *ret)
@@ -569,7 +574,7 @@ bool json_skip(struct json *j)
 {
     struct span s;
     bool b;
-    switch (json_peek(j)) {
+    switch (peek(j)) {
     case JSON_STRING:
         return take_string(j, NULL);
     case JSON_NUMBER:

@@ -123,8 +123,8 @@ void json_w_object(struct json_writer *w);
 void json_w_object_end(struct json_writer *w);
 void json_w_array(struct json_writer *w);
 void json_w_array_end(struct json_writer *w);
-/* `key` needs no escaping. */
-void json_w_key(struct json_writer *w, const char *key);
+/* `key`, `nkey` bytes long, needs no escaping. */
+void json_w_key_of(struct json_writer *w, const char *key, size_t nkey);
 /* `text` must be UTF-8: it is copied, but for quotes, backslashes and control characters. */
 void json_w_string(struct json_writer *w, struct span text);
 void json_w_cstr(struct json_writer *w, const char *text);
@@ -141,13 +141,46 @@ void json_w_raw(struct json_writer *w, struct span json);
 void json_w_slot(struct json_writer *w);
 
 /* Key and value in one. */
-void json_w_kstring(struct json_writer *w, const char *key, struct span text);
-void json_w_kcstr(struct json_writer *w, const char *key, const char *text);
-void json_w_ku64(struct json_writer *w, const char *key, uint64_t v);
-void json_w_kbool(struct json_writer *w, const char *key, bool v);
-void json_w_kid(struct json_writer *w, const char *key, uint64_t id);
-void json_w_kconv_id(struct json_writer *w, const char *key, struct conv_id id);
-void json_w_ktime(struct json_writer *w, const char *key, uint64_t ms);
+void json_w_kstring_of(struct json_writer *w, const char *key, size_t nkey, struct span text);
+void json_w_ku64_of(struct json_writer *w, const char *key, size_t nkey, uint64_t v);
+void json_w_kbool_of(struct json_writer *w, const char *key, size_t nkey, bool v);
+void json_w_kid_of(struct json_writer *w, const char *key, size_t nkey, uint64_t id);
+void json_w_kconv_id_of(struct json_writer *w, const char *key, size_t nkey, struct conv_id id);
+void json_w_ktime_of(struct json_writer *w, const char *key, size_t nkey, uint64_t ms);
+
+/* The same with keys that are constants: their lengths are known when this is compiled. */
+static inline void json_w_key(struct json_writer *w, const char *key)
+{
+    json_w_key_of(w, key, strlen(key));
+}
+static inline void json_w_kcstr(struct json_writer *w, const char *key, const char *text)
+{
+    json_w_kstring_of(w, key, strlen(key), span_str(text));
+}
+static inline void json_w_kstring(struct json_writer *w, const char *key, struct span text)
+{
+    json_w_kstring_of(w, key, strlen(key), text);
+}
+static inline void json_w_ku64(struct json_writer *w, const char *key, uint64_t v)
+{
+    json_w_ku64_of(w, key, strlen(key), v);
+}
+static inline void json_w_kbool(struct json_writer *w, const char *key, bool v)
+{
+    json_w_kbool_of(w, key, strlen(key), v);
+}
+static inline void json_w_kid(struct json_writer *w, const char *key, uint64_t id)
+{
+    json_w_kid_of(w, key, strlen(key), id);
+}
+static inline void json_w_kconv_id(struct json_writer *w, const char *key, struct conv_id id)
+{
+    json_w_kconv_id_of(w, key, strlen(key), id);
+}
+static inline void json_w_ktime(struct json_writer *w, const char *key, uint64_t ms)
+{
+    json_w_ktime_of(w, key, strlen(key), ms);
+}
 
 /* A quoted and escaped string, without a writer. */
 void json_put_string(struct buf *b, struct span text);

@@ -64,7 +64,20 @@ void json_put_string(struct buf *b, struct span text)
     if (!buf_reserve(b, text.n + 2)) {
         return;
     }
-    buf_put_u8(b, '"');
+    size_t clean = clean_run(text.p, text.n);
+    uint8_t *p = b->data + b->len;
+    *p++ = '"';
+    if (clean > 0) {
+        memcpy(p, text.p, clean);
+    }
+    b->len += 1 + clean;
+    if (LIKELY(clean == text.n)) {
+        p[clean] = '"';
+        b->len++;
+        return;
+    }
+    text.p += clean;
+    text.n -= clean;
     while (text.n > 0) {
         size_t n = clean_run(text.p, text.n);
         buf_put(b, text.p, n);
@@ -131,21 +144,43 @@ void json_w_array_end(struct json_writer *w)
     shut(w, ']');
 }
 
-void json_w_key(struct json_writer *w, const char *key)
+/*
+ * Comma where due, key and colon, with room for `room` bytes of value behind. Returns where the
+ * value goes; NULL when there is no memory.
+ */
+static uint8_t *put_key(struct json_writer *w, const char *key, size_t n, size_t room)
 {
-    size_t n = strlen(key);
-    DCHECK(!w->keyed);
-    json_w_slot(w);
-    w->keyed = true;
-    if (!buf_reserve(w->b, n + 3)) {
-        return;
+    DCHECK(!w->keyed && w->depth > 0);
+    uint64_t bit = 1ULL << w->depth;
+    bool comma = (w->filled & bit) != 0;
+    w->filled |= bit;
+    if (!buf_reserve(w->b, n + 4 + room)) {
+        return NULL;
     }
     uint8_t *p = w->b->data + w->b->len;
-    p[0] = '"';
-    memcpy(p + 1, key, n);
-    p[n + 1] = '"';
-    p[n + 2] = ':';
-    w->b->len += n + 3;
+    if (comma) {
+        *p++ = ',';
+    }
+    *p++ = '"';
+    memcpy(p, key, n);
+    p += n;
+    *p++ = '"';
+    *p++ = ':';
+    return p;
+}
+
+static void end_at(struct json_writer *w, const uint8_t *p)
+{
+    w->b->len = (size_t)(p - w->b->data);
+}
+
+void json_w_key_of(struct json_writer *w, const char *key, size_t nkey)
+{
+    const uint8_t *p = put_key(w, key, nkey, 0);
+    w->keyed = true;
+    if (p) {
+        end_at(w, p);
+    }
 }
 
 void json_w_string(struct json_writer *w, struct span text)
@@ -221,44 +256,61 @@ void json_w_raw(struct json_writer *w, struct span json)
     buf_put(w->b, json.p, json.n);
 }
 
-void json_w_kstring(struct json_writer *w, const char *key, struct span text)
+void json_w_kstring_of(struct json_writer *w, const char *key, size_t nkey, struct span text)
 {
-    json_w_key(w, key);
-    json_w_string(w, text);
+    const uint8_t *p = put_key(w, key, nkey, text.n + 2);
+    if (p) {
+        end_at(w, p);
+        json_put_string(w->b, text);
+    }
 }
 
-void json_w_kcstr(struct json_writer *w, const char *key, const char *text)
+void json_w_ku64_of(struct json_writer *w, const char *key, size_t nkey, uint64_t v)
 {
-    json_w_key(w, key);
-    json_w_cstr(w, text);
+    uint8_t *p = put_key(w, key, nkey, ID_NUM_TEXT);
+    if (p) {
+        end_at(w, p + id_text(v, (char *)p));
+    }
 }
 
-void json_w_ku64(struct json_writer *w, const char *key, uint64_t v)
+void json_w_kbool_of(struct json_writer *w, const char *key, size_t nkey, bool v)
 {
-    json_w_key(w, key);
-    json_w_u64(w, v);
+    uint8_t *p = put_key(w, key, nkey, 5);
+    if (p) {
+        memcpy(p, v ? "true" : "false", v ? 4 : 5);
+        end_at(w, p + (v ? 4 : 5));
+    }
 }
 
-void json_w_kbool(struct json_writer *w, const char *key, bool v)
+void json_w_kid_of(struct json_writer *w, const char *key, size_t nkey, uint64_t id)
 {
-    json_w_key(w, key);
-    json_w_bool(w, v);
+    uint8_t *p = put_key(w, key, nkey, ID_NUM_TEXT + 2);
+    if (p) {
+        *p++ = '"';
+        p += id_text(id, (char *)p);
+        *p++ = '"';
+        end_at(w, p);
+    }
 }
 
-void json_w_kid(struct json_writer *w, const char *key, uint64_t id)
+void json_w_kconv_id_of(struct json_writer *w, const char *key, size_t nkey, struct conv_id id)
 {
-    json_w_key(w, key);
-    json_w_id(w, id);
+    uint8_t *p = put_key(w, key, nkey, ID_CONV_TEXT + 2);
+    if (p) {
+        *p++ = '"';
+        conv_id_text(id, (char *)p);
+        p[ID_CONV_TEXT] = '"';
+        end_at(w, p + ID_CONV_TEXT + 1);
+    }
 }
 
-void json_w_kconv_id(struct json_writer *w, const char *key, struct conv_id id)
+void json_w_ktime_of(struct json_writer *w, const char *key, size_t nkey, uint64_t ms)
 {
-    json_w_key(w, key);
-    json_w_conv_id(w, id);
-}
-
-void json_w_ktime(struct json_writer *w, const char *key, uint64_t ms)
-{
-    json_w_key(w, key);
-    json_w_time(w, ms);
+    uint8_t *p = put_key(w, key, nkey, TIME_TEXT_LEN + 2);
+    if (p) {
+        *p++ = '"';
+        time_text_format(ms, (char *)p);
+        p[TIME_TEXT_LEN] = '"';
+        end_at(w, p + TIME_TEXT_LEN + 1);
+    }
 }

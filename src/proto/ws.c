@@ -11,6 +11,10 @@
 #include "base/check.h"
 #include "base/utf8.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 enum {
     BIT_FIN = 0x80,
     BITS_RSV = 0x70,
@@ -239,6 +243,13 @@ void ws_mask(uint8_t *p, size_t n, const uint8_t key[4], size_t offset)
     uint64_t wide;
     memcpy(&wide, k, sizeof(wide));
     size_t i = 0;
+#if defined(__SSE2__)
+    const __m128i pair = _mm_set1_epi64x((long long)wide);
+    for (; i + 16 <= n; i += 16) {
+        __m128i *at = (__m128i *)(void *)(p + i);
+        _mm_storeu_si128(at, _mm_xor_si128(_mm_loadu_si128(at), pair));
+    }
+#endif
     for (; i + 8 <= n; i += 8) {
         uint64_t v;
         memcpy(&v, p + i, sizeof(v));
