@@ -13,13 +13,17 @@ void snapshot_deinit(struct snapshot *s)
     buf_deinit(&s->events);
 }
 
+/* Behind the struct: a text of the usual length with its key needs no further allocation. */
+enum { BODY_ROOM = 384 };
+
 struct command *command_new(enum command_type type)
 {
     /* Not calloc, here and for what is logged: glibc's takes nothing from the thread's cache. */
-    struct command *cmd = malloc(sizeof(*cmd));
+    struct command *cmd = malloc(sizeof(*cmd) + BODY_ROOM);
     if (cmd) {
         *cmd = (struct command){.type = type};
         list_init(&cmd->link);
+        buf_lend(&cmd->body, cmd + 1, BODY_ROOM);
     }
     return cmd;
 }

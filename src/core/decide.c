@@ -9,6 +9,8 @@
 
 #include "core/engine_internal.h"
 
+enum { SPARE_INFLIGHT_MAX = 1024 };
+
 /* Below the end of the 41 bits, so that the counter may go on for a while. */
 #define STAMP_LAST_MS (ID_EPOCH_MS + (1ULL << 41) - (1ULL << 32))
 
@@ -41,10 +43,12 @@ static uint64_t stamp_id(struct engine *e, struct partition *p)
     return message_id_make(now, p->number, p->counter);
 }
 
-static struct inflight *inflight_new(enum logrec kind, struct partition *p, struct resident *r,
-                                     struct command *cmd, uint64_t ms)
+static struct inflight *inflight_new(struct engine *e, enum logrec kind, struct partition *p,
+                                     struct resident *r, struct command *cmd, uint64_t ms)
 {
-    struct inflight *in = malloc(sizeof(*in));
+    struct list *spare = list_pop_front(&e->spare_inflight);
+    e->nspare_inflight -= spare != NULL;
+    struct inflight *in = spare ? LIST_ENTRY(spare, struct inflight, link) : malloc(sizeof(*in));
     if (in) {
         *in = (struct inflight){.kind = kind, .p = p, .r = r, .cmd = cmd, .ms = ms};
         list_init(&in->link);
@@ -53,11 +57,16 @@ static struct inflight *inflight_new(enum logrec kind, struct partition *p, stru
     return in;
 }
 
-void inflight_free(struct inflight *in)
+void inflight_free(struct engine *e, struct inflight *in)
 {
     free(in->event.bytes);
     buf_deinit(&in->payload);
-    free(in);
+    if (e->nspare_inflight < SPARE_INFLIGHT_MAX) {
+        list_push_front(&e->spare_inflight, &in->link);
+        e->nspare_inflight++;
+    } else {
+        free(in);
+    }
 }
 
 static void inflight_add(struct engine *e, struct inflight *in)
@@ -73,7 +82,7 @@ enum confab_err engine_log_payload(struct engine *e, enum logrec kind, struct pa
                                    struct resident *r, struct command *cmd, uint64_t ms,
                                    struct buf *payload, struct inflight **ret)
 {
-    struct inflight *in = buf_ok(payload) ? inflight_new(kind, p, r, cmd, ms) : NULL;
+    struct inflight *in = buf_ok(payload) ? inflight_new(e, kind, p, r, cmd, ms) : NULL;
     if (!in) {
         return CONFAB_NOMEM;
     }
@@ -81,7 +90,7 @@ enum confab_err engine_log_payload(struct engine *e, enum logrec kind, struct pa
         log_submission_add(&e->turn->sub, p->number, (uint8_t)kind, LOGREC_VERSION,
                            span_of(payload->data, payload->len), &in->offset);
     if (err) {
-        inflight_free(in);
+        inflight_free(e, in);
         return err;
     }
     in->payload = *payload;
@@ -108,7 +117,7 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     buf_clear(rec);
     buf_put(rec, raw, sizeof(raw));
     event_encode(rec, ev);
-    struct inflight *in = inflight_new(LOGREC_EVENT, p, r, cmd, event_time_ms(ev));
+    struct inflight *in = inflight_new(e, LOGREC_EVENT, p, r, cmd, event_time_ms(ev));
     enum confab_err err = in && buf_ok(rec) ? CONFAB_OK : CONFAB_NOMEM;
     if (!err && rec->len > EVENT_BYTES_MAX) {
         err = CONFAB_TOO_LARGE;
@@ -136,7 +145,7 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     }
     if (err) {
         if (in) {
-            inflight_free(in);
+            inflight_free(e, in);
         }
         return err;
     }

@@ -60,14 +60,37 @@ bool member_set_has(const struct member_set *set, uint64_t user)
     return false;
 }
 
-static struct turn *turn_new(void)
+enum { SPARE_TURNS_MAX = 2, SPARE_TURN_BYTES = 256 << 10 };
+
+static struct turn *turn_new(struct engine *e)
 {
+    struct list *spare = list_pop_front(&e->spare_turns);
+    if (spare) {
+        e->nspare_turns--;
+        return LIST_ENTRY(spare, struct turn, link);
+    }
     struct turn *t = calloc(1, sizeof(*t));
     if (t) {
         list_init(&t->link);
         list_init(&t->records);
     }
     return t;
+}
+
+void engine_turn_done(struct engine *e, struct turn *t)
+{
+    struct buf bytes = t->sub.bytes;
+    if (e->nspare_turns == SPARE_TURNS_MAX || bytes.cap > SPARE_TURN_BYTES) {
+        buf_deinit(&bytes);
+        free(t);
+        return;
+    }
+    buf_clear(&bytes);
+    *t = (struct turn){.sub.bytes = bytes};
+    list_init(&t->link);
+    list_init(&t->records);
+    list_push_front(&e->spare_turns, &t->link);
+    e->nspare_turns++;
 }
 
 enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *host,
@@ -92,12 +115,14 @@ enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *
     uint32_t end = (((uint32_t)cfg->shard + 1) * ID_PARTITIONS + n - 1) / n;
     e->part_count = (uint16_t)(end - e->part_first);
     e->parts = calloc(e->part_count, sizeof(*e->parts));
-    e->turn = turn_new();
     list_init(&e->lru);
     list_init(&e->loadq);
     list_init(&e->tailq);
     list_init(&e->follow);
     list_init(&e->answers);
+    list_init(&e->spare_inflight);
+    list_init(&e->spare_turns);
+    e->turn = turn_new(e);
     list_init(&e->turns);
     list_init(&e->cursor_parts);
     list_init(&e->confirm_parts);
@@ -136,7 +161,7 @@ static void commands_free(struct list *head)
     }
 }
 
-static void turn_free(struct turn *t)
+static void turn_free(struct engine *e, struct turn *t)
 {
     if (!t) {
         return;
@@ -146,7 +171,7 @@ static void turn_free(struct turn *t)
         struct inflight *in = LIST_ENTRY(it, struct inflight, link);
         commands_free(&in->acks);
         command_free(in->cmd);
-        inflight_free(in);
+        inflight_free(e, in);
     }
     buf_deinit(&t->sub.bytes);
     free(t);
@@ -157,11 +182,11 @@ void engine_free(struct engine *e)
     if (!e) {
         return;
     }
-    turn_free(e->turn);
+    turn_free(e, e->turn);
     commands_free(&e->answers);
     LIST_EACH(&e->turns, it)
     {
-        turn_free(LIST_ENTRY(it, struct turn, link));
+        turn_free(e, LIST_ENTRY(it, struct turn, link));
     }
     struct idmap_iter it = {0};
     while (idmap_next(&e->residents, &it)) {
@@ -177,6 +202,14 @@ void engine_free(struct engine *e)
         buf_deinit(&p->confirms);
         free(p->feed);
         free(p->project);
+    }
+    LIST_EACH(&e->spare_turns, n)
+    {
+        turn_free(e, LIST_ENTRY(n, struct turn, link));
+    }
+    LIST_EACH(&e->spare_inflight, n)
+    {
+        free(LIST_ENTRY(n, struct inflight, link));
     }
     buf_deinit(&e->rec);
     free(e->parts);
@@ -541,7 +574,7 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
         } else if (in->kind == LOGREC_CONFIRM) {
             engine_confirms_rejected(e, in);
         }
-        inflight_free(in);
+        inflight_free(e, in);
         if (r) {
             engine_pump(e, r);
         }
@@ -556,7 +589,7 @@ void engine_seal(struct engine *e)
         buf_clear(&t->sub.bytes); /* there may have been no memory for the first record */
         return;
     }
-    struct turn *next = turn_new();
+    struct turn *next = turn_new(e);
     enum confab_err err = next ? CONFAB_OK : CONFAB_NOMEM;
     if (!err) {
         t->sub.lane = e->cfg.shard;
@@ -573,7 +606,9 @@ void engine_seal(struct engine *e)
         e->turn = next;
         return;
     }
-    free(next);
+    if (next) {
+        engine_turn_done(e, next);
+    }
     e->refused++;
     metrics_inc(e->metrics, METRIC_LOG_REFUSED);
     if (err == CONFAB_IO) {

@@ -225,6 +225,10 @@ struct engine {
     struct list tailq;   /* to be loaded for recovery's sake */
     struct list follow;  /* with follow-ups to be sent */
     struct list answers; /* commands whose event is durable: they wait for the actor's follow-up */
+    struct list spare_inflight; /* to be used again, as these come and go by the batch */
+    struct list spare_turns;    /* with their buffers */
+    uint32_t nspare_inflight;
+    uint32_t nspare_turns;
     uint32_t nloadq;
     uint32_t tail_left;  /* conversations that recovery has still to load and fold */
     uint64_t tail_bytes; /* what it brought; admitted on top of the bounds until it is flushed */
@@ -282,7 +286,9 @@ CONFAB_NODISCARD enum confab_err engine_log_payload(struct engine *e, enum logre
                                                     struct command *cmd, uint64_t ms,
                                                     struct buf *payload, struct inflight **ret);
 uint64_t engine_stamp_ms(struct engine *e, struct partition *p);
-void inflight_free(struct inflight *in);
+void inflight_free(struct engine *e, struct inflight *in);
+/* Whose records are all gone. */
+void engine_turn_done(struct engine *e, struct turn *t);
 
 /* fold.c */
 void engine_take_durable(struct engine *e);

@@ -58,36 +58,61 @@ static const struct field fields[TAG_END] = {
     BLOB_FIELD(TAG_CONV, conv),
 };
 
+/* The most that its fields take. */
+static size_t encoded_bound(const struct event *ev)
+{
+    size_t n = 2 + 2 * VARINT_MAX + 2 * sizeof(uint64_t) + TAG_END * (size_t)(2 * VARINT_MAX) + 16;
+    return n + ev->cmid.n + ev->text.n + ev->members.n + ev->mentions.n;
+}
+
+static uint8_t *put_le64(uint8_t *p, uint64_t v)
+{
+    v = htole64(v);
+    memcpy(p, &v, sizeof(v));
+    return p + sizeof(v);
+}
+
+static uint8_t *put_blob(uint8_t *p, unsigned tag, const void *bytes, size_t n)
+{
+    p = varint_write(p, tag * 2 + 1);
+    p = varint_write(p, n);
+    memcpy(p, bytes, n);
+    return p + n;
+}
+
 void event_encode(struct buf *out, const struct event *ev)
 {
-    buf_put_u8(out, EVENT_VERSION);
-    buf_put_u8(out, ev->kind);
-    buf_put_varint(out, ev->seq);
-    buf_put_varint(out, ev->ord);
-    buf_put_u64(out, ev->id);
-    buf_put_u64(out, ev->actor);
+    if (!buf_reserve(out, encoded_bound(ev))) {
+        return;
+    }
+    uint8_t *p = out->data + out->len;
+    *p++ = EVENT_VERSION;
+    *p++ = ev->kind;
+    p = varint_write(p, ev->seq);
+    p = varint_write(p, ev->ord);
+    p = put_le64(p, ev->id);
+    p = put_le64(p, ev->actor);
     for (unsigned tag = 1; tag < TAG_CONV; tag++) {
         const void *at = (const char *)ev + fields[tag].offset;
         if (fields[tag].blob) {
             const struct span *s = at;
             if (s->n > 0) {
-                buf_put_varint(out, tag * 2 + 1);
-                buf_put_blob(out, s->p, s->n);
+                p = put_blob(p, tag, s->p, s->n);
             }
         } else {
             uint64_t v = *(const uint64_t *)at;
             if (v != 0) {
-                buf_put_varint(out, tag * 2);
-                buf_put_varint(out, v);
+                p = varint_write(p, tag * 2);
+                p = varint_write(p, v);
             }
         }
     }
     if (!conv_id_is_zero(ev->conv)) {
         uint8_t raw[16];
         conv_id_write(ev->conv, raw);
-        buf_put_varint(out, TAG_CONV * 2 + 1);
-        buf_put_blob(out, raw, sizeof(raw));
+        p = put_blob(p, TAG_CONV, raw, sizeof(raw));
     }
+    out->len = (size_t)(p - out->data);
 }
 
 static enum confab_err decode_head(struct reader *r, struct event *ev)

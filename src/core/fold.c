@@ -432,12 +432,11 @@ void engine_take_durable(struct engine *e)
             if (r && --r->inflight == 0) {
                 r->barrier = false;
             }
-            inflight_free(in);
+            inflight_free(e, in);
             if (r && r->inflight == 0) {
                 engine_pump(e, r);
             }
         }
-        buf_deinit(&sub->bytes);
-        free(t);
+        engine_turn_done(e, t);
     }
 }
