@@ -261,13 +261,7 @@ static void fanout_start(struct shard *s, struct delivery *d, struct frame *fram
 void fanout_take(struct shard *s, struct delivery *d)
 {
     uint32_t chunk = s->cfg.fanout_chunk;
-    struct frame *frame = frame_of_bytes(d->bytes);
-    if (!frame) {
-        metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
-        members_behind(s, d->members);
-        delivery_free(d);
-        return;
-    }
+    struct frame *frame = delivery_frame(d);
     frame->kind = FRAME_LIVE;
     bool few = d->members->n <= chunk;
     bool small = few || u64map_len(&s->sessions) <= chunk;

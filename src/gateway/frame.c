@@ -57,23 +57,20 @@ struct frame *frame_new(struct span bytes)
     if (bytes.n > 0) {
         memcpy(data, bytes.p, bytes.n);
     }
-    *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = data};
+    *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = data, .block = f};
     return f;
 }
 
-struct frame *frame_of_bytes(struct frame_bytes *shared)
+void frame_init_bytes(struct frame *f, struct frame_bytes *shared, void *block)
 {
-    struct frame *f = malloc(sizeof(*f));
-    if (f) {
-        *f = (struct frame){
-            .refs = 1,
-            .len = shared->len,
-            .data = shared->data,
-            .shared = frame_bytes_ref(shared),
-        };
-        frame_event(f);
-    }
-    return f;
+    *f = (struct frame){
+        .refs = 1,
+        .len = shared->len,
+        .data = shared->data,
+        .shared = frame_bytes_ref(shared),
+        .block = block,
+    };
+    frame_event(f);
 }
 
 struct frame *frame_of_buf(struct buf *b)
@@ -85,7 +82,7 @@ struct frame *frame_of_buf(struct buf *b)
     if (f) {
         size_t n;
         uint8_t *data = buf_detach(b, &n);
-        *f = (struct frame){.refs = 1, .len = (uint32_t)n, .data = data, .owned = data};
+        *f = (struct frame){.refs = 1, .len = (uint32_t)n, .data = data, .owned = data, .block = f};
     }
     return f;
 }
@@ -97,7 +94,7 @@ struct frame *frame_of_static(struct span bytes)
     }
     struct frame *f = malloc(sizeof(*f));
     if (f) {
-        *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = bytes.p};
+        *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = bytes.p, .block = f};
     }
     return f;
 }
@@ -114,7 +111,7 @@ void frame_unref(struct frame *f)
         }
         frame_bytes_unref(f->shared);
         free(f->owned);
-        free(f);
+        free(f->block);
     }
 }
 

@@ -36,6 +36,7 @@ struct frame {
     const uint8_t *data;
     struct frame_bytes *shared; /* NULL: not shared */
     uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
+    void *block;                /* what is freed with the last reference, the frame in it */
     uint8_t head;  /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
     uint8_t kind;  /* enum frame_kind; whoever made it sets it */
     bool deflated; /* the payload is */
@@ -44,8 +45,10 @@ struct frame {
     struct frame *packed[DEFLATE_SIZES]; /* compressed forms, see gateway/pack.h; NULL: none */
 };
 /* All with one reference; NULL when out of memory. */
-struct frame *frame_new(struct span bytes);               /* copies */
-struct frame *frame_of_bytes(struct frame_bytes *shared); /* takes a reference of its own */
+struct frame *frame_new(struct span bytes); /* copies */
+/* Of shared bytes, to which it takes a reference, and a part of `block`, which it frees at its end:
+ * no allocation. One reference, too. */
+void frame_init_bytes(struct frame *f, struct frame_bytes *shared, void *block);
 struct frame *frame_of_buf(struct buf *b); /* takes the bytes; on failure they stay in the buf */
 struct frame *frame_of_static(struct span bytes); /* bytes that are there for ever */
 static inline struct frame *frame_ref(struct frame *f)

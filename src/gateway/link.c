@@ -47,11 +47,24 @@ static void notes_free(struct note_item *items, uint32_t n)
     }
 }
 
+struct frame *delivery_frame(struct delivery *d)
+{
+    if (d->frame.refs == 0) {
+        frame_init_bytes(&d->frame, d->bytes, d);
+    }
+    return frame_ref(&d->frame);
+}
+
 void delivery_free(struct delivery *d)
 {
-    if (d) {
-        frame_bytes_unref(d->bytes);
-        member_set_unref(d->members);
+    if (!d) {
+        return;
+    }
+    frame_bytes_unref(d->bytes);
+    member_set_unref(d->members);
+    if (d->frame.refs > 0) {
+        frame_unref(&d->frame);
+    } else {
         free(d);
     }
 }

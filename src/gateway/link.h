@@ -41,7 +41,11 @@ struct delivery {
     uint64_t sent_ms;           /* EVENT: when it was decided, by the wall clock */
     struct frame_bytes *bytes;  /* NULL for BEHIND */
     struct member_set *members; /* BEHIND: NULL means everyone */
+    struct frame frame;         /* of the bytes, see delivery_frame; refs 0: not yet made */
 };
+/* The receiver's handle on the bytes, with a reference for the caller; it may outlive the delivery,
+ * whose memory it keeps. */
+struct frame *delivery_frame(struct delivery *d);
 void delivery_free(struct delivery *d);
 
 struct link_behind {

@@ -304,7 +304,7 @@ void look_typing(struct shard *s, struct conn *c, const struct wire_typing *m)
 void look_take_typing(struct shard *s, struct delivery *d)
 {
     struct viewed *v = idmap_get(&s->looks.by_conv, d->conv);
-    struct frame *f = v && v->n <= LOOK_TOLD_MAX ? frame_of_bytes(d->bytes) : NULL;
+    struct frame *f = v && v->n <= LOOK_TOLD_MAX ? delivery_frame(d) : NULL;
     if (v && !f) {
         metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
     }
