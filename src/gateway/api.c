@@ -197,10 +197,14 @@ static bool api_sign_in(struct api_request *r, unsigned flags)
     return !err;
 }
 
-/* Answers to reading are large; what is read now finds no room while others do not take theirs. */
+/*
+ * Answers to reading are large; what is read now finds no room while others do not take theirs. But
+ * who takes events makes room: without them it would stay full.
+ */
 static bool is_too_much(const struct api_request *r, const struct api_route *route)
 {
-    return route->method == HTTP_GET && !(route->flags & API_OPEN) && overload_is_full(r->s);
+    return route->method == HTTP_GET && !(route->flags & (API_OPEN | API_TAKES)) &&
+           overload_is_full(r->s);
 }
 
 void api_dispatch(struct shard *s, struct conn *c, const struct http_request *req, struct span body)

@@ -58,6 +58,7 @@ enum api_flags {
     API_OPEN = 1,    /* needs no token */
     API_ADMIN = 2,   /* for administrators and the operator */
     API_OWN_KEY = 4, /* its handler uses the Idempotency-Key, if any */
+    API_TAKES = 8,   /* takes away what waits, so that memory becomes free */
 };
 struct api_route {
     enum http_method method;

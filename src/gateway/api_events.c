@@ -271,7 +271,7 @@ static void events_end(struct api_request *r)
 
 const struct api_route api_events[] = {
     {HTTP_POST, "/api/v1/events", events_open, 0},
-    {HTTP_GET, "/api/v1/events/{}", events_fetch, 0},
+    {HTTP_GET, "/api/v1/events/{}", events_fetch, API_TAKES},
     {HTTP_POST, "/api/v1/events/{}", events_post, 0},
     {HTTP_DELETE, "/api/v1/events/{}", events_end, 0},
     {0},

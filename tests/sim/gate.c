@@ -583,7 +583,8 @@ static void draw_config(struct gate *g)
     c->fanout_turn = c->fanout_chunk * (uint32_t)sim_between(s, 1, 16);
     c->fanouts_max = (uint32_t)sim_between(s, 2, 64);
     c->writes_turn = 16U << sim_between(s, 0, 5);
-    c->output_bytes_max = 65536U << sim_between(s, 0, 8);
+    /* Less than a page of each one's resume would be told to resync again and again. */
+    c->output_bytes_max = 262144U << sim_between(s, 0, 6);
     c->resumes_max = (uint32_t)sim_between(s, 1, 16);
     c->resumes_waiting_max = 1U << sim_between(s, 0, 6);
     c->rates.a_minute[RATE_SEND][RATE_USER] =

@@ -322,6 +322,9 @@ static void test_memory__then_they_are_closed(void **state)
     struct client *h = client_new(rig, 0);
     assert_int_equal(http(h, "GET", "/api/v1/conversations", who[0].token, NULL, NULL), 503);
     assert_int_equal(http(h, "GET", "/healthz", NULL, NULL, NULL), 200);
+    /* Nor is who would take events away refused: of this session there are none. */
+    assert_int_equal(http(h, "GET", "/api/v1/events/0080000000000fff", who[0].token, NULL, NULL),
+                     404);
     assert_true(s->output_memory > BOUND);
     rig_pass(rig, 5000);
     assert_int_equal(http(h, "GET", "/api/v1/conversations", who[0].token, NULL, NULL), 200);
