@@ -51,6 +51,7 @@ struct net_epoll {
     int *again;                /* handles to be reported readable without asking epoll */
     int nagain;
     int again_cap;
+    bool unlisted; /* some that are H_QUEUED are not in it: there was no memory */
     struct epoll_event events[EVENTS_MAX];
 };
 
@@ -99,8 +100,11 @@ static void report_again(struct net_epoll *e, int handle)
     if (e->nagain == e->again_cap) {
         int cap = MAX(64, e->again_cap * 2);
         int *again = realloc(e->again, (size_t)cap * sizeof(*again));
-        /* Without memory the end of one stream would go unseen and its connection stay for ever. */
-        CHECK(again);
+        if (!again) {
+            e->bits[handle] |= H_QUEUED; /* found by looking at all */
+            e->unlisted = true;
+            return;
+        }
         e->again = again;
         e->again_cap = cap;
     }
@@ -108,23 +112,42 @@ static void report_again(struct net_epoll *e, int handle)
     e->again[e->nagain++] = handle;
 }
 
+/* The handle's turn has come: an event, unless nobody wants to hear of it. */
+static int take_one(struct net_epoll *e, int handle, struct net_event *event)
+{
+    /* Closed since, and perhaps opened anew: the bit tells. */
+    if (!(e->bits[handle] & H_QUEUED)) {
+        return 0;
+    }
+    e->bits[handle] &= (uint8_t)~H_QUEUED;
+    *event = (struct net_event){handle, NET_READABLE};
+    return e->bits[handle] & H_PAUSED ? 0 : 1;
+}
+
+/* Those that there was no memory to note. */
+static int take_unlisted(struct net_epoll *e, struct net_event *events, int max)
+{
+    int n = 0;
+    for (int handle = 0; handle < e->cap; handle++) {
+        if (n >= max) {
+            return n;
+        }
+        n += take_one(e, handle, &events[n]);
+    }
+    e->unlisted = false;
+    return n;
+}
+
 /* Oldest entries first, none lost when `max` is small. */
 static int take_again(struct net_epoll *e, struct net_event *events, int max)
 {
     if (e->nagain == 0) {
-        return 0;
+        return e->unlisted ? take_unlisted(e, events, max) : 0;
     }
     int n = 0;
     int i = 0;
     for (; i < e->nagain && n < max; i++) {
-        int handle = e->again[i];
-        /* Closed since, and perhaps opened anew: the bit tells. */
-        if (e->bits[handle] & H_QUEUED) {
-            e->bits[handle] &= (uint8_t)~H_QUEUED;
-            if (!(e->bits[handle] & H_PAUSED)) {
-                events[n++] = (struct net_event){handle, NET_READABLE};
-            }
-        }
+        n += take_one(e, e->again[i], &events[n]);
     }
     e->nagain -= i;
     memmove(e->again, e->again + i, (size_t)e->nagain * sizeof(*e->again));
@@ -153,7 +176,7 @@ static uint32_t translate(struct net_epoll *e, int handle, uint32_t ev)
 
 static int wait_timeout(const struct net_epoll *e, int timeout_ms)
 {
-    if (e->nagain > 0) {
+    if (e->nagain > 0 || e->unlisted) {
         return 0;
     }
     if (!e->starved) {
