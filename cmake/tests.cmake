@@ -91,6 +91,11 @@ if(TARGET unit_client_test_nomem)
     -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc)
 endif()
 confab_tests(contract DEPS ${ALL_ADAPTERS} confab_base)
+if(TARGET contract_test_nomem)
+  target_sources(contract_test_nomem PRIVATE ${CMAKE_SOURCE_DIR}/tests/alloc/failing_alloc.c)
+  target_link_options(contract_test_nomem PRIVATE -Wl,--wrap=malloc -Wl,--wrap=calloc
+    -Wl,--wrap=realloc -Wl,--wrap=aligned_alloc -Wl,--wrap=strdup -Wl,--wrap=free)
+endif()
 confab_tests(sim DEPS confab_gateway confab_core confab_client confab_proto ${ALL_ADAPTERS}
   confab_base)
 

@@ -253,6 +253,35 @@ class People:
         # Sent by another person: a later repetition by anna would be another message.
         self.tried.pop(key)
 
+    def streamed(self, strict):
+        """A session over a stream: it begins, or says why not."""
+        answer = self.ask(strict, self.ben, "POST", "/api/v1/events", {"mode": "sse"})
+        if not answer:
+            return
+        path = f"/api/v1/events/{answer.json['session_id']}"
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=ANSWER_S)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.ben.token}",
+                                                     "Accept": "text/event-stream"})
+            self.ask(strict, self.ben, "POST", path, [{"event": "resume"}],
+                     (200, 201, 202, 204) if strict else (200, 201, 202, 204, 404))
+            stream = connection.getresponse()
+            if strict and stream.status != 200:
+                raise Finding(f"a stream: {stream.status} {stream.read()!r}")
+            while stream.status == 200 and (line := stream.readline()):
+                if b'"caught_up"' in line or b'"error"' in line:
+                    break
+            else:
+                if strict:
+                    raise Finding("a stream ended")
+        except TimeoutError:
+            raise Finding("a stream: nothing came") from None
+        except LOST as reason:
+            if strict:
+                raise Finding(f"a stream: {reason!r}") from None
+        finally:
+            connection.close()
+
     def sign_in(self, strict):
         answer = self.ask(strict, None, "POST", "/api/v1/tokens",
                           {"username": "ben", "password": harness.PASSWORD})
@@ -290,6 +319,7 @@ class People:
         self.change(strict)
         self.look(strict)
         self.carried(strict)
+        self.streamed(strict)
         self.sign_in(strict)
 
     def settle(self):
