@@ -231,24 +231,37 @@ void carrier_flush(struct shard *s, struct conn *c)
     }
 }
 
-/* What a stream has taken is kept only so far: nobody may ever confirm it. */
-static void keep_less(struct shard *s, struct conn *c)
+static void keep(struct shard *s, struct conn *c, uint32_t events_max, uint32_t bytes_max)
 {
     struct carrier *k = c->carrier;
     uint32_t kept = carrier_begun(c);
     uint32_t bytes = 0;
     uint32_t n = 0;
     struct frame *frames[PIECE_EVENTS];
-    uint32_t drop = kept > KEEP_EVENTS ? kept - KEEP_EVENTS : 0;
+    uint32_t drop = kept > events_max ? kept - events_max : 0;
     kept -= drop;
     n = conn_output_peek(s, c, drop, kept, frames);
-    while (n > 0 && bytes + frames[n - 1]->len <= s->cfg.queue_bytes_max / KEEP_PART) {
+    while (n > 0 && bytes + frames[n - 1]->len <= bytes_max) {
         bytes += frames[--n]->len;
     }
     drop += n;
     k->first += drop;
     conn_output_forget(s, c, drop);
     set_kept(s, k, bytes);
+}
+
+/* What a stream has taken is kept only so far: nobody may ever confirm it. */
+static void keep_less(struct shard *s, struct conn *c)
+{
+    keep(s, c, KEEP_EVENTS, s->cfg.queue_bytes_max / KEEP_PART);
+}
+
+void carrier_keep_nothing(struct shard *s, struct conn *c)
+{
+    const struct carrier *k = c->carrier;
+    if (k->mode == CARRIER_SSE && k->pipe != 0 && !k->flying && k->kept > 0) {
+        keep(s, c, 0, 0);
+    }
 }
 
 static void pipe_lost(struct shard *s, struct conn *c)

@@ -106,6 +106,11 @@ void carrier_resume(struct shard *s, struct conn *c); /* its last hold is gone *
 void carrier_tick(struct shard *s, struct conn *c);   /* its timer */
 /* Frames at the head of its queue that have a number: handed to a pipe, and kept. */
 uint32_t carrier_begun(const struct conn *c);
+/*
+ * There is no room for what an open stream has taken and not confirmed: forgets it. Should the
+ * stream break, its client opens another session.
+ */
+void carrier_keep_nothing(struct shard *s, struct conn *c);
 /* Nothing of its queue can go anywhere now. */
 bool carrier_is_stuck(const struct conn *c);
 /* Milliseconds until it wants that. */

@@ -79,13 +79,27 @@ static void cut(struct shard *s, struct conn *c)
     }
 }
 
+/* Nobody waits for it, and it would be taken for what is waited for. */
+static void keep_nothing(struct shard *s)
+{
+    for (uint32_t i = 0; i < s->conns_high && s->kept_bytes > 0 && !is_relieved(s); i++) {
+        struct conn *c = conn_at(s, i);
+        if (c && c->state == CONN_CARRIED) {
+            carrier_keep_nothing(s, c);
+        }
+    }
+}
+
 void overload_relieve(struct shard *s)
 {
     if (!overload_is_full(s)) {
         return;
     }
     metrics_inc(s->metrics, METRIC_BOUND_OUTPUT_MEMORY);
-    each_stuck(s, 0, session_forget_ephemeral);
+    keep_nothing(s);
+    if (!is_relieved(s)) {
+        each_stuck(s, 0, session_forget_ephemeral);
+    }
     if (!is_relieved(s)) {
         each_stuck(s, 0, make_pull);
     }

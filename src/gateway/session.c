@@ -781,9 +781,12 @@ void session_deliver(struct shard *s, struct conn *c, struct frame *f)
 
 bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f)
 {
-    if (c->out_bytes + f->len > s->cfg.queue_bytes_max / EPHEMERAL_SHARE ||
-        c->out_frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE ||
-        s->output_memory > s->cfg.output_bytes_max / 2) {
+    /* What streams were given is kept for their next GET, and takes nobody's place. */
+    uint64_t bytes = c->out_bytes - (c->state == CONN_CARRIED ? c->carrier->kept : 0);
+    uint32_t frames = c->out_frames - (c->state == CONN_CARRIED ? carrier_begun(c) : 0);
+    if (bytes + f->len > s->cfg.queue_bytes_max / EPHEMERAL_SHARE ||
+        frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE ||
+        s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_bytes) {
         metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
         return false;
     }

@@ -135,7 +135,9 @@ static struct frame *update_frame(struct shard *s, uint64_t user, const struct p
     struct frame *f = buf_ok(&s->text) ? frame_new(span_of(s->text.data, s->text.len)) : NULL;
     if (!f) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
+        return NULL;
     }
+    frame_event(f); /* it may go to a session without a WebSocket, or into an array */
     return f;
 }
 

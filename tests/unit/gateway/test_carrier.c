@@ -513,6 +513,84 @@ static void test_carrier__ends_at_a_gap(void **state)
     client_drop(ws);
 }
 
+static void follow_bob(uint16_t shard)
+{
+    char json[100];
+    snprintf(json, sizeof(json), "{\"event\":\"subscribe_presence\",\"user_ids\":[\"%s\"]}",
+             bob.user);
+    assert_int_equal(post(shard, json), 202);
+}
+
+/* What is made for one session is an event like the others: without the header of a frame. */
+static void test_carrier__tells_presence(void **state)
+{
+    (void)state;
+    char want[120];
+    struct client *ws = ws_live(rig, 2, &bob, NULL);
+    bob_sends(ws, "before");
+    open_session(0, "poll");
+    resumed(0);
+    follow_bob(1);
+    char *body = poll_now(1, 0);
+    snprintf(want, sizeof(want),
+             ",{\"event\":\"presence_update\",\"user_id\":\"%s\",\"status\":\"online\"", bob.user);
+    assert_non_null(strstr(body, want));
+    free(body);
+    client_drop(ws);
+}
+
+/* What a stream keeps for its next GET is not in the way of what is to come. */
+static void test_carrier__tells_presence_after_much(void **state)
+{
+    (void)state;
+    struct client *ws = ws_live(rig, 2, &bob, NULL);
+    open_session(0, "sse");
+    struct client *c = stream_open(1, "", "");
+    resumed(0);
+    for (int i = 0; i < 300; i++) {
+        bob_sends(ws, "x");
+        (void)stream_text(c);
+    }
+    follow_bob(1);
+    assert_non_null(strstr(stream_text(c), "\"status\":\"online\""));
+    assert_int_equal(rig_total(rig, METRIC_EPHEMERAL_DROPPED), 0);
+    client_drop(ws);
+    rig_pass(rig, 12000);
+    assert_non_null(strstr(stream_text(c), "\"status\":\"offline\""));
+    client_drop(c);
+}
+
+/* Memory that open streams keep goes first: nobody is refused and nobody cut for it. */
+static void test_carrier__keeps_nothing_when_memory_is_short(void **state)
+{
+    (void)state;
+    struct client *ws = ws_live(rig, 2, &bob, NULL);
+    open_session(0, "sse");
+    struct client *c = stream_open(1, "", "");
+    resumed(0);
+    for (int i = 0; i < 20; i++) {
+        bob_sends(ws, "x");
+        (void)stream_text(c);
+    }
+    struct shard *s = rig->shards[0];
+    uint64_t kept = s->output_memory;
+    assert_true(s->kept_bytes > 0 && kept > 0);
+    s->cfg.output_bytes_max = kept / 2;
+    bob_sends(ws, "more");
+    assert_non_null(strstr(stream_text(c), "\"content\":\"more\""));
+    bob_sends(ws, "and more");
+    assert_non_null(strstr(stream_text(c), "\"content\":\"and more\""));
+    assert_true(s->output_memory <= kept / 2);
+    assert_true(rig_total(rig, METRIC_BOUND_OUTPUT_MEMORY) >= 1);
+    assert_int_equal(rig_total(rig, METRIC_SLOW_CONSUMERS), 0);
+    assert_int_equal(call(0, "GET", "/api/v1/conversations", ann.token, NULL, NULL), 200);
+    /* Who comes back for it opens another session. */
+    client_drop(c);
+    assert_int_equal(call(0, "GET", path_of("?after=3&wait=0"), ann.token, NULL, NULL), 404);
+    assert_int_equal(rig_total(rig, METRIC_CARRIED_ENDED_GAP), 1);
+    client_drop(ws);
+}
+
 static void send_long(struct client *ws, int n)
 {
     char *text = malloc(4001);
@@ -786,6 +864,9 @@ int main(void)
         T(sign_out_ends_it),
         T(lives_with_its_tokens),
         T(ends_at_a_gap),
+        T(tells_presence),
+        T(tells_presence_after_much),
+        T(keeps_nothing_when_memory_is_short),
         T(too_far_behind),
         T(a_slow_stream_waits),
         T(few_for_a_device),
