@@ -73,6 +73,18 @@ static void person_init(struct gate *g, uint32_t i)
     gate_device_new(g, i, who->token);
 }
 
+uint32_t gate_account_hides(struct gate *g, uint32_t person)
+{
+    struct dir_request *req = calloc(1, sizeof(*req));
+    CHECK(req);
+    req->op = DIR_ACCOUNT_BY_ID;
+    req->user_id = g->people[person].id;
+    dir_do(g, req);
+    uint32_t hides = req->account.hides;
+    free(req);
+    return hides;
+}
+
 struct mconv *gate_any_conv(struct gate *g, uint32_t person)
 {
     struct sim *s = g->sim;
@@ -270,7 +282,7 @@ static void server_crash(struct gate *g)
 
 /* ---- steps ------------------------------------------------------------------------------- */
 
-static void round_of_steps(struct gate *g)
+void gate_round(struct gate *g)
 {
     struct sim *s = g->sim;
     for (uint16_t i = 0; i < g->shards; i++) {
@@ -308,7 +320,7 @@ static bool is_settled(struct gate *g)
     return all;
 }
 
-static bool is_alive(const struct gate *g)
+bool gate_is_alive(const struct gate *g)
 {
     bool alive = !disk_sim_halted(g->sim->ports->disk);
     for (uint16_t i = 0; i < g->shards && alive; i++) {
@@ -384,11 +396,11 @@ static bool settle(struct gate *g)
         for (uint32_t k = 0; k < g->nphones; k++) {
             phone_heal(&g->phones[k]);
         }
-        round_of_steps(g);
-        if (i >= 1000 && is_alive(g)) {
+        gate_round(g);
+        if (i >= 1000 && gate_is_alive(g)) {
             more_turns(g);
         }
-        if (!is_alive(g)) {
+        if (!gate_is_alive(g)) {
             return false;
         }
         still = is_settled(g) ? still + 1 : 0;
@@ -413,7 +425,7 @@ static void quiet(struct gate *g)
         }
     }
     s->calm = true;
-    while (!is_alive(g) || !settle(g)) {
+    while (!gate_is_alive(g) || !settle(g) || !presence_settle(g)) {
         s->calm = false;
         server_crash(g);
         faults_end(s);
@@ -431,14 +443,14 @@ static void quiet(struct gate *g)
     phone_on(&fresh);
     for (int i = 0; fresh.caught_up == 0 || !phone_is_settled(&fresh); i++) {
         SIM_CHECK(s, i < 2000, "what is under way ends", "a new phone, after %d rounds", i);
-        round_of_steps(g);
+        gate_round(g);
         phone_pump(&fresh);
         clock_sim_advance(&s->clock, 10 * MS);
     }
     phone_check_quiet(&fresh);
     phone_deinit(&fresh);
     /* What the new phone acknowledged is still on its way. */
-    while (!settle(g)) {
+    while (!presence_leave(g) || !settle(g)) {
         s->calm = false;
         server_crash(g);
         faults_end(s);
@@ -457,9 +469,9 @@ static void stop_and_start(struct gate *g)
     faults_end(s);
     s->result.counts.drains++;
     server_drain(g->server, 400);
-    for (int i = 0; !server_is_stopped(g->server) && is_alive(g); i++) {
+    for (int i = 0; !server_is_stopped(g->server) && gate_is_alive(g); i++) {
         SIM_CHECK(s, i < 3000, "a drain ends", "after %d rounds", i);
-        round_of_steps(g);
+        gate_round(g);
         clock_sim_advance(&s->clock, 10 * MS);
     }
     if (!server_is_stopped(g->server)) {
@@ -594,6 +606,7 @@ static void draw_config(struct gate *g)
     c->resume_events = (uint32_t)sim_between(s, 3, 100);
     c->resume_events_first = (uint32_t)sim_between(s, 1, 20);
     c->inflight_max = (uint32_t)sim_between(s, 2, 64);
+    presence_draw(g);
     g->chances = (struct net_sim_cfg){.clock = &s->clock,
                                       .seed = random_u64(&s->random.base),
                                       .shards = 1,
@@ -681,7 +694,7 @@ void gate_run(struct sim *s)
         if (s->step % 200 == 0) {
             draw_weights(s, &w);
         }
-        failed_at = is_alive(g) ? 0 : failed_at ? failed_at : s->step;
+        failed_at = gate_is_alive(g) ? 0 : failed_at ? failed_at : s->step;
         bool broken = failed_at > 0 && s->step > failed_at + 150;
         if (disk_sim_halted(s->ports->disk) || broken || sim_one_in(s, s->features.crash_every)) {
             server_crash(g);

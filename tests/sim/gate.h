@@ -101,6 +101,7 @@ struct phone {
     bool fresh;         /* for one look: keeps what it is told of conversations */
     uint64_t caught_up; /* times */
     uint64_t slow_until_ms;
+    uint8_t seen[GATE_PEOPLE_MAX];    /* 1 + status of those it follows; 0: not told yet */
     struct confab_conversation *told; /* fresh: without spans */
     uint64_t told_n;
 };
@@ -108,6 +109,8 @@ struct phone {
 struct person {
     uint64_t id;
     char token[GATE_TOKEN_LEN + 1]; /* of the REST calls */
+    bool hides;                     /* that they are online, as it was at the last quiet point */
+    bool hiding;                    /* that may have changed since */
 };
 
 /* The shard's side of the network, as long as the process lives. */
@@ -161,6 +164,10 @@ void gate_saw_event(struct sim *s, const struct mconv *c, const struct event *ev
 uint64_t gate_now(const struct gate *g);
 struct gsend *gate_send_new(struct gate *g, uint32_t person, uint8_t kind, struct conv_id conv);
 struct gsend *gate_send_of(struct gate *g, uint64_t number);
+uint32_t gate_account_hides(struct gate *g, uint32_t person);
+/* A turn of everything, in order. */
+void gate_round(struct gate *g);
+bool gate_is_alive(const struct gate *g);
 /* Makes an account's device in the directory. */
 void gate_device_new(struct gate *g, uint32_t person, char ret_token[GATE_TOKEN_LEN + 1]);
 struct mconv *gate_any_conv(struct gate *g, uint32_t person);
@@ -178,6 +185,19 @@ void phone_heal(struct phone *p);
 void phone_server_gone(struct phone *p);
 bool phone_is_settled(const struct phone *p);
 void phone_check_quiet(struct phone *p);
+
+/* Switched off in good order; false when its state cannot be saved now. */
+bool phone_off(struct phone *p);
+
+/* gate_presence.c */
+void presence_draw(struct gate *g);
+/* A session that is new follows whom its phone follows. */
+void presence_follow(struct phone *p);
+void presence_told(struct phone *p, const struct confab_presence *t);
+/* Until everybody knows how everybody is. False: the server failed meanwhile. */
+bool presence_settle(struct gate *g);
+/* Somebody goes, which is told, and comes back. */
+bool presence_leave(struct gate *g);
 
 void rest_act(struct gate *g);
 bool rest_pump(struct gate *g); /* false: none is under way */

@@ -25,7 +25,7 @@ static bool has_wire_bug(const struct gate *g)
 {
     enum sim_bug bug = g->sim->options.bug;
     return bug == BUG_SKIPPED_SESSION || bug == BUG_DEAF_ATTACH || bug == BUG_EARLY_TOKEN ||
-           bug == BUG_LEAKED_RECEIPT;
+           bug == BUG_LEAKED_RECEIPT || bug == BUG_LEAKED_PRESENCE || bug == BUG_LOST_PRESENCE;
 }
 
 void gate_wire_init(struct gate *g)
@@ -156,6 +156,13 @@ static bool tamper(struct net *n, int handle, const struct iovec *iov, uint8_t *
             leak(n, handle, iov);
         }
         return false;
+    case BUG_LEAKED_PRESENCE:
+        if (is_event(text, "presence_update") && sim_one_in(s, 10)) {
+            leak(n, handle, iov);
+        }
+        return false;
+    case BUG_LOST_PRESENCE:
+        return is_event(text, "presence_update") && w->live[handle] && sim_one_in(s, 50);
     default:
         return false;
     }

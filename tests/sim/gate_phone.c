@@ -224,6 +224,11 @@ static void on_sent(void *arg, const struct confab_sent *sent)
     s->result.counts.duplicates += sent->duplicate;
 }
 
+static void on_presence(void *arg, const struct confab_presence *t)
+{
+    presence_told(arg, t);
+}
+
 static void on_state(void *arg, const struct confab_status *st)
 {
     const struct phone *p = arg;
@@ -282,6 +287,7 @@ void phone_on(struct phone *p)
                                           .on_reset = on_reset,
                                           .on_gap = on_gap,
                                           .on_sent = on_sent,
+                                          .on_presence = on_presence,
                                           .on_state = on_state,
                                           .on_error = on_error,
                                           .on_caught_up = on_caught_up};
@@ -303,6 +309,7 @@ void phone_on(struct phone *p)
                                   /* Half of them; all where single frames are tampered with. */
                                   .no_batch = p->g->wire || p->number % 2 == 1};
     CHECK(!p->session && csession_new(&cfg, &p->session) == CONFAB_OK);
+    presence_follow(p);
     csession_start(p->session, gate_now(p->g));
 }
 
@@ -326,6 +333,17 @@ void phone_kill(struct phone *p)
     p->session = NULL;
     p->killed = false;
     views_copy(&p->views, &p->saved);
+}
+
+bool phone_off(struct phone *p)
+{
+    if (csession_save(p->session, gate_now(p->g)) != CONFAB_E_OK) {
+        return false;
+    }
+    drop(p);
+    csession_free(p->session);
+    p->session = NULL;
+    return true;
 }
 
 void phone_deinit(struct phone *p)
@@ -605,10 +623,8 @@ void phone_act(struct phone *p)
     } else if (what < 97) {
         sim_trace(s, "phone %u is killed", p->number);
         phone_kill(p);
-    } else if (csession_save(p->session, now) == CONFAB_E_OK) {
-        drop(p); /* switched off in good order */
-        csession_free(p->session);
-        p->session = NULL;
+    } else {
+        (void)phone_off(p);
     }
 }
 
@@ -635,6 +651,9 @@ bool phone_is_settled(const struct phone *p)
 {
     struct confab_status st;
     csession_status(p->session, gate_now(p->g), &st);
+    if (st.transport == CONFAB_TRANSPORT_SSE && p->way == WAY_NO_STREAMS) {
+        return false; /* it hears nothing, and has not noticed yet */
+    }
     if (st.transport != CONFAB_TRANSPORT_WS && !p->carried[CSESSION_FETCHING].busy) {
         return false; /* what its last request took along is asked for again */
     }

@@ -130,7 +130,7 @@ static void other_things(struct gate *g, struct rest *r, struct mconv *c)
     uint64_t other = g->people[(r->person + 1) % g->npeople].id;
     text_of(c->id, conv);
     r->kind = REST_CHANGE;
-    switch (sim_below(s, 9)) {
+    switch (sim_below(s, 10)) {
     case 5:
     case 6:
         (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s", conv);
@@ -141,6 +141,11 @@ static void other_things(struct gate *g, struct rest *r, struct mconv *c)
         (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s/mute", conv);
         buf_printf(&json, "{\"until\":%s}", sim_one_in(s, 2) ? "null" : "\"2200-01-01T00:00:00Z\"");
         start(g, r, "PUT", path, &json);
+        break;
+    case 8:
+        g->people[r->person].hiding = true;
+        buf_printf(&json, "{\"privacy\":{\"online\":%s}}", sim_one_in(s, 3) ? "false" : "true");
+        start(g, r, "PATCH", "/api/v1/users/me", &json);
         break;
     case 0:
         (void)snprintf(path, sizeof(path), "/api/v1/conversations/%s/pin", conv);

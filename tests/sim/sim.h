@@ -41,6 +41,8 @@ enum sim_bug {
     BUG_EARLY_TOKEN,                      /* a resume token that is newer than what was closed */
     BUG_LEAKED_RECEIPT,                   /* a receipt goes to somebody else as well */
     BUG_LOST_SAVE,                        /* a client's state is called saved and is not */
+    BUG_LEAKED_PRESENCE,                  /* what one is told of somebody goes to another as well */
+    BUG_LOST_PRESENCE,                    /* a change of presence is not told to one who follows */
     BUG_COUNT
 };
 const char *sim_bug_name(enum sim_bug bug);
