@@ -147,8 +147,13 @@ static void account_create(struct api_request *r)
 {
     struct shard *s = r->s;
     struct credentials *cr = credentials_read(r);
-    struct api_call *call = cr ? credentials_call(r, cr) : NULL;
     uint8_t code[DIR_TOKEN_HASH];
+    if (cr && !username_is_free_to_take(cr->key)) {
+        credentials_free(cr);
+        api_fail(r, CONFAB_INVALID, credentials_expected("username"), "username");
+        return;
+    }
+    struct api_call *call = cr ? credentials_call(r, cr) : NULL;
     if (!call) {
         return;
     }

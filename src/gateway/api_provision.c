@@ -268,7 +268,7 @@ static void person_read(struct json *j, struct person *p)
         }
         p->bad = p->bad ? p->bad : bad;
     }
-    if (!p->bad && p->cr.key[0] == 0) {
+    if (!p->bad && (p->cr.key[0] == 0 || !username_is_free_to_take(p->cr.key))) {
         p->bad = "username";
     } else if (!p->bad && (p->cr.password_len == 0) == (p->hash[0] == 0)) {
         p->bad = "password"; /* one of the two */

@@ -53,7 +53,7 @@ const char *credentials_member(struct json *j, struct span key, struct credentia
 const char *credentials_expected(const char *field)
 {
     if (strcmp(field, "username") == 0) {
-        return "1 to 50 letters, digits or _-.[]\\^{|}`, not only digits";
+        return "1 to 50 letters, digits or _-.[]\\^{|}`, not only digits, nor 32 digits of an id";
     }
     if (strcmp(field, "email") == 0) {
         return "an e-mail address is expected";

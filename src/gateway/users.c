@@ -44,6 +44,11 @@ bool username_canonical(struct span name, char ret_key[USERNAME_MAX + 1])
     return true;
 }
 
+bool username_is_free_to_take(const char *key)
+{
+    return strlen(key) != ID_CONV_TEXT || strspn(key, "0123456789abcdef") != ID_CONV_TEXT;
+}
+
 void users_init(struct shard *s)
 {
     struct users *u = &s->users;

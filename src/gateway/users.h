@@ -27,6 +27,11 @@ struct users {
 
 /* Is it a username? ret_key gets its canonical form, zero terminated. */
 bool username_canonical(struct span name, char ret_key[USERNAME_MAX + 1]);
+/*
+ * May a new account have it? Not what looks like the id of a conversation: where either may stand
+ * (GET /messages/{…}) the name could not be used. Canonical form.
+ */
+bool username_is_free_to_take(const char *key);
 
 void users_init(struct shard *s);
 void users_deinit(struct shard *s);

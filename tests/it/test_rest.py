@@ -516,6 +516,23 @@ def test_the_answer_that_is_kept_cannot_be_read_from_the_disk(server_factory):
     assert b'{"conversation_id":"' not in stored
 
 
+@pytest.mark.parametrize("name", ["0123456789abcdef" * 2, "ABCDEF0123456789" * 2])
+def test_a_username_is_no_conversation(server, name):
+    """GET /messages/{…} takes either: a name that looks like an id could not be used there."""
+    account = {"username": name, "password": harness.PASSWORD}
+    fails(server.http("POST", "/api/v1/accounts", account), 400, "invalid", "username")
+    operator = (server.data / "operator.key").read_text().strip()
+    made = ok(server.http("POST", "/api/v1/admin/users", {"users": [account]}, token=operator))
+    assert made["results"][0]["error"]["field"] == "username", made
+    near, alice = server.register(name[:-1]), server.register("alice")
+    sent = ok(alice.send("hello", to=name[:-1]), 201)
+    for path in (name[:-1], sent["conversation_id"]):
+        messages = ok(near.http("GET", f"/api/v1/messages/{path.lower()}")
+                      if path == sent["conversation_id"] else
+                      alice.http("GET", f"/api/v1/messages/{path}"))["messages"]
+        assert [m["message_id"] for m in messages] == [sent["message_id"]]
+
+
 @pytest.mark.parametrize("key", ["", "x" * 65, "caf\xe9"])
 def test_a_bad_key(alice, key):
     room = group(alice)

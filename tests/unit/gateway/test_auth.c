@@ -578,6 +578,45 @@ static int invite_with_key(struct client *c, const char *token, char **ret_body)
     return http_next(c, NULL, ret_body);
 }
 
+/* The same request again while the first is under way: it waits outside, and is told for how long.
+ */
+static void test_auth__a_key_under_way(void **state)
+{
+    (void)state;
+    char *head = NULL;
+    char *body = NULL;
+    char code[64];
+    struct client *one = client_new(rig, 0);
+    struct client *two = client_new(rig, 0);
+    assert_int_equal(
+        fault_plan_arm(directory_fault_plan(rig->dir), DIR_INVITE_CREATE, 1, 1, FAULT_DELAY, 0),
+        CONFAB_OK);
+    assert_int_equal(invite_with_key(one, ann.token, NULL), 0);
+    struct buf b = {0};
+    buf_printf(&b,
+               "POST /api/v1/invites HTTP/1.1\r\nHost: test\r\nAuthorization: Bearer %s\r\n"
+               "Idempotency-Key: k\r\nContent-Length: 2\r\n\r\n{}",
+               ann.token);
+    client_send(two, b.data, b.len);
+    buf_deinit(&b);
+    assert_int_equal(http_next(two, &head, &body), 409);
+    assert_non_null(strstr(head, "Retry-After: 1\r\n"));
+    assert_string_equal(json_text(body, "code"), "conflict");
+    assert_string_equal(json_text(body, "field"), "Idempotency-Key");
+    free(head);
+    free(body);
+    assert_int_equal(directory_fault_release(rig->dir), 1);
+    rig_settle(rig);
+    assert_int_equal(http_next(one, NULL, &body), 201);
+    snprintf(code, sizeof(code), "%s", json_text(body, "code"));
+    free(body);
+    assert_int_equal(invite_with_key(two, ann.token, &body), 201);
+    assert_string_equal(json_text(body, "code"), code);
+    free(body);
+    client_drop(one);
+    client_drop(two);
+}
+
 /*
  * Signed out while its key was claimed: the next request on the connection, which a proxy may have
  * taken from another person, must not go on with the claim.
@@ -694,6 +733,7 @@ int main(void)
         T(cookie_behind_a_proxy),
         T(forwarded_is_not_local),
         T(claim_ends_with_its_request),
+        T(a_key_under_way),
         T(reset_wins_over_a_change),
         T(no_cache_keeps_answers),
         T(foreign_names_and_pages),
