@@ -284,7 +284,7 @@ static void refused(struct csession *s, int status, uint64_t retry_after_ms, uin
     enum confab_error reason = CONFAB_E_PROTOCOL;
     enum cphase then = CPHASE_WAIT;
     if (retry_after_ms > 0) {
-        s->wait_ms = retry_after_ms + random_below(s->random, s->opt.backoff_min_ms + 1ULL);
+        s->wait_ms = csession_wait_after(s, retry_after_ms);
     }
     if (status == 401) {
         reason = CONFAB_E_UNAUTHENTICATED;

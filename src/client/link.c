@@ -252,7 +252,7 @@ static void on_failure(struct csession *s, const struct wire_failure *f, uint64_
         return;
     }
     if (s->phase == CPHASE_SYNC && span_is(f->ref, "resume")) {
-        s->wait_ms = f->retry_after_ms > 0 ? f->retry_after_ms : UINT64_MAX;
+        s->wait_ms = f->retry_after_ms > 0 ? csession_wait_after(s, f->retry_after_ms) : UINT64_MAX;
         csession_close_link(s, WS_CLOSE_NORMAL, CPHASE_WAIT, error, now);
     }
     char text[256];
@@ -496,7 +496,7 @@ static void refused_upgrade(struct csession *s, const struct http_response *res,
     uint64_t after = 0;
     if (id_parse(http_header_get(&res->headers, "retry-after"), &after) &&
         after <= RETRY_AFTER_MAX) {
-        s->wait_ms = after * 1000 + random_below(s->random, s->opt.backoff_min_ms + 1ULL);
+        s->wait_ms = csession_wait_after(s, after * 1000);
     }
     enum confab_error reason = CONFAB_E_PROTOCOL;
     enum cphase then = CPHASE_WAIT;

@@ -316,17 +316,27 @@ void csession_link_up(struct csession *s, uint64_t now)
     clink_begin(s, now);
 }
 
+static uint64_t backoff_cap(const struct csession *s)
+{
+    uint64_t cap = s->opt.backoff_min_ms;
+    for (uint32_t i = 0; i < s->attempt && cap < s->opt.backoff_max_ms; i++) {
+        cap *= 2;
+    }
+    return MIN(cap, s->opt.backoff_max_ms);
+}
+
+uint64_t csession_wait_after(struct csession *s, uint64_t retry_after_ms)
+{
+    return retry_after_ms + random_below(s->random, backoff_cap(s) + 1);
+}
+
 /* Full jitter: the mean of the waits doubles, their spread is all of it, so that clients which
  * lost the same server do not come back together. */
 static uint64_t next_wait(struct csession *s)
 {
     uint64_t given = s->wait_ms;
     s->wait_ms = UINT64_MAX;
-    uint64_t cap = s->opt.backoff_min_ms;
-    for (uint32_t i = 0; i < s->attempt && cap < s->opt.backoff_max_ms; i++) {
-        cap *= 2;
-    }
-    cap = MIN(cap, s->opt.backoff_max_ms);
+    uint64_t cap = backoff_cap(s);
     if (s->attempt < 63) {
         s->attempt++;
     }

@@ -208,6 +208,9 @@ void csession_error(struct csession *s, enum confab_error error, const char *tex
 void csession_close_link(struct csession *s, uint16_t code, enum cphase then,
                          enum confab_error reason, uint64_t now);
 void csession_set_phase(struct csession *s, enum cphase phase, uint64_t now);
+/* To s->wait_ms: what a server asked for, and a part of its own, so that those who were told the
+ * same do not come back together. */
+uint64_t csession_wait_after(struct csession *s, uint64_t retry_after_ms);
 bool csession_is_signed_in(const struct csession *s);
 /* The application has stopped it: nothing more is handed out, positions stay. */
 bool csession_is_stopped(const struct csession *s);

@@ -714,6 +714,32 @@ static void test_session__honours_retry_after(void **state)
     script_log_is(h, "state connecting\nerror busy\nstate waiting busy\n");
 }
 
+/* Those who were told the same time, because there is no room for their resume, spread by
+ * themselves, the further the oftener it happens. */
+static void test_session__a_busy_resume_waits_and_spreads(void **state)
+{
+    struct script *h = *state;
+    uint64_t least = UINT64_MAX;
+    uint64_t most = 0;
+    h->options.backoff_min_ms = 100;
+    h->options.backoff_max_ms = 6400;
+    assert_int_equal(script_open(h), CONFAB_OK);
+    for (int i = 0; i < 24; i++) {
+        script_connect(h);
+        script_expect(h, "\"event\":\"resume\"");
+        script_send(h, "{\"event\":\"error\",\"code\":\"busy\",\"message\":\"no\",\"ref\":"
+                       "\"resume\",\"retry_after_ms\":3000}");
+        script_drop(h);
+        uint64_t wait = csession_deadline(h->session) - h->now;
+        assert_in_range(wait, 3000, 3000 + (i < 6 ? 100U << i : 6400U));
+        least = MIN(least, wait);
+        most = MAX(most, wait);
+        h->now += wait;
+        csession_tick(h->session, h->now);
+    }
+    assert_true(most - least > 1000);
+}
+
 static void test_session__refused_token_ends_it(void **state)
 {
     struct script *h = *state;
@@ -1190,6 +1216,7 @@ int main(void)
         T(test_session__waits_are_random_and_grow),
         T(test_session__reconnect_waits_the_given_time),
         T(test_session__honours_retry_after),
+        T(test_session__a_busy_resume_waits_and_spreads),
         T(test_session__refused_token_ends_it),
         T(test_session__wrong_accept_is_a_protocol_error),
         T(test_session__heartbeat_and_silence),
