@@ -208,6 +208,7 @@ static void message_send(struct api_request *r)
     bool ok = api_body_end(r, &j) && (b.cmid.n > 0 || api_key_read(r, &b.cmid));
     if (ok && send_check(r, &b, &conv) && api_may(r, RATE_SEND)) {
         struct command *cmd = send_command(r, &b);
+        presence_acted(r->s, r->user, r->device);
         if (cmd && b.to.n > 0) {
             api_run_with_user(r, cmd, b.to, on_recipient, on_sent);
         } else if (cmd) {
@@ -250,6 +251,7 @@ static void message_edit(struct api_request *r)
         return;
     }
     struct command *cmd = api_event_command(r, EVENT_EDIT);
+    presence_acted(r->s, r->user, r->device);
     if (cmd && command_set_span(cmd, &cmd->in.text, text)) {
         command_free(cmd);
         api_fail(r, CONFAB_NOMEM, NULL, NULL);

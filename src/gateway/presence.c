@@ -164,6 +164,17 @@ void presence_did(struct shard *s, struct conn *c)
     }
 }
 
+void presence_acted(struct shard *s, uint64_t user, uint64_t device)
+{
+    for (struct conn *c = session_of_user(s, user); c; c = session_next(s, c)) {
+        if (c->device == device) {
+            presence_did(s, c);
+            return;
+        }
+    }
+    presence_note_post(s, user, device, PRESENCE_ONLINE);
+}
+
 void presence_said(struct shard *s, struct conn *c, enum presence_status status)
 {
     if (presence_session_say(seat_of(s, c), status, s->now_ms)) {

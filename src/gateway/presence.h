@@ -81,6 +81,8 @@ bool presence_opened(struct shard *s, struct conn *c);
 void presence_closed(struct shard *s, const struct conn *c, enum presence_status told);
 /* Something was done on it. */
 void presence_did(struct shard *s, struct conn *c);
+/* The same by a request of the device: there for a minute, also without a session. */
+void presence_acted(struct shard *s, uint64_t user, uint64_t device);
 void presence_said(struct shard *s, struct conn *c, enum presence_status status);
 /* Bytes came: it may have been taken for gone. */
 void presence_heard(struct shard *s, struct conn *c);

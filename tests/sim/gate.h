@@ -111,6 +111,7 @@ struct person {
     char token[GATE_TOKEN_LEN + 1]; /* of the REST calls */
     bool hides;                     /* that they are online, as it was at the last quiet point */
     bool hiding;                    /* that may have changed since */
+    uint64_t acted_ms; /* a send over REST was begun, which shows as online for a while */
 };
 
 /* The shard's side of the network, as long as the process lives. */

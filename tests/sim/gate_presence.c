@@ -15,6 +15,7 @@
 #define ROUNDS    600
 #define ROUND_NS  50000000ULL
 #define AWAY_SOON 2000U
+#define ACTED_MS  85000U /* with the time that a request may take to come through */
 
 void presence_draw(struct gate *g)
 {
@@ -157,6 +158,13 @@ static bool has_phone(const struct gate *g, uint32_t person)
     return false;
 }
 
+/* What is done over REST counts for a minute, from when it came there. */
+static bool has_acted(const struct gate *g, uint32_t person)
+{
+    uint64_t at = g->people[person].acted_ms;
+    return at != 0 && gate_now(g) - at < ACTED_MS;
+}
+
 /* The first watcher who does not know yet how somebody is; NULL when all do. */
 static const struct phone *who_is_wrong(const struct gate *g, uint32_t gone, uint32_t *ret_of)
 {
@@ -171,7 +179,8 @@ static const struct phone *who_is_wrong(const struct gate *g, uint32_t gone, uin
                                                    ? CONFAB_OFFLINE
                                                : away ? CONFAB_AWAY
                                                       : CONFAB_ONLINE;
-            if (p->seen[of] != 1 + want) {
+            bool acted = want == CONFAB_AWAY && has_acted(g, of);
+            if (p->seen[of] != 1 + want && !(acted && p->seen[of] == 1 + CONFAB_ONLINE)) {
                 *ret_of = of;
                 return p;
             }
@@ -216,7 +225,7 @@ static uint32_t draw_leaver(struct gate *g)
             return UINT32_MAX;
         }
     }
-    return has_phone(g, person) ? person : UINT32_MAX;
+    return has_phone(g, person) && !has_acted(g, person) ? person : UINT32_MAX;
 }
 
 bool presence_leave(struct gate *g)

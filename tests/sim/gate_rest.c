@@ -21,6 +21,9 @@ static void start(struct gate *g, struct rest *r, const char *method, const char
                            .token = g->people[r->person].token,
                            .json = span_of(json->data, json->len)};
     sim_trace(g->sim, "rest person %u %s %s", r->person, method, path);
+    if (r->kind == REST_SEND || r->kind == REST_EDIT) {
+        g->people[r->person].acted_ms = gate_now(g);
+    }
     http_begin(g, &r->call, &ask);
     buf_deinit(json);
 }

@@ -208,6 +208,48 @@ static void test_presence__blocking_and_leaving_show_at_once(void **state)
     client_drop(b);
 }
 
+/* A message or an edit over REST is something done: on the device's session, or without one. */
+static void test_presence__sends_over_rest_count(void **state)
+{
+    (void)state;
+    char *body = NULL;
+    char path[80];
+    const char *message = "{\"toUserId\":\"ann\",\"message\":\"hi\"}";
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    subscribe(a, &bob);
+    assert_string_equal(told(a, &bob), "f");
+    struct client *h = client_new(rig, 0);
+    assert_int_equal(http(h, "POST", "/api/v1/messages", bob.token, message, &body), 201);
+    client_drop(h);
+    rig_pass(rig, 100);
+    assert_string_equal(told(a, &bob), "n");
+    rig_pass(rig, 50000);
+    ws_send(a, "{\"event\":\"heartbeat\"}");
+    snprintf(path, sizeof(path), "/api/v1/messages/%s", json_text(body, "message_id"));
+    free(body);
+    call(&bob, "PATCH", path, "{\"content\":\"hey\"}", 200);
+    for (int i = 0; i < 11; i++) { /* a minute from then, not from the first */
+        rig_pass(rig, 5000);
+        ws_send(a, "{\"event\":\"heartbeat\"}");
+    }
+    assert_string_equal(told(a, &bob), "");
+    rig_pass(rig, 6000);
+    assert_string_equal(told(a, &bob), "F");
+    /* What is refused before anybody decides is nothing. */
+    call(&bob, "POST", "/api/v1/messages", "{\"toUserId\":\"ann\"}", 400);
+    assert_string_equal(told(a, &bob), "");
+    /* With a session that says away: done is done. */
+    struct client *b = ws_live(rig, 0, &bob, NULL);
+    ws_send(b, "{\"event\":\"presence\",\"status\":\"away\"}");
+    rig_pass(rig, 2000);
+    assert_string_equal(told(a, &bob), "nW");
+    call(&bob, "POST", "/api/v1/messages", message, 201);
+    rig_pass(rig, 2000);
+    assert_string_equal(told(a, &bob), "n");
+    client_drop(a);
+    client_drop(b);
+}
+
 /*
  * Who hides what (a: ann, b: bob; o: online, l: last seen), and what ann is told of bob, live and
  * when she asks: online; then away.
@@ -576,6 +618,7 @@ int main(void)
         CASE(silence_is_offline_before_it_is_closed),
         CASE(away_by_itself),
         CASE(without_a_socket),
+        CASE(sends_over_rest_count),
         cmocka_unit_test_setup_teardown(test_presence__subscriptions_are_bounded, setup_few,
                                         teardown),
         CASE(the_short_form),
