@@ -70,6 +70,12 @@ enum confab_error confab_profile_set(struct confab_client *c, const char *displa
                                      const char *about, const char *email);
 /* Signs out all other devices. CONFAB_E_UNAUTHENTICATED: `old` is wrong. */
 enum confab_error confab_password_set(struct confab_client *c, const char *old, const char *fresh);
+/*
+ * Deletes one's own account, for good: all devices are signed out, one is out of all conversations,
+ * and the name stays taken. CONFAB_E_FORBIDDEN: not the password. What else may be in the way, such
+ * as being the last administrator, confab_last_failure says.
+ */
+enum confab_error confab_account_delete(struct confab_client *c, const char *password);
 
 /* How somebody is, by id or name, "me" is oneself. CONFAB_E_NOT_FOUND: no such name. */
 enum confab_error confab_presence_get(struct confab_client *c, const char *user,

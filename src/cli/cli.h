@@ -243,6 +243,7 @@ char *read_content(struct cli *cli, int from, size_t *ret_n);
 int cmd_register(struct cli *cli);
 int cmd_login(struct cli *cli);
 int cmd_logout(struct cli *cli);
+int cmd_account_delete(struct cli *cli);
 int cmd_whoami(struct cli *cli);
 int cmd_send(struct cli *cli);
 int cmd_flush(struct cli *cli);

@@ -1,4 +1,4 @@
-/* register, login, logout, whoami. */
+/* register, login, logout, whoami, and the end of an account. */
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,6 +154,29 @@ int cmd_logout(struct cli *cli)
                 "`confab logout --force` forgets the profile without telling the server.\n");
         return code;
     }
+    return profile_remove(cli) ? EXIT_DONE : EXIT_FAILED;
+}
+
+int cmd_account_delete(struct cli *cli)
+{
+    char password[PASSWORD_SIZE];
+    if (!cli_open(cli, true)) {
+        return EXIT_FAILED;
+    }
+    if (isatty(STDIN_FILENO)) {
+        fprintf(stderr, "This deletes the account ");
+        print_word(stderr, cli->profile.username);
+        fprintf(stderr, " on %s. It cannot be undone.\n", cli_server(cli));
+    }
+    if (!read_password(cli, PASSWORD_PRESENT, false, password, sizeof(password))) {
+        return EXIT_FAILED;
+    }
+    enum confab_error error = confab_account_delete(cli->client, password);
+    wipe(password, sizeof(password));
+    if (error != CONFAB_E_OK) {
+        return cli_failed(cli, cli->profile.username);
+    }
+    printf("the account is deleted\n");
     return profile_remove(cli) ? EXIT_DONE : EXIT_FAILED;
 }
 

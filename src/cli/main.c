@@ -80,6 +80,11 @@ const struct command cli_commands[] = {
      OPT_BIT(OPT_PASSWORD_STDIN) | OPT_BIT(OPT_DEVICE), 1, 1, false, cmd_login},
     {"logout", "", "sign this device out; forget the profile and its unsent messages", NULL,
      OPT_BIT(OPT_FORCE), 0, 0, false, cmd_logout},
+    {"account delete", "", "delete one's own account, for good",
+     "Asks for the password, as `confab register` does. All devices are signed out, one leaves all "
+     "conversations, and nobody else can have the name. What one has written stays with those who "
+     "have it. The profile and its unsent messages are forgotten.",
+     OPT_BIT(OPT_PASSWORD_STDIN), 0, 0, false, cmd_account_delete},
     {"me", "", "show one's account, or change it", NULL,
      OUTPUT | OPT_BIT(OPT_DISPLAY_NAME) | OPT_BIT(OPT_ABOUT) | OPT_BIT(OPT_EMAIL), 0, 0, false,
      cmd_me},

@@ -161,6 +161,17 @@ enum confab_error confab_password_set(struct confab_client *c, const char *old, 
     return ok ? crest_call_only(c, "PUT", &path, &body) : crest_not_utf8(c, &path, &body);
 }
 
+enum confab_error confab_account_delete(struct confab_client *c, const char *password)
+{
+    struct json_writer w;
+    struct buf body;
+    struct buf path = crest_path("users/me");
+    crest_body_begin(&w, &body);
+    bool ok = crest_put_text(&w, "password", password);
+    json_w_object_end(&w);
+    return ok ? crest_call_only(c, "DELETE", &path, &body) : crest_not_utf8(c, &path, &body);
+}
+
 enum confab_error confab_logout(struct confab_client *c)
 {
     struct buf path = crest_path("tokens/current");

@@ -102,7 +102,7 @@ def run(*arguments, **kwargs):
 
 def commands():
     listed = run("--help").stdout.split("Commands:\n")[1].split("\n\n")[0].splitlines()
-    return [re.match(r"  ((?:(?:group|device|invite|admin) )?[a-z]+)", line).group(1) for line in listed]
+    return [re.match(r"  ((?:(?:account|group|device|invite|admin) )?[a-z]+)", line).group(1) for line in listed]
 
 
 def test_help_lists_the_commands():
@@ -200,6 +200,32 @@ def test_logout_forgets(confab):
     sign_up(confab, "alice")
     confab("logout", user="alice")
     assert "not signed in" in confab("whoami", user="alice", code=1)
+
+
+def test_account_delete(confab, server):
+    """Nothing without the password; with it the account and its profile are gone, for good."""
+    sign_up(confab, "alice", "bob")
+    confab("send", "bob", "hello", user="alice")
+    elsewhere = server.login("alice")
+    said = confab("account", "delete", "--password-stdin", user="alice",
+                  stdin="not the right one\n", code=1)
+    assert "password" in said
+    assert confab("whoami", user="alice").startswith("alice,")
+    assert "deleted" in confab("account", "delete", user="alice", stdin=harness.PASSWORD + "\n")
+    assert "not signed in" in confab("whoami", user="alice", code=1)
+    assert elsewhere.http("GET", "/api/v1/users/me").status == 401
+    confab("login", "alice", user="alice", stdin=harness.PASSWORD + "\n", code=1)
+    confab("register", "alice", user="alice", stdin=harness.PASSWORD + "\n", code=1)
+    assert "hello" in confab("history", "alice", user="bob")
+    assert server.metric("confab_accounts_deleted_total") == 1
+
+
+def test_the_last_administrator_stays(confab, server):
+    link = (server.log.read_text().split("#setup=")[1]).split()[0]
+    confab("register", "root", "--invite", link, user="root", stdin=harness.PASSWORD + "\n")
+    said = confab("account", "delete", user="root", stdin=harness.PASSWORD + "\n", code=1)
+    assert "administrator" in said
+    assert confab("whoami", user="root").startswith("root,")
 
 
 def test_taken_name_is_refused(confab):
