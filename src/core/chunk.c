@@ -16,7 +16,8 @@ enum {
     CODEC_NONE = 0,
     CODEC_ZSTD = 1,
     LEVEL_FULL = 1,
-    LEVEL_OPEN = -1, /* half the time for 7 % more bytes: it will soon be written again */
+    LEVEL_OPEN = -1,  /* half the time for 7 % more bytes: it will soon be written again */
+    LEVEL_HURRY = -3, /* half the time for 30 % more bytes: others wait for the processor */
     COMPRESS_MIN = 256,
     RAW_MAX = 8 << 20, /* a full chunk of the largest events, as edits may make it */
 };
@@ -52,7 +53,7 @@ void chunk_codec_free(struct chunk_codec *codec)
 }
 
 enum confab_err chunk_encode(struct chunk_codec *codec, struct buf *out, struct span records,
-                             uint32_t count)
+                             uint32_t count, bool hurry)
 {
     size_t start = out->len;
     size_t bound = ZSTD_compressBound(records.n);
@@ -60,7 +61,7 @@ enum confab_err chunk_encode(struct chunk_codec *codec, struct buf *out, struct 
         return CONFAB_NOMEM;
     }
     uint8_t kind = CODEC_NONE;
-    int level = count < CHUNK_EVENTS_MAX ? LEVEL_OPEN : LEVEL_FULL;
+    int level = hurry ? LEVEL_HURRY : count < CHUNK_EVENTS_MAX ? LEVEL_OPEN : LEVEL_FULL;
     size_t n = records.n;
     uint8_t *payload = out->data + start + CHUNK_HEADER;
     if (records.n >= COMPRESS_MIN) {

@@ -196,6 +196,7 @@ static void start(struct engine *e, struct partition *p)
     if (!err) {
         f->e = e;
         f->p = p;
+        f->hurry = e->dirty_bytes > e->cfg.dirty_bytes_max / 2;
         f->req.arg = job;
         f->req.done = flush_request_done;
         job->arg = f;

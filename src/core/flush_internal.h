@@ -51,6 +51,7 @@ struct flush {
     uint64_t lsn;
     enum confab_err err;
     uint64_t started_ns;
+    bool hurry;   /* more is logged than can be stored in good order */
     bool writing; /* the batch was handed to the store */
     void (*then)(struct flush *f);
 };

@@ -176,7 +176,7 @@ static enum confab_err put_chunk(struct flush *f, struct conv_id id, uint64_t fi
 {
     struct buf value = {0};
     enum confab_err err =
-        chunk_encode(f->codec, &value, span_of(records->data, records->len), count);
+        chunk_encode(f->codec, &value, span_of(records->data, records->len), count, f->hurry);
     if (!err) {
         struct row_key rk;
         row_key_conv_seq(&rk, STORE_CHUNK, id, first_seq);

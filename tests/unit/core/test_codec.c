@@ -104,8 +104,9 @@ static void test_chunk__round_trips_and_finds_damage(void **state)
         struct buf value = {0};
         struct buf out = {0};
         uint32_t got = 0;
-        assert_int_equal(chunk_encode(codec, &value, span_of(records.data, records.len), count),
-                         CONFAB_OK);
+        assert_int_equal(
+            chunk_encode(codec, &value, span_of(records.data, records.len), count, count % 2 == 0),
+            CONFAB_OK);
         assert_int_equal(chunk_decode(NULL, &out, span_of(value.data, value.len), &got), CONFAB_OK);
         assert_int_equal(got, count);
         assert_int_equal(out.len, records.len);
