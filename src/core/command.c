@@ -13,8 +13,13 @@ void snapshot_deinit(struct snapshot *s)
     buf_deinit(&s->events);
 }
 
-/* Behind the struct: a text of the usual length with its key needs no further allocation. */
-enum { BODY_ROOM = 384 };
+/*
+ * Behind the struct: a text of the usual length with its key needs no further allocation. Together
+ * no more than what glibc keeps in a thread's cache.
+ */
+enum { CACHED_MAX = 1032, BODY_ROOM = 336 };
+_Static_assert(sizeof(struct command) + BODY_ROOM <= CACHED_MAX,
+               "a command would be allocated the slow way");
 
 struct command *command_new(enum command_type type)
 {

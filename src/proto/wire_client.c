@@ -61,12 +61,14 @@ static const struct wire_key keys[] = {
 /* Printable ASCII, 1 to max bytes. */
 static bool printable(struct span s, size_t max)
 {
-    for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] < 0x20 || s.p[i] > 0x7e) {
-            return false;
-        }
+    if (s.n == 0 || s.n > max) {
+        return false;
     }
-    return s.n > 0 && s.n <= max;
+    unsigned bad = 0;
+    for (size_t i = 0; i < s.n; i++) {
+        bad |= (unsigned)(s.p[i] - 0x20U > 0x5eU);
+    }
+    return bad == 0;
 }
 
 static bool type_valid(struct span s)
