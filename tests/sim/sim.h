@@ -34,6 +34,7 @@ enum sim_bug {
     BUG_SHORT_LOG,       /* recovery leaves out the last record */
     BUG_OPEN_TOKEN,      /* a resume token that no shard has closed */
     BUG_STALE_MEMBERS,   /* publications go to the members of before */
+    BUG_LOST_CURSORS,    /* recovery passes over cursors: they go back */
     /* In runs of whole servers. */
     BUG_FIRST_GATE,
     BUG_SKIPPED_SESSION = BUG_FIRST_GATE, /* a live frame is not given to one session */

@@ -1,6 +1,8 @@
 /* Identifiers: their texts, their order and the values that stored data depends on. */
 #include "base/id.h"
 
+#include <stdio.h>
+
 #include "unit.h"
 
 static void test_id__direct_is_symmetric(void **state)
