@@ -61,7 +61,8 @@ static struct conv_id stored_group(struct world *w, uint32_t n)
     buf_put_blob(&records, b.data, b.len);
     buf_clear(&b);
     assert_int_equal(chunk_codec_new(&codec), CONFAB_OK);
-    assert_int_equal(chunk_encode(codec, &b, span_of(records.data, records.len), 1), CONFAB_OK);
+    assert_int_equal(chunk_encode(codec, &b, span_of(records.data, records.len), 1, false),
+                     CONFAB_OK);
     row_key_conv_seq(&rk, STORE_CHUNK, c.id, 1);
     store_batch_put(&req.batch, rk.k, span_of(b.data, b.len));
     chunk_codec_free(codec);
