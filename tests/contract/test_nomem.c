@@ -55,7 +55,7 @@ static bool is_want_of_memory(enum confab_err err)
  */
 static uint64_t each_fails(part run, void *arg)
 {
-    assert_int_equal(run(arg), CONFAB_OK); /* what libraries and statics keep, they have */
+    assert_int_equal(run(arg), CONFAB_OK); /* what libraries keep for good, they have */
     size_t live = alloc_live();
     uint64_t total = 0;
     for (int lasting = 0; lasting < 2; lasting++) {
