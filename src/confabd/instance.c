@@ -39,6 +39,7 @@
 #define LOADED_WAIT_NS  10000000000ULL
 #define PORT_HTTP       80
 #define PORT_HTTPS      443
+#define DAY_MS          86400000ULL
 #define FLUSH_PART      4U /* of drain-timeout */
 
 struct instance {
@@ -290,6 +291,7 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->refresh_grace_ms = (uint32_t)cfg->refresh_grace_ms;
     shard->registrations_max = (uint32_t)cfg->registrations_per_address;
     shard->invites_max = (uint32_t)cfg->invites_max;
+    shard->audit_ms = cfg->audit_days * DAY_MS;
     shard->setup_link = true;
 }
 

@@ -181,10 +181,29 @@ static void boot_step(struct shard *s)
 
 /* ---- Cleaning up ---- */
 
+static void on_purged_audit(struct shard *s, struct dir_call *dir)
+{
+    s->auth.purging = false;
+    if (!dir->req.ret_err) { /* else the next hour tries again */
+        metrics_add(s->metrics, METRIC_AUDIT_PURGED, dir->req.ret_count);
+        s->auth.purge_at_ms = dir->req.ret_more ? s->now_ms : s->auth.purge_at_ms;
+    }
+}
+
 static void on_purged_invites(struct shard *s, struct dir_call *dir)
 {
     (void)dir; /* the next hour tries again */
     s->auth.purging = false;
+    if (s->cfg.audit_ms == 0) {
+        return;
+    }
+    struct dir_call *next = dir_call_new(sizeof(*next), DIR_AUDIT_PURGE);
+    if (next) {
+        next->on_done = on_purged_audit;
+        next->req.before_ms = s->wall_ms - MIN(s->wall_ms, s->cfg.audit_ms);
+        next->req.limit = PAGE;
+        s->auth.purging = dir_call_submit(s, next) == CONFAB_OK;
+    }
 }
 
 static void on_purged_devices(struct shard *s, struct dir_call *dir)

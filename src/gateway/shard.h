@@ -76,6 +76,7 @@ struct shard_config {
     uint32_t access_ms;        /* life of an access token; the same as in auth_state_config */
     uint32_t refresh_grace_ms; /* a refresh token may be used again that long */
     uint64_t refresh_ms;       /* a device that was not used for so long is signed out */
+    uint64_t audit_ms;         /* records of the audit older than that go; 0: none do */
     bool setup_link;           /* make the code of the first administrator's link at the start */
 
     uint32_t resumes_max; /* running at once; others wait */

@@ -24,6 +24,7 @@ bool dir_op_writes(enum dir_op op)
     case DIR_INVITES_PURGE:
     case DIR_SETTING_SET:
     case DIR_AUDIT_APPEND:
+    case DIR_AUDIT_PURGE:
     case DIR_IDEM_CLAIM:
     case DIR_IDEM_FINISH:
     case DIR_IDEM_RELEASE:
@@ -256,6 +257,7 @@ static bool request_ok(const struct dir_request *req)
     case DIR_INVITE_REVOKE:
         return id_ok(req->now_ms);
     case DIR_INVITES_PURGE:
+    case DIR_AUDIT_PURGE:
     case DIR_IDEM_PURGE:
         return number_ok(req->before_ms) && req->limit > 0;
     case DIR_SETTING_GET:

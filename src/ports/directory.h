@@ -212,6 +212,11 @@ enum dir_op {
      * first; ret_more.
      */
     DIR_AUDIT_LIST,
+    /*
+     * In: before_ms, limit. Removes those that were made before it, of the `limit` oldest. Out:
+     * ret_count, ret_more (all of these were).
+     */
+    DIR_AUDIT_PURGE,
 
     /* ---- repeated requests ---- */
 

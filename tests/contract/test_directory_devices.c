@@ -456,6 +456,39 @@ static void test_directory__the_audit_record_is_listed_from_its_end(void **state
     }
 }
 
+static void test_directory__old_audit_records_go(void **state)
+{
+    (void)state;
+    for (unsigned i = 1; i <= 6; i++) {
+        struct dir_audit a = dir_audit("tested", i);
+        a.at_ms = i == 2 ? 9000 : 1000 * i; /* the clock was wrong for a while */
+        struct dir_request req = {.op = DIR_AUDIT_APPEND, .audit = &a};
+        assert_int_equal(dir_run(&req), CONFAB_OK);
+    }
+    struct dir_request purge = {.op = DIR_AUDIT_PURGE, .before_ms = 1000, .limit = 10};
+    assert_int_equal(dir_run(&purge), CONFAB_OK);
+    assert_int_equal(purge.ret_count, 0);
+    assert_false(purge.ret_more);
+    purge = (struct dir_request){.op = DIR_AUDIT_PURGE, .before_ms = 5000, .limit = 1};
+    assert_int_equal(dir_run(&purge), CONFAB_OK);
+    assert_int_equal(purge.ret_count, 1);
+    assert_true(purge.ret_more);
+    purge = (struct dir_request){.op = DIR_AUDIT_PURGE, .before_ms = 5000, .limit = 10};
+    assert_int_equal(dir_run(&purge), CONFAB_OK);
+    assert_int_equal(purge.ret_count, 2);
+    assert_false(purge.ret_more);
+    dir_rig_reopen();
+    struct dir_request list = {.op = DIR_AUDIT_LIST, .limit = 10};
+    assert_int_equal(dir_run(&list), CONFAB_OK);
+    assert_int_equal(list.ret_naudits, 3);
+    assert_int_equal(list.ret_audits[0].at_ms, 6000);
+    assert_int_equal(list.ret_audits[1].at_ms, 5000);
+    assert_int_equal(list.ret_audits[2].at_ms, 9000);
+    dir_request_deinit(&list);
+    purge = (struct dir_request){.op = DIR_AUDIT_PURGE, .before_ms = 5000};
+    assert_int_equal(dir_run(&purge), CONFAB_INVALID);
+}
+
 static void test_directory__a_change_is_recorded_and_a_failure_is_not(void **state)
 {
     (void)state;
@@ -508,6 +541,7 @@ static const struct CMUnitTest CASES[] = {
     DIR_CASE(test_directory__revoked_devices_are_listed_by_time),
     DIR_CASE(test_directory__idle_devices_are_revoked_and_old_rows_removed),
     DIR_CASE(test_directory__the_audit_record_is_listed_from_its_end),
+    DIR_CASE(test_directory__old_audit_records_go),
     DIR_CASE(test_directory__a_change_is_recorded_and_a_failure_is_not),
 };
 

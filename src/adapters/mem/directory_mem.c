@@ -81,6 +81,7 @@ static enum confab_err (*const OPERATIONS[])(struct directory_mem *d, struct dir
     [DIR_SEEN_READ] = dir_mem_seen_read,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = dir_mem_audit_list,
+    [DIR_AUDIT_PURGE] = dir_mem_audit_purge,
 };
 
 static enum confab_err run(struct directory_mem *d, struct dir_request *req)
@@ -106,6 +107,23 @@ static enum confab_err run(struct directory_mem *d, struct dir_request *req)
     }
     ordmap_node_free(record);
     return err;
+}
+
+enum confab_err dir_mem_audit_purge(struct directory_mem *d, struct dir_request *req)
+{
+    struct ordmap_node *node = d->audits.head[0];
+    for (uint32_t i = 0; node && i < req->limit; i++) {
+        struct dir_audit audit;
+        struct ordmap_node *at = node;
+        VALUE_COPY(at, &audit);
+        node = ordmap_next(at);
+        if (audit.at_ms < req->before_ms) {
+            ordmap_node_free(ordmap_unlink(&d->audits, ordmap_key(at)));
+            req->ret_count++;
+        }
+    }
+    req->ret_more = req->ret_count == req->limit;
+    return CONFAB_OK;
 }
 
 enum confab_err dir_mem_audit_list(struct directory_mem *d, struct dir_request *req)

@@ -163,6 +163,7 @@ MEM_AREA(dir_mem_conversations_project);
 MEM_AREA(dir_mem_conversations_list);
 MEM_AREA(dir_mem_projected_lsn);
 MEM_AREA(dir_mem_audit_list);
+MEM_AREA(dir_mem_audit_purge);
 MEM_AREA(dir_mem_invite_create);
 MEM_AREA(dir_mem_invite_find); /* by code */
 MEM_AREA(dir_mem_invites_list);

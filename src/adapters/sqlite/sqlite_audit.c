@@ -1,4 +1,5 @@
-/* The audit record: rows are added, never changed, and their ids never used again. */
+/* The audit record: rows are added, never changed, and their ids never used again.
+ * The oldest may go. */
 #include "adapters/sqlite/sqlite_internal.h"
 #include "adapters/sqlite/sqlite_row.h"
 #include "ports/dir_adapter.h"
@@ -46,4 +47,11 @@ enum confab_err sqlite_audit_list(struct sqlite_db *db, struct dir_request *req,
         req->ret_naudits--;
     }
     return err;
+}
+
+enum confab_err sqlite_audit_purge(struct sqlite_db *db, struct dir_request *req,
+                                   enum confab_err *ret_result)
+{
+    *ret_result = CONFAB_OK;
+    return sqlite_db_purge(db, ST_AUDIT_PURGE, req);
 }

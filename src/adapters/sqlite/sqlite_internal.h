@@ -113,6 +113,7 @@ SQLITE_AREA(sqlite_conversations_list);
 SQLITE_AREA(sqlite_projected_lsn);
 SQLITE_AREA(sqlite_audit_append); /* req->audit, whatever the operation */
 SQLITE_AREA(sqlite_audit_list);
+SQLITE_AREA(sqlite_audit_purge);
 SQLITE_AREA(sqlite_invite_create);
 SQLITE_AREA(sqlite_invite_by_code);
 SQLITE_AREA(sqlite_invites_list);

@@ -64,6 +64,7 @@ static enum confab_err (*const OPERATIONS[])(struct sqlite_db *db, struct dir_re
     [DIR_SEEN_READ] = sqlite_seen_read,
     [DIR_AUDIT_APPEND] = nothing,
     [DIR_AUDIT_LIST] = sqlite_audit_list,
+    [DIR_AUDIT_PURGE] = sqlite_audit_purge,
 };
 
 enum confab_err sqlite_run_request(struct sqlite_db *db, struct dir_request *req,

@@ -101,6 +101,9 @@
                        " VALUES (?1, ?2, ?3, ?4, ?5, ?6)")                                         \
     X(ST_AUDIT_LIST, "SELECT audit_id, at_ms, actor, target, action, detail, address FROM audit"   \
                      " WHERE audit_id < ?1 ORDER BY audit_id DESC LIMIT ?2")                       \
+    X(ST_AUDIT_PURGE,                                                                              \
+      "DELETE FROM audit WHERE at_ms < ?1 AND audit_id <= coalesce((SELECT audit_id FROM audit"    \
+      " WHERE audit_id > 0 ORDER BY audit_id LIMIT 1 OFFSET ?2 - 1), 9223372036854775807)")        \
     X(ST_INVITE_TAKEN, "SELECT 1 FROM invites WHERE invite_id = ?1 OR code_hash = ?2 LIMIT 1")     \
     X(ST_INVITES_OPEN, "SELECT count(*) FROM invites WHERE created_by = ?1 AND revoked_ms = 0"     \
                        " AND uses < uses_max AND (expires_ms = 0 OR expires_ms > ?2)")             \

@@ -578,6 +578,59 @@ static int invite_with_key(struct client *c, const char *token, char **ret_body)
     return http_next(c, NULL, ret_body);
 }
 
+static uint32_t audit_records(const char *action)
+{
+    char *body = NULL;
+    char want[60];
+    uint32_t n = 0;
+    struct client *c = client_new(rig, 0);
+    assert_int_equal(http(c, "GET", "/api/v1/admin/audit?limit=100", RIG_OPERATOR, NULL, &body),
+                     200);
+    snprintf(want, sizeof(want), "\"action\":\"%s\"", action);
+    for (const char *at = body; (at = strstr(at, want)) != NULL; at++) {
+        n++;
+    }
+    free(body);
+    client_drop(c);
+    return n;
+}
+
+static void some_hours(uint64_t hours)
+{
+    clock_sim_advance(&rig->clock, hours * 3600 * 1000000000ULL);
+    rig_settle(rig);
+}
+
+/* Once an hour, those older than audit-days; none at all without. */
+static void test_auth__old_audit_records_go(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        for (unsigned k = 0; k < 3; k++) {
+            struct client *c = client_new(rig, 0);
+            char *body = NULL;
+            assert_int_equal(http(c, "POST", "/api/v1/tokens", NULL,
+                                  "{\"username\":\"ann\",\"password\":\"password\"}", &body),
+                             201);
+            assert_int_equal(
+                http(c, "POST", "/api/v1/invites", json_text(body, "access_token"), "{}", NULL),
+                201);
+            free(body);
+            client_drop(c);
+        }
+        some_hours(10);
+    }
+    assert_int_equal(audit_records("invite.create"), 6);
+    some_hours(2);
+    assert_int_equal(audit_records("invite.create"), 6);
+    rig->shards[0]->cfg.audit_ms = 15 * 3600 * 1000;
+    some_hours(2);
+    assert_int_equal(audit_records("invite.create"), 3);
+    assert_true(rig_total(rig, METRIC_AUDIT_PURGED) >= 3);
+    some_hours(2);
+    assert_int_equal(audit_records("invite.create"), 0);
+}
+
 /* The same request again while the first is under way: it waits outside, and is told for how long.
  */
 static void test_auth__a_key_under_way(void **state)
@@ -734,6 +787,7 @@ int main(void)
         T(forwarded_is_not_local),
         T(claim_ends_with_its_request),
         T(a_key_under_way),
+        T(old_audit_records_go),
         T(reset_wins_over_a_change),
         T(no_cache_keeps_answers),
         T(foreign_names_and_pages),
