@@ -112,8 +112,10 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_disable_auto_compactions(o, cfg.hold_compactions);
     /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
-    /* Chunks come compressed and stay as they are; headers, members and dedup rows gain. */
-    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    /* Chunks come compressed and stay as they are; headers, members and dedup rows gain, where they
+     * stay for longer than in level 0. The last value is that of all deeper levels, too. */
+    const int compression[] = {rocksdb_no_compression, rocksdb_lz4_compression};
+    rocksdb_options_set_compression_per_level(o, compression, ARRAY_LEN(compression));
 
     /* Nothing periodic, and little beside the data. */
     rocksdb_options_set_stats_dump_period_sec(o, 0);
