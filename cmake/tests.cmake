@@ -119,6 +119,14 @@ foreach(SRC ${BENCHES})
   target_link_libraries(${NAME} PRIVATE confab_core ${ALL_ADAPTERS} confab_base)
 endforeach()
 
+# Instructions a message, counted by the proofs (tests/proofs/test_cost.py).
+add_executable(message_cost EXCLUDE_FROM_ALL ${CMAKE_SOURCE_DIR}/tests/perf/message_cost.c
+  ${CMAKE_SOURCE_DIR}/tests/unit/gateway/rig.c)
+target_include_directories(message_cost PRIVATE ${CMAKE_SOURCE_DIR}/src ${CMAKE_SOURCE_DIR}/tests
+  ${CMAKE_SOURCE_DIR}/tests/unit/gateway)
+target_link_libraries(message_cost PRIVATE confab_gateway confab_core confab_proto ${ALL_ADAPTERS}
+  confab_base PkgConfig::CMOCKA)
+
 # Many stored conversations and kills (docs/design/checkpoints.md): ninja confab-scale.
 file(GLOB SCALE_SRC CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/perf/scale/*.c)
 if(SCALE_SRC)
