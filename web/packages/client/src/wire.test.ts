@@ -60,11 +60,44 @@ void test('wire: what does not fit is refused with the field\'s name', () => {
         ['{"event":"ack"}', 'client_msg_id'],
         ['{"event":"conversations","conversations":[{"conversation_id":"c","type":"odd","left":true}]}', 'type'],
         ['{"event":"hello"}', 'limits'],
+        [`{"event":"new_message",${at.replace('"seq":3', '"seq":0')},"content":"x"}`, 'seq'],
+        [`{"event":"new_message",${at.replace('"seq":3', '"seq":1.5')},"content":"x"}`, 'seq'],
+        [`{"event":"new_message",${at.replace('"seq":3', '"seq":1e999')},"content":"x"}`, 'seq'],
+        [`{"event":"new_message",${at.replace('2026-01-02T03:04:05.678Z', '1')},"content":"x"}`, 'sent_at'],
+        [`{"event":"message_deleted",${at},"message_id":"20","target_seq":0}`, 'target_seq'],
+        [`{"event":"self",${at},"action":"hide","target":"c2","hidden":[4]}`, 'hidden'],
+        [`{"event":"self",${at},"action":"hide","target":"c2","hidden":[-4,5.5]}`, 'hidden'],
+        ['{"event":"delivery_receipt","conversation_id":"c","seq":null,"user_id":"7","status":"read"}', 'seq'],
         ['3', 'frame'],
     ];
     for (const [text, path] of bad) {
         assert.throws(() => decodeFrame(text), (e) => e instanceof WireError && e.path === path, text);
     }
+});
+
+void test('wire: numbers that are none count as not told, and no server makes the client wait for ever', () => {
+    for (const odd of ['"3"', '-3', '1.5', '1e999', 'null', '{}']) {
+        const page = decodeFrame(
+            `{"event":"conversations","conversations":[{"conversation_id":"c","type":"group","head":3,"members":${odd},"unread":${odd},"mentions":${odd},` +
+                `"cursors":{"delivered":${odd},"read":${odd}},"covered":[1,3],"events":[]}]}`,
+        );
+        assert.ok(page.event === 'conversations');
+        const [c] = page.conversations;
+        assert.deepEqual([c?.members, c?.unread, c?.mentions, c?.delivered, c?.read], [0, 0, 0, 0, 0], odd);
+        const typing = decodeFrame(`{"event":"typing","conversation_id":"c","user_id":"7","expires_in_ms":${odd}}`);
+        assert.ok(typing.event === 'typing' && typing.expiresInMs === 6000, odd);
+        const wait = decodeFrame(`{"event":"reconnect","delay_ms":${odd}}`);
+        assert.ok(wait.event === 'reconnect' && wait.delayMs === 1000, odd);
+        assert.equal(decodeToken({ token: 't', user_id: '1', device_id: '2', expires_in: JSON.parse(odd) as unknown }).expiresIn, undefined, odd);
+    }
+    const long = decodeFrame('{"event":"reconnect","delay_ms":9000000000}');
+    assert.ok(long.event === 'reconnect' && long.delayMs === 600_000);
+    const busy = decodeFrame('{"event":"error","code":"busy","retry_after_ms":9000000000}');
+    assert.ok(busy.event === 'error' && busy.retryAfterMs === 600_000);
+    const hello = decodeFrame(
+        '{"event":"hello","protocol":1,"server_time":"2026-01-02T03:04:05Z","user_id":"1","device_id":"2","heartbeat_ms":0,"limits":{"inflight":0,"text_bytes":100}}',
+    );
+    assert.ok(hello.event === 'hello' && hello.heartbeatMs === 1000 && hello.inflight === 1);
 });
 
 void test('wire: tokens in both forms, users, history', () => {

@@ -273,6 +273,9 @@ export class WireError extends Error {
 
 /* ---- Reading fields ---- */
 
+const WAIT_MAX_MS = 10 * 60_000;
+const HEARTBEAT_MIN_MS = 1000;
+
 /* All that one of them may have. */
 type KeysOf<T> = T extends unknown ? keyof T & string : never;
 /* An object of which only the kind is known: T, from api.gen.ts, says which fields it may have. */
@@ -306,26 +309,38 @@ export function textOr<F extends object>(o: F, key: keyof F & string): string | 
     return typeof v === 'string' ? v : undefined;
 }
 
-function number<F extends object>(o: F, key: keyof F & string): number {
+/* All numbers of the protocol count something: whole, not negative, and exact (1e999 is Infinity in JSON). */
+function whole(v: unknown): v is number {
+    return typeof v === 'number' && Number.isSafeInteger(v) && v >= 0;
+}
+
+function number<F extends object>(o: F, key: keyof F & string, min = 0): number {
     const v: unknown = o[key];
-    if (typeof v !== 'number' || !Number.isSafeInteger(v) || v < 0) {
+    if (!whole(v) || v < min) {
         throw new WireError(key);
     }
     return v;
 }
 
 export function numberOr<F extends object>(o: F, key: keyof F & string, otherwise: number): number {
-    const v: unknown = o[key];
-    return typeof v === 'number' && Number.isFinite(v) ? v : otherwise;
+    return optionalNumber(o, key) ?? otherwise;
 }
 
 function optionalNumber<F extends object>(o: F, key: keyof F & string): number | undefined {
     const v: unknown = o[key];
-    return typeof v === 'number' && Number.isFinite(v) ? v : undefined;
+    return whole(v) ? v : undefined;
+}
+
+/* How long a server says to wait: no longer than is good for anybody. */
+function wait<F extends object>(o: F, key: keyof F & string): number | undefined {
+    const ms = optionalNumber(o, key);
+    return ms === undefined ? undefined : Math.min(ms, WAIT_MAX_MS);
 }
 
 function time<F extends object>(o: F, key: keyof F & string): number {
-    const ms = Date.parse(text(o, key));
+    const told = text(o, key);
+    /* Date.parse alone takes "1" for a time. */
+    const ms = /^\d{4}-\d\d-\d\dT/.test(told) ? Date.parse(told) : NaN;
     if (Number.isNaN(ms)) {
         throw new WireError(key);
     }
@@ -339,7 +354,7 @@ export function timeOr<F extends object>(o: F, key: keyof F & string): number | 
 function range<F extends object>(o: F, key: keyof F & string): [number, number] {
     const v = listOf(o, key);
     const [from, to] = v;
-    if (typeof from !== 'number' || typeof to !== 'number') {
+    if (!whole(from) || !whole(to)) {
         throw new WireError(key);
     }
     return [from, to];
@@ -371,7 +386,7 @@ function kind(value: unknown, path: string): ConvKind {
 function inSequence(o: Fields): InSequence {
     return {
         conversationId: text(o, 'conversation_id'),
-        seq: number(o, 'seq'),
+        seq: number(o, 'seq', 1),
         eventId: text(o, 'event_id'),
         sentAt: time(o, 'sent_at'),
         from: text(o, 'from'),
@@ -431,7 +446,7 @@ function decodeSequenced(o: Fields): SequencedEvent {
                 event: 'message_edited',
                 ...at,
                 messageId: text(o, 'message_id'),
-                targetSeq: number(o, 'target_seq'),
+                targetSeq: number(o, 'target_seq', 1),
                 content: text(o, 'content'),
                 editedAt: timeOr(o, 'edited_at') ?? at.sentAt,
             };
@@ -440,7 +455,7 @@ function decodeSequenced(o: Fields): SequencedEvent {
                 event: 'message_deleted',
                 ...at,
                 messageId: text(o, 'message_id'),
-                targetSeq: number(o, 'target_seq'),
+                targetSeq: number(o, 'target_seq', 1),
             };
         case 'membership': {
             const action = text(o, 'action');
@@ -532,8 +547,9 @@ function decodeHello(o: Fields<Events['server_hello']>): Hello {
         serverTime: time(o, 'server_time'),
         userId: text(o, 'user_id'),
         deviceId: text(o, 'device_id'),
-        heartbeatMs: numberOr(o, 'heartbeat_ms', 30000),
-        inflight: numberOr(limits, 'inflight', 16),
+        /* With 0 of either nothing would ever go out, or too much. */
+        heartbeatMs: Math.max(numberOr(o, 'heartbeat_ms', 30000), HEARTBEAT_MIN_MS),
+        inflight: Math.max(numberOr(limits, 'inflight', 16), 1),
         textBytes: numberOr(limits, 'text_bytes', 16384),
     };
 }
@@ -558,7 +574,7 @@ function decodeFailure(o: Fields<Events['server_error']>): WireFailure {
         ...optional('field', textOr(o, 'field')),
         ...optional('ref', textOr(o, 'ref')),
         ...optional('clientMsgId', textOr(o, 'client_msg_id')),
-        ...optional('retryAfterMs', optionalNumber(o, 'retry_after_ms')),
+        ...optional('retryAfterMs', wait(o, 'retry_after_ms')),
     };
 }
 
@@ -629,7 +645,7 @@ function decodeEvent(value: unknown): ServerFrame {
         case 'token_expiring':
             return { event: 'token_expiring', ...optional('expiresAt', timeOr(o, 'expires_at')) };
         case 'reconnect':
-            return { event: 'reconnect', delayMs: numberOr(o, 'delay_ms', 1000) };
+            return { event: 'reconnect', delayMs: wait(o, 'delay_ms') ?? 1000 };
         case 'heartbeat':
         case 'resync':
             return { event: o['event'] };
@@ -649,7 +665,7 @@ export function decodeHistoryMessage(value: unknown): HistoryMessage {
     const status = o['status'];
     return {
         conversationId: text(o, 'conversation_id'),
-        seq: number(o, 'seq'),
+        seq: number(o, 'seq', 1),
         eventId: text(o, 'message_id'),
         sentAt: time(o, 'sent_at'),
         from: text(o, 'from'),
