@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { accessible, fits } from './axe.js';
 import { closeBrowser, type Look, Person, Server, until } from './harness.js';
+import { Proxy } from './proxy.js';
 
 const server = new Server();
 before(async () => void (await server.start()));
@@ -155,6 +156,202 @@ test('looks: from 320 px on, and with text twice as large', async () => {
     await fits(p, 'at 200 %');
     await p.close();
 });
+
+/* What people call themselves and their groups, and write, who have no use for spaces. */
+const WORD = 'Rindfleischetikettierungsueberwachungsaufgabenuebertragungsgesetz';
+const URL_LONG = `https://example.org/${'a-path-without-end/'.repeat(12)}?and=${'x'.repeat(120)}`;
+
+async function withLongWords(p: Person, prefix: string): Promise<void> {
+    const token = await server.token(p.username);
+    const me = String((await server.call('GET', `/api/v1/users/${p.username}`, token))['user_id']);
+    const a = await server.account(`${prefix}${'w'.repeat(32 - prefix.length)}`, WORD.slice(0, 64));
+    const b = await server.account(`${prefix}b`, 'B');
+    await server.write(b.token, { toUserId: me }, 'k');
+    const sent = await server.write(a.token, { toUserId: me }, `${WORD.repeat(4)}`);
+    await server.call('POST', '/api/v1/messages', token, { toUserId: a.id, content: WORD.repeat(2), reply_to: sent['message_id'] });
+    await server.write(a.token, { toUserId: me }, URL_LONG);
+    await server.write(a.token, { toUserId: me }, `\`${WORD.repeat(2)}\`\n\n\`\`\`\n${'const x = 1; '.repeat(20)}\n\`\`\`\n> ${WORD.repeat(3)}\n- ${WORD.repeat(3)}`);
+    const group = await server.call('POST', '/api/v1/groups', token, { name: `${WORD}${WORD}`.slice(0, 100), member_ids: [a.id, b.id] });
+    const to = { conversation_id: String(group['conversation_id']) };
+    await server.write(a.token, to, `@${p.username} ${WORD.repeat(2)}`);
+    await server.write(b.token, to, 'ok');
+    await p.page.locator('[data-test=conversation]').nth(2).waitFor();
+    await until('names are there', async () => !(await p.page.locator('.rows').innerText()).includes('Someone'));
+}
+
+/* Of what is in the page nothing is wider than it, unless it ends in an ellipsis or can be scrolled by itself. */
+async function nothingSticksOut(p: Person, where: string): Promise<void> {
+    const wide = await p.page.evaluate(() => {
+        const cut = (el: Element | null): boolean =>
+            el !== null && (getComputedStyle(el).textOverflow === 'ellipsis' || el.matches('.unseen, .sections-nav') || cut(el.parentElement));
+        return [...document.querySelectorAll<HTMLElement>('body *')]
+            .filter((el) => {
+                const r = el.getBoundingClientRect();
+                return r.width > 0 && (r.right > innerWidth + 0.5 || r.left < -0.5) && !cut(el.parentElement) && !cut(el);
+            })
+            .map((el) => `${el.tagName}.${el.className}: ${el.textContent?.slice(0, 60) ?? ''}`);
+    });
+    assert.deepEqual(wide, [], where);
+    await fits(p, where);
+}
+
+for (const width of [320, 1180, 2560]) {
+    test(`looks: words and names without a break at ${width} px`, async () => {
+        const prefix = `w${width}`;
+        const p = await Person.join(server, `${prefix}me`, 'Me', { phone: width < 700 });
+        await p.page.setViewportSize({ width, height: width < 700 ? 568 : width < 2000 ? 760 : 1300 });
+        await withLongWords(p, prefix);
+        await nothingSticksOut(p, 'list');
+        await p.shot(`words-${width}-list`);
+        const back = async (): Promise<void> => {
+            if (width < 700) {
+                await p.page.getByRole('link', { name: 'Back' }).click();
+            }
+        };
+        await p.row(WORD.slice(0, 64)).filter({ hasNotText: 'B: ok' }).click();
+        await p.message(URL_LONG.slice(0, 40)).waitFor();
+        await p.composer.fill(WORD.repeat(5));
+        await nothingSticksOut(p, 'messages');
+        await accessible(p, 'messages');
+        await p.shot(`words-${width}-messages`);
+        await p.message(URL_LONG.slice(0, 40)).locator('.meta').click({ button: 'right' });
+        await p.page.getByRole('menuitem', { name: 'Message info' }).click();
+        await p.page.getByRole('dialog').waitFor();
+        await nothingSticksOut(p, 'info');
+        await p.shot(`words-${width}-info`);
+        await p.page.keyboard.press('Escape');
+        await back();
+        await p.row('B: ok').click();
+        await p.message('ok').waitFor();
+        await p.message(WORD).hover();
+        await p.message(WORD).getByRole('button', { name: 'Message actions' }).click();
+        await p.page.getByRole('menuitem', { name: 'Reply' }).click();
+        await nothingSticksOut(p, 'group');
+        await p.shot(`words-${width}-group`);
+        await p.page.getByRole('button', { name: 'Members' }).click();
+        await p.page.locator('[data-test=member]').nth(2).waitFor();
+        await nothingSticksOut(p, 'members');
+        await p.shot(`words-${width}-members`);
+        await p.page.keyboard.press('Escape');
+        await back();
+        await p.page.getByRole('button', { name: 'New chat' }).click();
+        await p.page.getByRole('searchbox', { name: 'Search by name' }).fill(prefix);
+        await p.page.locator('[data-test=person]').nth(1).waitFor();
+        await nothingSticksOut(p, 'new chat');
+        await p.shot(`words-${width}-new-chat`);
+        await p.close();
+    });
+}
+
+for (const look of [{ dark: true }, { phone: true }] satisfies Look[]) {
+    const name = 'phone' in look ? 'phone' : 'desktop';
+    test(`looks: right to left on ${name}`, async () => {
+        const p = await Person.join(server, `rtl${name}`, 'Salma', look);
+        await populate(p, `r${name.slice(0, 2)}`);
+        await p.page.evaluate(() => (location.hash = '#/settings/appearance'));
+        await p.page.getByRole('combobox', { name: 'Language' }).selectOption('ar');
+        await p.page.getByRole('heading', { name: 'المظهر واللغة' }).waitFor();
+        /* How far it is from either side of what it is in. */
+        const box = async (selector: string, inside = 'body'): Promise<{ left: number; right: number }> => {
+            const b = await p.page.locator(selector).first().boundingBox();
+            const o = await p.page.locator(inside).first().boundingBox();
+            assert.ok(b && o, selector);
+            return { left: b.x - o.x, right: o.x + o.width - b.x - b.width };
+        };
+        await p.page.evaluate(() => (location.hash = '#/settings/notifications'));
+        await p.page.locator('.switch').first().waitFor();
+        const control = await box('.switch input', '.pane');
+        assert.ok(control.left < control.right, 'a switch is left of its label');
+        await nothingSticksOut(p, 'settings');
+        await accessible(p, 'settings');
+        await p.shot(`rtl-${name}-settings`);
+        await p.page.evaluate(() => (location.hash = '#/'));
+        await p.row('Saturday').waitFor();
+        await p.shot(`rtl-${name}-list`);
+        const when = await box('[data-test=conversation] time', '[data-test=conversation]');
+        assert.ok(when.left < when.right, 'the time is at the left of its row');
+        await p.row('Saturday').click();
+        await p.message('Count me in').waitFor();
+        const composer = p.page.locator('.composer textarea');
+        await composer.fill('أراكم يوم السبت، إن شاء الله!');
+        await composer.press('Enter');
+        await p.message('أراكم').waitFor();
+        await p.message('Count me in').click({ button: 'right' });
+        await p.page.getByRole('menuitem').first().waitFor();
+        await nothingSticksOut(p, 'menu');
+        await p.shot(`rtl-${name}-menu`);
+        await p.page.getByRole('menuitem').first().click();
+        await composer.fill('وسأحضر الشاي ☕ والكعك');
+        for (const [what, selector, side] of [
+            ['own messages', '.mine .bubble', 'left'],
+            ['those of others', '.theirs .bubble', 'right'],
+            ['what sends', '.send', 'left'],
+            ['the way back, or the picture', '.pane .bar .avatar', 'right'],
+        ] as const) {
+            const at = await box(selector, '.pane');
+            assert.equal(at.left < at.right ? 'left' : 'right', side, what);
+        }
+        if (name === 'desktop') {
+            assert.ok((await box('.rows')).right < (await box('.pane')).right, 'the list is at the right');
+        }
+        await nothingSticksOut(p, 'messages');
+        await accessible(p, 'messages');
+        await p.shot(`rtl-${name}-messages`);
+        await p.close();
+    });
+}
+
+for (const dark of [false, true]) {
+    const name = dark ? 'dark' : 'light';
+    test(`looks: what is empty and what went wrong, ${name}, and twice as large`, async (t) => {
+        const proxy = await new Proxy(server).start();
+        t.after(() => proxy.end());
+        const p = await Person.open(server, `bad${name}`, 'Unlucky', { dark, at: proxy.url });
+        p.tolerated.push(/status of 502/);
+        await p.signUp();
+        await p.page.getByText('No conversations yet').waitFor();
+        await p.shot(`bad-${name}-none`);
+        const friend = await server.account(`bad${name}friend`, 'Friend');
+        await p.chatWith(`bad${name}friend`);
+        await p.page.getByText('first message').or(p.page.locator('.list-first')).first().waitFor();
+        await accessible(p, 'nothing written');
+        await p.shot(`bad-${name}-first`);
+        await p.say('hello');
+        await p.status('hello', 'Sent');
+        const search = p.page.getByRole('searchbox', { name: 'Search conversations' });
+        await search.fill('nobody at all');
+        await p.page.getByText('Nobody of that name').first().waitFor();
+        await accessible(p, 'nothing found');
+        await p.shot(`bad-${name}-search`);
+        await search.fill('');
+        /* The other one takes no messages any more. */
+        const me = String((await server.call('GET', `/api/v1/users/${p.username}`, friend.token))['user_id']);
+        await server.call('PUT', `/api/v1/blocks/${me}`, friend.token);
+        await p.say('are you there?');
+        await p.page.getByRole('button', { name: 'Discard' }).waitFor();
+        proxy.setApi(false);
+        await p.page.locator('[data-link=offline], [data-link=connecting]').waitFor({ state: 'attached' });
+        await p.page.getByText('No connection').first().waitFor();
+        await p.say('waits');
+        await p.page.locator('[data-test=outgoing]').getByRole('img', { name: 'Waiting to be sent' }).waitFor();
+        await accessible(p, 'failed and waiting');
+        await p.shot(`bad-${name}-failed`);
+        /* What a zoom of 200 % leaves of the room. */
+        await p.page.setViewportSize({ width: 590, height: 380 });
+        await nothingSticksOut(p, 'at 200 %');
+        assert.ok(await p.composer.isVisible());
+        const room = await p.page.locator('[data-test=messages]').boundingBox();
+        assert.ok(room && room.height >= 120, `${room?.height} px are left for messages`);
+        await p.shot(`bad-${name}-zoom`);
+        await p.page.getByRole('button', { name: 'Discard' }).click();
+        await nothingSticksOut(p, 'a question at 200 %');
+        await accessible(p, 'a question at 200 %');
+        await p.shot(`bad-${name}-zoom-question`);
+        await p.confirm('Discard');
+        await until('it is gone', async () => (await p.page.getByRole('button', { name: 'Discard' }).count()) === 0);
+        await p.close();
+    });
+}
 
 test('looks: everything by keyboard alone', async () => {
     const kay = await Person.open(server, 'kay', 'Kay');

@@ -144,7 +144,7 @@ export const de = (f: Forms): Catalog => ({
             one: 'Sie verschwindet von all deinen Geräten. Die anderen behalten sie.',
             other: '# Nachrichten verschwinden von all deinen Geräten. Die anderen behalten sie.',
         }),
-    discardQuestion: 'Sie wurde nicht gesendet. Ihr Text geht verloren.',
+    discardQuestion: 'Diese Nachricht wurde nicht gesendet. Ihr Text geht verloren.',
     replyingTo: (name) => `Antwort an ${name}`,
     repliedTo: (name) => `Als Antwort an ${name}`,
     originalMissing: 'Eine frühere Nachricht',

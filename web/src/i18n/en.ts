@@ -146,7 +146,7 @@ export const en = (f: Forms) => ({
             one: 'It disappears from all of your devices. The others keep it.',
             other: '# messages disappear from all of your devices. The others keep them.',
         }),
-    discardQuestion: 'It was not sent. What it says will be gone.',
+    discardQuestion: 'This message was not sent. What it says will be gone.',
     replyingTo: (name: string) => `Replying to ${name}`,
     repliedTo: (name: string) => `In reply to ${name}`,
     originalMissing: 'An earlier message',

@@ -144,7 +144,7 @@ export const es = (f: Forms): Catalog => ({
             one: 'Desaparece de todos tus dispositivos. Los demás lo conservan.',
             other: '# mensajes desaparecen de todos tus dispositivos. Los demás los conservan.',
         }),
-    discardQuestion: 'No se envió. Su texto se perderá.',
+    discardQuestion: 'Este mensaje no se envió. Su texto se perderá.',
     replyingTo: (name) => `Respuesta a ${name}`,
     repliedTo: (name) => `En respuesta a ${name}`,
     originalMissing: 'Un mensaje anterior',

@@ -15,7 +15,9 @@ import { Avatar } from './parts/avatar.js';
 import { CheckIcon, CloseIcon, SendIcon, SmileIcon } from './parts/icons.js';
 import { t } from './strings.js';
 
+/* Of what is written; and of the window, in which messages are to be seen, too. */
 const HEIGHT_MAX = 180;
+const SHARE_MAX = 0.3;
 const OFFERED_MAX = 6;
 /* Of how many members names are asked for, so that they can be found here. */
 const NAMES_MAX = 200;
@@ -111,7 +113,7 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, resum
         const el = area.current;
         if (el) {
             el.style.height = 'auto';
-            el.style.height = `${Math.min(el.scrollHeight, HEIGHT_MAX)}px`;
+            el.style.height = `${Math.min(el.scrollHeight, HEIGHT_MAX, window.innerHeight * SHARE_MAX)}px`;
             if (moveTo.current !== undefined) {
                 el.setSelectionRange(moveTo.current, moveTo.current);
                 setCaret(moveTo.current);
@@ -289,7 +291,8 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, resum
                 <textarea
                     ref={area}
                     rows={1}
-                    dir="auto"
+                    /* As long as nothing is written the hint has the page's direction. */
+                    dir={text === '' ? undefined : 'auto'}
                     aria-label={t.composer}
                     placeholder={t.composerHint(title)}
                     value={text}

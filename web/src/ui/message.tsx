@@ -35,11 +35,11 @@ function Quote({ app, quoted, onJump }: { app: AppState; quoted: Quoted; onJump?
     const item = quoted === 'gone' ? undefined : quoted;
     const who = item ? (item.from === app.client.userId ? t.you : app.nameOf(item.from)) : '';
     return (
-        <button type="button" class="quote" tabIndex={-1} disabled={!onJump} onClick={onJump}
-            aria-label={item ? t.repliedTo(who) : t.originalMissing}>
+        <button type="button" class="quote" tabIndex={-1} disabled={!onJump} onClick={onJump}>
             {item ? (
                 <>
-                    <span class="quote-name">{who}</span>
+                    <span class="unseen">{t.repliedTo(who)}: </span>
+                    <span class="quote-name" dir="auto" aria-hidden="true">{who}</span>
                     <span class="quote-text" dir="auto">{item.deleted ? t.deleted : plainText(item.content.slice(0, 300))}</span>
                 </>
             ) : (
@@ -123,18 +123,20 @@ export const Message = memo((p: Props) => {
                 {item.replyTo !== undefined && (
                     <Quote app={app} quoted={quoted} onJump={() => actions.onJump(item.replyTo ?? '')} />
                 )}
-                <div class={`text ${item.deleted ? 'text-deleted' : ''}`} dir="auto">
-                    {item.deleted ? t.deleted : <MessageText text={item.content} mentioned={mentionedBy(app, item)} me={me} />}
+                <div class="body" dir="auto">
+                    <div class={`text ${item.deleted ? 'text-deleted' : ''}`}>
+                        {item.deleted ? t.deleted : <MessageText text={item.content} mentioned={mentionedBy(app, item)} me={me} />}
+                    </div>
+                    <span class="meta">
+                        {item.editedAt !== undefined && !item.deleted && (
+                            <span class="edited" title={exactText(item.editedAt)}>{t.edited}</span>
+                        )}
+                        <time dateTime={new Date(item.sentAt).toISOString()} title={exactText(item.sentAt)}>
+                            {timeText(item.sentAt)}
+                        </time>
+                        {mine && !item.deleted && <Ticks progress={progress} label={t.status[progress]} />}
+                    </span>
                 </div>
-                <span class="meta">
-                    {item.editedAt !== undefined && !item.deleted && (
-                        <span class="edited" title={exactText(item.editedAt)}>{t.edited}</span>
-                    )}
-                    <time dateTime={new Date(item.sentAt).toISOString()} title={exactText(item.sentAt)}>
-                        {timeText(item.sentAt)}
-                    </time>
-                    {mine && !item.deleted && <Ticks progress={progress} label={t.status[progress]} />}
-                </span>
             </div>
             {!picking && (
                 <MenuButton label={t.messageMenu} items={() => menuOf(p)} class="message-menu" tabIndex={-1}>
@@ -168,13 +170,15 @@ export const OutgoingMessage = memo(({ app, entry, state, first, last, quoted }:
         <div class="bubble">
             <span class="unseen">{t.you}: </span>
             {entry.replyTo !== undefined && <Quote app={app} quoted={quoted} />}
-            <div class="text" dir="auto">
-                <MessageText text={entry.content} mentioned={mentionedBy(app, entry)} me={app.client.userId} />
+            <div class="body" dir="auto">
+                <div class="text">
+                    <MessageText text={entry.content} mentioned={mentionedBy(app, entry)} me={app.client.userId} />
+                </div>
+                <span class="meta">
+                    <time dateTime={new Date(entry.createdAt).toISOString()}>{timeText(entry.createdAt)}</time>
+                    <Ticks progress={state} label={t.status[state]} />
+                </span>
             </div>
-            <span class="meta">
-                <time dateTime={new Date(entry.createdAt).toISOString()}>{timeText(entry.createdAt)}</time>
-                <Ticks progress={state} label={t.status[state]} />
-            </span>
             {entry.failed && (
                 <span class="failed-row">
                     <span class="failed-why">{t.status.failed}: {entry.failed.message}</span>

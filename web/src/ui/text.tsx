@@ -42,7 +42,7 @@ function blockNode(b: Block, key: number, me: string | undefined): ComponentChil
             return <span key={key} class="lines">{inlineNodes(b.children, me)}</span>;
         case 'code':
             return (
-                <pre key={key} dir="ltr" tabIndex={-1}>
+                <pre key={key} dir="ltr">
                     <code>{b.text}</code>
                 </pre>
             );
