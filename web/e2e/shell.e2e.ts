@@ -171,25 +171,72 @@ test('shell: the list finds conversations and people, and has a menu for each ro
     await p.close();
 });
 
-test('shell: of many conversations only those in sight are in the page', async () => {
+test('shell: of 1,000 conversations only those in sight are in the page', async () => {
     const p = await Person.join(server, 'many', 'Many Friends');
     const token = await server.token('many');
-    for (let i = 1; i <= 120; i++) {
-        await server.call('POST', '/api/v1/groups', token, { name: `Group number ${i}`, member_ids: [] });
+    const make = (i: number): Promise<unknown> =>
+        server.call('POST', '/api/v1/groups', token, { name: `Group number ${i}`, member_ids: [] });
+    await make(1);
+    for (let i = 2; i < 1000; i += 20) {
+        await Promise.all(Array.from({ length: Math.min(20, 1000 - i) }, (_, k) => make(i + k)));
     }
-    await p.row('Group number 120').waitFor();
+    await make(1000);
+    await p.row('Group number 1000').waitFor();
     const rows = p.page.locator('[data-test=conversation]');
+    await until('all are there', async () => (await p.page.locator('.rows [aria-setsize]').first().getAttribute('aria-setsize')) === '1000');
     assert.ok((await rows.count()) < 40, `${await rows.count()} rows in the page`);
-    await p.row('Group number 120').focus();
+
+    /* Through all of it: the place that is seen is never empty, and what is there stays where it belongs. */
+    const list = p.page.locator('.rows');
+    const look = (): Promise<{ nodes: number; rows: number; covered: boolean; off: number; end: boolean }> =>
+        list.evaluate((el) => {
+            const box = el.getBoundingClientRect();
+            const all = [...el.querySelectorAll<HTMLElement>('a.row')].map((r) => ({ at: Number(r.dataset['at']), box: r.getBoundingClientRect() }));
+            const seen = all.filter((r) => r.box.bottom > box.top && r.box.top < box.bottom).sort((a, b) => a.at - b.at);
+            const [one, last] = [seen[0], seen.at(-1)];
+            const high = one && last && last.at > one.at ? (last.box.top - one.box.top) / (last.at - one.at) : 0;
+            return {
+                nodes: document.querySelectorAll('*').length,
+                rows: all.length,
+                covered: one !== undefined && last !== undefined && last.at - one.at + 1 === seen.length
+                    && one.box.top <= box.top + high && last.box.bottom >= box.bottom - high,
+                off: Math.max(...seen.map((r) => Math.abs(r.box.top - box.top + el.scrollTop - r.at * high))),
+                end: el.scrollTop + el.clientHeight >= el.scrollHeight - 1,
+            };
+        });
+    const begun = await look();
+    let steps = 0;
+    for (let end = false; !end; steps++) {
+        await list.evaluate((el) => (el.scrollTop += el.clientHeight * 3));
+        await until('the rows are there', async () => (await look()).covered);
+        const now = await look();
+        assert.ok(now.rows < 40 && now.nodes < begun.nodes + 400, `${now.rows} rows, ${now.nodes} nodes in the page, ${begun.nodes} at first`);
+        assert.ok(now.off < 8, `a row is ${now.off} px off`);
+        end = now.end;
+    }
+    assert.ok(steps > 20, `${steps} steps`);
+    await list.evaluate((el) => (el.scrollTop = 0));
+    await p.row('Group number 1000').waitFor();
+
+    /* By keyboard, further than what is in the page. */
+    const at = (n: number): Promise<void> =>
+        until(`row ${n} has the focus`, () => p.page.evaluate((i) => document.activeElement?.getAttribute('data-at') === String(i), n));
+    await p.row('Group number 1000').focus();
+    for (let i = 1; i <= 30; i++) {
+        await p.page.keyboard.press('ArrowDown');
+        await at(i);
+    }
     await p.page.keyboard.press('End');
     await until('the last one has the focus', () =>
         p.page.evaluate(() => /Group number 1$/m.test(document.activeElement?.querySelector('.row-title')?.textContent ?? '')));
+    await at(999);
     assert.ok((await rows.count()) < 40);
     await accessible(p, 'a long list');
+    await p.page.keyboard.press('ArrowUp');
+    await at(998);
     await p.page.keyboard.press('PageUp');
     await p.page.keyboard.press('Home');
-    await until('the first one has it', () =>
-        p.page.evaluate(() => document.activeElement?.getAttribute('data-at') === '0'));
+    await at(0);
     await p.close();
 });
 
