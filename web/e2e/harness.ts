@@ -44,7 +44,8 @@ export class Server {
             args.push('--public-url', this.front);
         }
         args.push('--port', String(this.port));
-        const child = spawn(join(BUILD, 'confabd'), args, { stdio: ['ignore', 'pipe', 'pipe'] });
+        /* It ends with this process, however that ends. */
+        const child = spawn('setpriv', ['--pdeathsig', 'KILL', join(BUILD, 'confabd'), ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
         this.process = child;
         let out = '';
         let err = '';

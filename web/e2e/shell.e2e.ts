@@ -26,9 +26,11 @@ before(async () => {
     server.adopt('chief');
 });
 after(async () => {
-    await admin.close();
+    /* What the page of the administrator had to say comes last: nothing else may stay for it. */
+    const closed = await admin.close().catch((e: unknown) => e);
     await closeBrowser();
     await server.end();
+    assert.ifError(closed);
 });
 
 async function idOf(username: string): Promise<string> {
@@ -326,7 +328,9 @@ test('shell: an invitation has a link and a QR code, and ends when it is ended',
     assert.equal((await check())['valid'], false);
 });
 
-test('shell: the server\'s name and who may join are changed', async () => {
+test('shell: the server\'s name and who may join are changed', async (t) => {
+    /* Those who come after this test need an invitation to be enough, however it ends. */
+    t.after(async () => server.call('PATCH', '/api/v1/admin/settings', await server.token('chief'), { registration: 'invite' }));
     await open(admin, '#/admin/server', 'Server');
     await admin.page.getByLabel('Name of the server').fill('Harbour House');
     await admin.page.getByRole('button', { name: 'Save', exact: true }).click();
@@ -480,13 +484,14 @@ test('shell: messages elsewhere are told, with the number; not the muted ones, n
     await p.close();
 });
 
-test('shell: the list shows who types, and for how long', async () => {
+test('shell: the list shows who types, and for how long', async (t) => {
     const p = await Person.join(server, 'tess', 'Tess');
     const a = await server.account('tom', 'Tom');
     await server.write(a.token, { toUserId: await idOf('tess') }, 'wait');
     await p.row('Tom').getByText('wait').waitFor();
     /* Somebody without a page: only what is typed comes from there. */
     const socket = new Sockets(new URL('/ws', server.url.replace('http', 'ws')).href);
+    t.after(() => socket.close());
     const hello = new Promise<void>((done) => {
         socket.onmessage = (e) => String(e.data).includes('"hello"') && done();
     });
@@ -507,7 +512,6 @@ test('shell: the list shows who types, and for how long', async () => {
     await server.write(a.token, { toUserId: me }, 'here it is');
     await p.row('Tom').getByText('here it is').waitFor();
     assert.equal(await typing.count(), 0);
-    socket.close();
     await p.close();
 });
 

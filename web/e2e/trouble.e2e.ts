@@ -1,6 +1,6 @@
 /* What must not go wrong when everything else does: restarts, closed tabs, two tabs, long absence. */
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
+import { after, before, test, type TestContext } from 'node:test';
 import { closeBrowser, Person, Server, until } from './harness.js';
 
 const server = new Server();
@@ -15,7 +15,15 @@ async function texts(p: Person): Promise<string[]> {
     return all.map((s) => s.trim());
 }
 
-test('trouble: what is written while the server is away waits, outlives the tab, goes out in order', async () => {
+/* One that may be killed: what is left of it when a test fails stands in nobody else's way. */
+async function ownServer(t: TestContext): Promise<Server> {
+    const own = new Server();
+    t.after(() => own.end());
+    return own.start();
+}
+
+test('trouble: what is written while the server is away waits, outlives the tab, goes out in order', async (t) => {
+    const server = await ownServer(t);
     const ann = await Person.join(server, 'ann', 'Ann');
     const ben = await Person.join(server, 'ben', 'Ben');
     await ann.chatWith('ben');
@@ -49,7 +57,8 @@ test('trouble: what is written while the server is away waits, outlives the tab,
     await ben.close();
 });
 
-test('trouble: a server killed in mid-conversation loses and doubles nothing', async () => {
+test('trouble: a server killed in mid-conversation loses and doubles nothing', async (t) => {
+    const server = await ownServer(t);
     const cat = await Person.join(server, 'cat', 'Cat');
     const dan = await Person.join(server, 'dan', 'Dan');
     await cat.chatWith('dan');
