@@ -6,6 +6,8 @@ from api import socket as events
 from api.schemas import (COUNT, PRIVACY, ROLE, SCHEMAS, SETTING_VALUES, array, nullable, obj, ref)
 
 USERNAME = "^(?![0-9]+$)[A-Za-z0-9_.\\[\\]\\\\^{|}`-]{1,50}$"
+# Of a new account: not the id of a conversation either.
+NEW_USERNAME = USERNAME.replace("(?![0-9]+$)", "(?![0-9]+$)(?![0-9A-Fa-f]{32}$)")
 NO_CONTROLS = "^[^\\u0000-\\u001f\\u007f]*$"
 NO_ZERO = "^[^\\u0000]*$"
 
@@ -96,7 +98,7 @@ EMAIL = nullable({"type": "string", "maxLength": 254,
                   "example": "bob@example.org"})
 TOKEN_TEXT = {"type": "string", "maxLength": 512}
 NEW_USER = {
-    "username": {"type": "string", "pattern": USERNAME}, "password": PASSWORD,
+    "username": {"type": "string", "pattern": NEW_USERNAME}, "password": PASSWORD,
     "display_name": DISPLAY, "email": EMAIL}
 INVITE = obj({
     "uses_max": {"type": "integer", "minimum": 1, "maximum": 10000, "default": 1},
