@@ -26,7 +26,7 @@ def lab(tmp_path):
         yield one
         assert not one.findings, "\n".join(one.findings)
         # What was planned came to be, but for calls that do not come each time.
-        assert one.tried >= 2 * one.missed
+        assert one.tried >= one.missed
     finally:
         one.close()
 
