@@ -29,8 +29,8 @@ static unsigned long sent;
 static const char text[] =
     "Shall we meet at the bridge at seven? The train of half past six is late again, they say, so "
     "I "
-    "would rather take the tram and walk the rest of the way; bring the blue folder, please, und "
-    "grüße deine ";
+    "would rather take the tram and walk the rest of the way; bring the blue folder, please, and "
+    "the café’s key: ";
 
 /* In one piece, before the server gets a turn. */
 static void write_some(int pair)
