@@ -636,6 +636,8 @@ static void gate_new(struct sim *s)
         person_init(g, i);
     }
     g->nphones = sim_one_in(s, 25) ? 300 : (uint32_t)sim_between(s, 4, 40);
+    /* A poll and a post of each at once, or hundreds would send each other away for ever. */
+    g->cfg.shard.link_credits = MAX(g->cfg.shard.link_credits, 2 * g->nphones);
     g->phones = calloc(g->nphones, sizeof(*g->phones));
     CHECK(g->phones);
     for (uint32_t i = 0; i < g->nphones; i++) {
