@@ -12,6 +12,7 @@
  *     store/        the message store
  *     directory.db  accounts and devices
  *     CHECKPOINT    where reading the log may begin
+ *     EPOCHS        which resume tokens were given out from this data (core/epochs.h)
  *     reserve       room for the next start on a full disk
  *     keys/         token.key: 32 random bytes that sign access tokens; token.key.old, if there is
  *                   one, still verifies them

@@ -78,23 +78,12 @@ static enum confab_err write_file(struct disk *disk, uint64_t lsn)
     buf_put_u32(&b, VERSION);
     buf_put_u64(&b, lsn);
     buf_put_u32(&b, buf_ok(&b) ? crc32c(0, b.data, b.len) : 0);
-    struct disk_file *f = NULL;
-    enum confab_err err = buf_ok(&b) ? CONFAB_OK : CONFAB_NOMEM;
-    if (!err) {
-        err = disk_open(disk, CHECKPOINT_TEMP, DISK_READ | DISK_WRITE | DISK_CREATE, &f);
+    enum confab_err err = CONFAB_NOMEM;
+    if (buf_ok(&b)) {
+        err = disk_replace(disk, CHECKPOINT_TEMP, CHECKPOINT_NAME, b.data, b.len);
     }
-    if (!err) {
-        err = disk_pwrite(f, b.data, b.len, 0);
-    }
-    if (!err) {
-        err = disk_sync(f);
-    }
-    disk_close(f);
     buf_deinit(&b);
-    if (!err) {
-        err = disk_rename(disk, CHECKPOINT_TEMP, CHECKPOINT_NAME);
-    }
-    return err ? err : disk_sync_dir(disk);
+    return err;
 }
 
 static void finish(struct checkpointer *c, bool ok)

@@ -250,6 +250,7 @@ void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, const struct render_own *own)
 {
     struct wire_conv c = conv_of(snap, render_draft_of(own->drafts, snap->conv), own->now_ms);
+    c.reset = c.reset || (own->reset && snap->active);
     struct render_about about = {
         .conv = snap->conv,
         .conv_kind = snap->conv_kind,

@@ -30,6 +30,7 @@ struct render_own {
     uint64_t reader;
     uint64_t now_ms;
     const struct buf *drafts; /* the result of their COMMAND_LIST */
+    bool reset;               /* a page's entry: whatever they know of it may be lost */
 };
 /* The draft in a conversation; p NULL for none. */
 struct span render_draft_of(const struct buf *drafts, struct conv_id conv);

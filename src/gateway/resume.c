@@ -18,8 +18,8 @@
 #define SINCE_ALWAYS 1U    /* before every event, and yet a token: as many events as with one */
 #define STALLED_MS   3000U /* after which a page that is not taken may cost the resume */
 #define RELISTS_MAX  16U
-#define TOKEN_PREFIX "1-"
-#define PAGES_TURN   8U /* of all, about a millisecond of rendering */
+#define TOKEN_PREFIX "2-" /* then epoch and time, in hex */
+#define PAGES_TURN   8U   /* of all, about a millisecond of rendering */
 #define WAIT_MIN_MS  500U
 #define WAIT_MAX_MS  15000U
 #define PACE_MAX_NS  1000000000ULL
@@ -50,6 +50,7 @@ struct resume {
     uint32_t next_have; /* of those that may be gone, to be looked at */
     uint32_t relisted;
     bool own_moved; /* the own log has, since the list was read */
+    bool lost;      /* the token is of a time that this data has lost */
     bool all;       /* the own log's events are not all told: every conversation is, as it stands */
 };
 
@@ -93,38 +94,78 @@ void resumes_deinit(struct shard *s)
 
 /* ---- Tokens ---- */
 
-size_t resume_token_write(uint64_t ms, char out[RESUME_TOKEN_BYTES])
+static char *put_hex(char *p, uint64_t v)
 {
     static const char digits[] = "0123456789abcdef";
-    char hex[16];
-    size_t n = 0;
-    do {
-        hex[n++] = digits[ms & 15];
-        ms >>= 4;
-    } while (ms != 0);
-    memcpy(out, TOKEN_PREFIX, 2);
-    for (size_t i = 0; i < n; i++) {
-        out[2 + i] = hex[n - 1 - i];
+    int shift = 60;
+    while (shift > 0 && (v >> shift) == 0) {
+        shift -= 4;
     }
-    return n + 2;
+    for (; shift >= 0; shift -= 4) {
+        *p++ = digits[v >> shift & 15];
+    }
+    return p;
 }
 
-bool resume_token_parse(struct span text, uint64_t *ret_ms)
+/* As many digits as there are, 1 to `max`. */
+static bool take_hex(struct span *io, size_t max, uint64_t *ret)
 {
-    uint64_t ms = 0;
-    if (text.n < 3 || text.n > 15 || memcmp(text.p, TOKEN_PREFIX, 2) != 0) {
-        return false;
-    }
-    for (size_t i = 2; i < text.n; i++) {
-        uint8_t ch = text.p[i];
+    uint64_t v = 0;
+    size_t n = 0;
+    for (; n < io->n; n++) {
+        uint8_t ch = io->p[n];
         bool digit = ch >= '0' && ch <= '9';
         if (!digit && (ch < 'a' || ch > 'f')) {
-            return false;
+            break;
         }
-        ms = ms << 4 | (uint64_t)(digit ? ch - '0' : ch - 'a' + 10);
+        v = v << 4 | (uint64_t)(digit ? ch - '0' : ch - 'a' + 10);
     }
+    *io = span_of(io->p + n, io->n - n);
+    *ret = v;
+    return n > 0 && n <= max;
+}
+
+size_t resume_token_write(uint64_t epoch, uint64_t ms, char out[RESUME_TOKEN_BYTES])
+{
+    memcpy(out, TOKEN_PREFIX, 2);
+    char *p = put_hex(out + 2, epoch);
+    *p++ = '-';
+    return (size_t)(put_hex(p, ms) - out);
+}
+
+bool resume_token_parse(struct span text, uint64_t *ret_epoch, uint64_t *ret_ms)
+{
+    uint64_t epoch;
+    uint64_t ms;
+    if (text.n < 2 || memcmp(text.p, TOKEN_PREFIX, 2) != 0) {
+        return false;
+    }
+    struct span rest = span_of(text.p + 2, text.n - 2);
+    if (!take_hex(&rest, 16, &epoch) || rest.n == 0 || rest.p[0] != '-') {
+        return false;
+    }
+    rest = span_of(rest.p + 1, rest.n - 1);
+    if (!take_hex(&rest, 13, &ms) || rest.n > 0) {
+        return false;
+    }
+    *ret_epoch = epoch;
     *ret_ms = ms;
     return true;
+}
+
+static void take_token(const struct shard *s, struct resume *r, struct span token)
+{
+    uint64_t epoch;
+    uint64_t ms;
+    if (!token.p || !resume_token_parse(token, &epoch, &ms)) {
+        return;
+    }
+    if (!s->deps.epochs || epochs_know(s->deps.epochs, epoch, ms)) {
+        r->since_ms = MAX(ms, SINCE_ALWAYS); /* an empty server's clock is at 0 */
+        return;
+    }
+    metrics_inc(s->metrics, METRIC_RESUME_TOKENS_UNKNOWN);
+    r->lost = epochs_lost(s->deps.epochs, epoch, ms);
 }
 
 /* ---- Beginning ---- */
@@ -202,9 +243,7 @@ enum confab_err resume_begin(struct shard *s, struct conn *c, const struct wire_
     r->user = c->user;
     list_init(&r->node);
     list_init(&r->answers);
-    if (m->since.p && resume_token_parse(m->since, &r->since_ms)) {
-        r->since_ms = MAX(r->since_ms, SINCE_ALWAYS); /* an empty server's clock is at 0 */
-    }
+    take_token(s, r, m->since);
     enum confab_err err = copy_have(r, m);
     s->resumes.have_total += r->nhave;
     if (err) {
@@ -328,11 +367,15 @@ static bool is_unlisted(const struct resume *r, uint32_t i)
            (i == 0 || !conv_id_eq(conv, r->have[i - 1].conv));
 }
 
+static const struct wire_have *have_of(const struct resume *r, struct conv_id conv)
+{
+    struct wire_have key = {.conv = conv};
+    return r->nhave > 0 ? bsearch(&key, r->have, r->nhave, sizeof(key), have_cmp) : NULL;
+}
+
 static void item_fill(const struct resume *r, struct resume_item *item, const struct list_entry *e)
 {
-    struct wire_have key = {.conv = e->conv};
-    const struct wire_have *h =
-        r->nhave > 0 ? bsearch(&key, r->have, r->nhave, sizeof(key), have_cmp) : NULL;
+    const struct wire_have *h = have_of(r, e->conv);
     item->conv = e->conv;
     item->entry = *e;
     if (h) {
@@ -578,9 +621,10 @@ static bool send_page(struct shard *s, struct conn *c, struct resume *r)
     struct json_writer w;
     size_t start = b->len;
     wire_page_begin(&w, b);
-    const struct render_own own = {
-        .reader = r->user, .now_ms = s->wall_ms, .drafts = &r->list->ret};
+    struct render_own own = {.reader = r->user, .now_ms = s->wall_ms, .drafts = &r->list->ret};
     for (uint32_t i = 0; i < s->cfg.resume_page && r->next < r->norder; i++) {
+        /* Of what was lost since the token nobody can tell where: only a named position helps. */
+        own.reset = r->lost && !have_of(r, r->order[r->next]->conv);
         render_snapshot(&s->render, &w, b, r->order[r->next++], &own);
         if (b->len - start > PAGE_BYTES) {
             break;
@@ -653,7 +697,8 @@ static bool relist(struct shard *s, struct resume *r)
 static void send_caught_up(struct shard *s, struct conn *c, struct resume *r)
 {
     char token[RESUME_TOKEN_BYTES];
-    size_t n = resume_token_write(r->closed_ms, token);
+    uint64_t epoch = s->deps.epochs ? epochs_present(s->deps.epochs) : 0;
+    size_t n = resume_token_write(epoch, r->closed_ms, token);
     wire_put_caught_up(session_frame_begin(s), span_of(token, n), s->wall_ms);
     session_frame_end(s, c);
 }

@@ -52,8 +52,8 @@ uint32_t resume_wait_ms(struct shard *s);
 bool resumes_run(struct shard *s);
 
 /* Exposed for tests. */
-#define RESUME_TOKEN_BYTES 20U
-size_t resume_token_write(uint64_t ms, char out[RESUME_TOKEN_BYTES]);
-bool resume_token_parse(struct span text, uint64_t *ret_ms);
+#define RESUME_TOKEN_BYTES 40U
+size_t resume_token_write(uint64_t epoch, uint64_t ms, char out[RESUME_TOKEN_BYTES]);
+bool resume_token_parse(struct span text, uint64_t *ret_epoch, uint64_t *ret_ms);
 
 #endif

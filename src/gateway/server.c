@@ -11,6 +11,7 @@
 #include "base/check.h"
 #include "base/diag.h"
 #include "core/checkpoint.h"
+#include "core/epochs.h"
 #include "gateway/notices.h"
 
 #define NS_PER_MS 1000000U
@@ -37,6 +38,7 @@ struct server {
     struct server_deps deps;
     struct server_loop *loops;
     struct engine_shared engine_shared;
+    struct epochs epochs;
     struct auth_state *auth;
     struct notices notices;
     struct checkpointer *checkpointer;
@@ -93,6 +95,7 @@ static enum confab_err slot_init(struct server *s, uint16_t index)
         .store = s->deps.store,
         .files = s->deps.files,
         .engine_shared = &s->engine_shared,
+        .epochs = &s->epochs,
         .auth = s->auth,
         .origins = s->deps.origins,
         .proxies = s->deps.proxies,
@@ -220,6 +223,10 @@ enum confab_err server_recover(struct server *s)
     }
     for (uint16_t i = 0; i < s->cfg.shards && err == CONFAB_OK; i++) {
         err = engine_recover_end(shard_engine(s->slots[i].shard));
+    }
+    if (err == CONFAB_OK) {
+        epochs_begin(&s->epochs, s->deps.disk, random_u64(s->loops[0].random) | 1,
+                     atomic_load(&s->engine_shared.log_clock_ms));
     }
     s->recovery.ms = (clock_mono_ns(s->deps.clock) - began) / NS_PER_MS;
     metrics_gauge_set(&s->checkpoint_metrics, METRIC_RECOVERY_MS, (int64_t)s->recovery.ms);

@@ -22,6 +22,7 @@
 #include "base/metrics.h"
 #include "base/random.h"
 #include "core/engine.h"
+#include "core/epochs.h"
 #include "gateway/rates.h"
 #include "ports/directory.h"
 #include "ports/executor.h"
@@ -142,6 +143,7 @@ struct shard_deps {
     struct log_store *log;
     struct message_store *store;
     struct engine_shared *engine_shared;
+    const struct epochs *epochs;        /* NULL: tokens of any count */
     const struct static_set *files;     /* NULL: none */
     struct metrics *metrics;            /* registered by the caller with the server as owner */
     struct auth_state *auth;            /* shared by all shards of the server */

@@ -117,5 +117,11 @@ CONFAB_NODISCARD static inline enum confab_err disk_free_bytes(struct disk *d, u
 {
     return d->ops->free_bytes(d, ret_bytes);
 }
+/*
+ * Gives the file `name` these contents, durably, or leaves it as it was: they are written to `temp`
+ * first, which takes its name. CONFAB_NO_SPACE, CONFAB_IO.
+ */
+CONFAB_NODISCARD enum confab_err disk_replace(struct disk *d, const char *temp, const char *name,
+                                              const void *bytes, size_t n);
 
 #endif

@@ -121,3 +121,37 @@ def test_the_library_starts_over_and_sends_what_it_holds(server_factory, tmp_pat
     assert chat in [lines[n]["conversation_id"] for n in resets]
     assert [x["content"] for x in lines if x.get("content")] == [
         "kept", "waiting 1", "waiting 2", "after"]
+
+
+def test_what_was_lost_is_told_after_others_have_written(server_factory, tmp_path):
+    """The log's clock has passed the client's token, and the conversation has not moved since."""
+    server = server_factory()
+    confab = harness.Cli(tmp_path / "home", server)
+    for name in ("alice", "bob", "carol"):
+        confab("register", name, user=name, stdin=harness.PASSWORD + "\n")
+    first = Follow(confab, "--continue", "--count", "1", user="alice")
+    first.wait_for("following")
+    confab("send", "alice", "kept", user="bob")
+    assert "kept" in first.next() and first.process.wait(harness.DEADLINE_S) == 0
+    backup = Backup(server, tmp_path / "backup")
+    confab("send", "alice", "lost", user="bob")
+    seen = confab("tail", "--continue", "--count", "1", "--json", user="alice")
+    assert [json.loads(line)["content"] for line in seen.splitlines()] == ["lost"]
+    # Once more in step, so that the token covers it and no position is named.
+    def resumes():
+        return server.metric('confab_resumes_total{outcome="caught_up"}')
+
+    before = resumes()
+    idle = Follow(confab, "--continue", user="alice")
+    harness.wait_until(lambda: resumes() > before, "in step once more")
+    idle.stop()
+    backup.put_back()
+    carol, bob = server.login("carol"), server.login("bob")
+    for n in range(3):
+        ok(carol.send(f"on we go {n}", to="bob"), 201)
+    chat = ok(bob.http("GET", "/api/v1/conversations/alice"))["conversation_id"]
+    lines = [json.loads(line) for line in confab(
+        "tail", "--continue", "--count", "1", "--json", user="alice").splitlines()]
+    assert ("reset", chat) in [(x["event"], x["conversation_id"]) for x in lines]
+    assert [x["content"] for x in lines if x.get("content")] == ["kept"]
+    assert server.metric("confab_resume_tokens_unknown_total") == 1

@@ -97,12 +97,15 @@ static bool is_event(struct span text, const char *name)
 /* The token in `frame`, made a little newer than it may be. Its length stays. */
 static void make_token_newer(uint8_t *frame, size_t n)
 {
-    static const char before[] = "\"since\":\"1-";
+    static const char before[] = "\"since\":\"2-";
     uint8_t *at = memmem(frame, n, before, sizeof(before) - 1);
     CHECK(at);
     at += sizeof(before) - 1;
     uint8_t *end = memchr(at, '"', (size_t)(frame + n - at));
     CHECK(end);
+    at = memchr(at, '-', (size_t)(end - at)); /* behind the epoch */
+    CHECK(at);
+    at++;
     uint64_t ms = strtoull((const char *)at, NULL, 16) + EARLY_MS;
     char hex[20];
     int len = snprintf(hex, sizeof(hex), "%llx", (unsigned long long)ms);

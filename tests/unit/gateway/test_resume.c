@@ -145,7 +145,17 @@ static void test_resume__brings_only_what_was_missed(void **state)
 static void test_resume__bad_token_is_none(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"x", "1-", "1-xyz", "2-1a", "1-fffffffffffffffff", "1-1A"};
+    static const char *const bad[] = {"x",
+                                      "1-1a",
+                                      "2-",
+                                      "2-1a",
+                                      "2--1a",
+                                      "2-1a-",
+                                      "2-1-xy",
+                                      "2-1-1a-",
+                                      "2-1-1A",
+                                      "2-1-ffffffffffffff",
+                                      "2-11111111111111111-1a"};
     char since[64];
     struct client *a = ws_live(rig, 0, &ann, NULL);
     send_some(a, "bob", 0, 2, NULL);
@@ -166,9 +176,12 @@ static void test_resume__token_text(void **state)
     for (size_t i = 0; i < ARRAY_LEN(times); i++) {
         char text[RESUME_TOKEN_BYTES];
         uint64_t ms = 77;
-        size_t n = resume_token_write(times[i], text);
-        assert_true(resume_token_parse(span_of(text, n), &ms));
+        uint64_t epoch = 77;
+        size_t n = resume_token_write(UINT64_MAX - i, times[i], text);
+        assert_in_range(n, 1, sizeof(text));
+        assert_true(resume_token_parse(span_of(text, n), &epoch, &ms));
         assert_int_equal(ms, times[i]);
+        assert_true(epoch == UINT64_MAX - i);
     }
 }
 
