@@ -86,14 +86,14 @@ test('chat: reply, edit and delete, for everyone and for me', async () => {
     const question = kim.page.getByRole('alertdialog', { name: 'Delete for everyone' });
     await menu(kim, 'You: Supper', 'Delete for everyone');
     await question.getByText('will only see that there was a message').waitFor();
-    assert.equal(await focus(), 'Cancel');
+    await until('the focus is in it', async () => (await focus()) === 'Cancel');
     await accessible(kim, 'the question before deleting');
     await kim.shot('delete-question');
     await kim.page.keyboard.press('Tab');
-    assert.equal(await focus(), 'Delete for everyone');
+    await until('the focus goes on', async () => (await focus()) === 'Delete for everyone');
     await kim.page.keyboard.press('Escape');
     await until('there is no question', async () => (await question.count()) === 0);
-    assert.equal(await focus(), 'Message actions');
+    await until('the focus is back', async () => (await focus()) === 'Message actions');
     assert.equal(await kim.message('Supper').getByText('This message was deleted').count(), 0);
     await menu(kim, 'You: Supper', 'Delete for everyone');
     await kim.confirm('Cancel');
@@ -105,7 +105,7 @@ test('chat: reply, edit and delete, for everyone and for me', async () => {
     await menu(lou, 'Make it one', 'Delete for me');
     await lou.confirm('Delete for me');
     await until('it is gone for Lou', async () => (await lou.message('Make it one').count()) === 0);
-    assert.match(await lou.page.evaluate(() => document.activeElement?.className ?? ''), /^message /, 'the focus is on another');
+    await until('the focus is on another', () => lou.page.evaluate(() => document.activeElement?.className.startsWith('message ') ?? false));
     assert.equal(await kim.message('Make it one').count(), 1);
     await kim.close();
     await lou.close();

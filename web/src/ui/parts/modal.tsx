@@ -24,12 +24,17 @@ export function Modal({
     useEffect(() => {
         const dialog = box.current;
         const before = document.activeElement;
+        /* What the answer takes away cannot have the focus back: then what stood next to it in its list. */
+        const item = before?.closest('li');
+        const places = [before, item?.nextElementSibling, item?.previousElementSibling];
         dialog?.showModal();
         return () => {
             dialog?.close();
             /* It is out of the page by now, and the browser gives the focus back only of one that is in it. */
-            if (document.activeElement === document.body && before instanceof HTMLElement && before.isConnected) {
-                before.focus({ preventScroll: true });
+            for (const place of places) {
+                if (document.activeElement === document.body && place instanceof HTMLElement && place.isConnected) {
+                    place.focus({ preventScroll: true });
+                }
             }
         };
     }, []);
