@@ -89,11 +89,11 @@ def test_a_client_that_saw_more(server_factory, tmp_path):
     assert frame["content"] == "lost 0"
 
 
-def test_the_library_starts_over_and_sends_what_it_holds(server_factory, tmp_path):
-    """confab (libconfab) with its position and its outbox kept from before."""
+def seen_and_lost(server_factory, tmp_path, *names):
+    """alice's confab has shown "kept", and then "lost", which the backup does not have."""
     server = server_factory()
     confab = harness.Cli(tmp_path / "home", server)
-    for name in ("alice", "bob"):
+    for name in names:
         confab("register", name, user=name, stdin=harness.PASSWORD + "\n")
     first = Follow(confab, "--continue", "--count", "1", user="alice")
     first.wait_for("following")
@@ -103,6 +103,12 @@ def test_the_library_starts_over_and_sends_what_it_holds(server_factory, tmp_pat
     confab("send", "alice", "lost", user="bob")
     seen = confab("tail", "--continue", "--count", "1", "--json", user="alice")
     assert [json.loads(line)["content"] for line in seen.splitlines()] == ["lost"]
+    return server, confab, backup
+
+
+def test_the_library_starts_over_and_sends_what_it_holds(server_factory, tmp_path):
+    """confab (libconfab) with its position and its outbox kept from before."""
+    server, confab, backup = seen_and_lost(server_factory, tmp_path, "alice", "bob")
     # Two that nobody has acknowledged: the server is away.
     server.kill()
     for text in ("waiting 1", "waiting 2"):
@@ -125,18 +131,7 @@ def test_the_library_starts_over_and_sends_what_it_holds(server_factory, tmp_pat
 
 def test_what_was_lost_is_told_after_others_have_written(server_factory, tmp_path):
     """The log's clock has passed the client's token, and the conversation has not moved since."""
-    server = server_factory()
-    confab = harness.Cli(tmp_path / "home", server)
-    for name in ("alice", "bob", "carol"):
-        confab("register", name, user=name, stdin=harness.PASSWORD + "\n")
-    first = Follow(confab, "--continue", "--count", "1", user="alice")
-    first.wait_for("following")
-    confab("send", "alice", "kept", user="bob")
-    assert "kept" in first.next() and first.process.wait(harness.DEADLINE_S) == 0
-    backup = Backup(server, tmp_path / "backup")
-    confab("send", "alice", "lost", user="bob")
-    seen = confab("tail", "--continue", "--count", "1", "--json", user="alice")
-    assert [json.loads(line)["content"] for line in seen.splitlines()] == ["lost"]
+    server, confab, backup = seen_and_lost(server_factory, tmp_path, "alice", "bob", "carol")
     # Once more in step, so that the token covers it and no position is named.
     def resumes():
         return server.metric('confab_resumes_total{outcome="caught_up"}')
