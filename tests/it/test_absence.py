@@ -15,6 +15,7 @@ LONG = os.environ.get("CONFAB_ABSENCE") == "long"
 CONVERSATIONS = 1000 if LONG else 120
 MESSAGES = 100_000 if LONG else 3000
 IN_FLIGHT = 32
+UNLIMITED = ("--rate-sends-user", "0", "--rate-sends-device", "0")
 
 
 def cpu_seconds(server):
@@ -85,7 +86,7 @@ def test_many_conversations(server_factory):
 
 
 def test_very_many_messages(server_factory):
-    server = server_factory()
+    server = server_factory(*UNLIMITED)
     alice, bob = server.register("alice"), server.register("bob")
     room = group(bob, alice, name="busy")
     socket = alice.socket()
@@ -120,7 +121,7 @@ def test_very_many_messages(server_factory):
 
 def test_the_library_fills_what_was_missed(server_factory, tmp_path):
     """libconfab hands out everything, in order and once, however much it was."""
-    server = server_factory()
+    server = server_factory(*UNLIMITED)
     confab = harness.Cli(tmp_path / "home", server)
     for name in ("alice", "bob"):
         confab("register", name, user=name, stdin=harness.PASSWORD + "\n")
