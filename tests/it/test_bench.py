@@ -116,6 +116,28 @@ def test_stuck__only_those_who_do_not_read(server_factory):
     assert server.metric("confab_output_memory_bytes") == 0, "all was taken in the end"
 
 
+def test_presence__told_to_those_who_may_know_it(server):
+    [report] = bench(server, "presence", *SHORT, "--users", 25, "--watchers", 5, "--idlers", 4,
+                     "--rate", 20, "--floor")
+    assert report["people"] == 24, "blocks of six"
+    assert report["strangers"] == 4
+    assert report["errors"] == 0
+    assert report["changes"] > 0
+    assert report["notices_per_s"]["floor"] > 0
+    # The server wrote no notice that did not come to somebody who may have it.
+    assert report["notices"] == report["notices_written"]
+    assert report["notices"] >= report["transitions"] * 5
+
+
+def test_presence__what_changes_often_is_told_once_a_second(server):
+    [report] = bench(server, "presence", *SHORT, "--users", 6, "--watchers", 5, "--rate", 300)
+    assert report["errors"] == 0
+    # Fifty changes of each in a second, of which one may be told; how long a second takes on a
+    # busy machine decides how many of them there are.
+    assert report["transitions"] < report["changes"] / 5
+    assert report["notices"] == report["notices_written"]
+
+
 def test_sync(tmp_path):
     done = run(None, "sync", "--data", tmp_path, "--seconds", 1)
     sizes = [json.loads(line) for line in done.stdout.splitlines()]
@@ -153,6 +175,7 @@ def test_says_no_when_the_server_goes(server):
     (("group", "--port", "1", "--data", "/tmp", "--members", "2", "--senders", "3"), "--senders"),
     (("storm", "--port", "1", "--data", "/tmp"), "--server-cmd"),
     (("mixed", "--port", "1", "--data", "/tmp", "--users", "150"), "multiple of 100"),
+    (("presence", "--port", "1", "--data", "/tmp", "--users", "5", "--watchers", "5"), "--users"),
 ])
 def test_wrong_usage(options, says):
     assert says in run(None, *options, code=2, json_out=False).stderr

@@ -46,6 +46,7 @@ enum scenario_kind {
     SCENARIO_BACKLOG,
     SCENARIO_STORM,
     SCENARIO_STUCK,
+    SCENARIO_PRESENCE,
     SCENARIO_SYNC, /* the floor of durability only */
 };
 
@@ -72,7 +73,8 @@ struct options {
     uint32_t warmup;
     uint32_t rounds;
     uint32_t ack_ms;
-    uint32_t idlers; /* connections that do nothing beside the load */
+    uint32_t idlers;   /* connections that do nothing beside the load */
+    uint32_t watchers; /* of each person, for presence */
     uint32_t messages;
     uint32_t workers;
     uint32_t server_cpu; /* NONE: not pinned */
@@ -120,7 +122,7 @@ struct sender {
     uint32_t client;
     uint32_t first; /* of its targets; each message draws one */
     uint32_t n;
-    uint32_t partner; /* floor: the connection that gets it; NONE: all others */
+    uint32_t partner; /* floor: the connection that gets it; NONE: all others of its block */
 };
 struct plan {
     uint32_t first_person;
@@ -134,6 +136,7 @@ struct plan {
     uint32_t limit;  /* messages of each sender in a round; 0: none */
     bool reads;      /* receivers say `read`, not only `delivered` */
     uint32_t nstuck; /* of the clients, the last: they may be told not to read */
+    uint32_t block;  /* floor: so many clients, one after the other, get what one sends; 0: all */
 };
 
 struct slot {
@@ -152,7 +155,8 @@ struct meters {
     uint64_t errors;
     uint64_t refused; /* by the server for now: busy, again */
     uint64_t resyncs;
-    uint64_t lost; /* connections */
+    uint64_t stale; /* notices of what somebody was before, and is no longer */
+    uint64_t lost;  /* connections */
     uint64_t bytes_in;
     uint64_t bytes_out;
     struct hist ack_ns;
@@ -191,6 +195,17 @@ struct round {
     double materialised; /* share of what was appended that is in the store at the end */
 };
 
+/*
+ * Who watches whom: people in blocks of `watchers` + 1 who all watch each other, and behind them
+ * strangers, who watch as many people without being allowed to see them.
+ */
+struct watching {
+    uint32_t npeople; /* a multiple of the block */
+    uint32_t watchers;
+    struct u64map client_of; /* user id -> client */
+    _Atomic uint64_t said[]; /* by person, shared: when it was due, and whether they are there */
+};
+
 struct traffic {
     const struct options *opt;
     const struct world *world; /* NULL: a floor */
@@ -202,20 +217,25 @@ struct traffic {
     pid_t server;
     struct span *texts;
     uint32_t ntexts;
-    uint32_t frame; /* floor: bytes of each message */
+    uint32_t frame;            /* floor: bytes of each message */
+    struct watching *watching; /* NULL: messages are sent, not presence */
 };
 
 /* Starts the workers and waits until all connections are there. Prints what is wrong. */
 CONFAB_NODISCARD enum confab_err traffic_start(struct traffic *t);
 /* One round: warm-up, measuring, waiting for what is under way. */
 CONFAB_NODISCARD enum confab_err traffic_round(struct traffic *t, struct round *ret);
+/* Only the measuring: they send already, and go on. */
+CONFAB_NODISCARD enum confab_err traffic_measure(struct traffic *t, struct round *ret);
 void traffic_stop(struct traffic *t);
 /* All workers' meters together. */
 void traffic_meters(const struct traffic *t, struct meters *ret);
 uint32_t traffic_ready(const struct traffic *t);
 /* Waits until no message is under way. Prints what is wrong. */
 CONFAB_NODISCARD enum confab_err traffic_drain(struct traffic *t);
-/* The people who write two by two, and opt->idlers besides; of scenarios.c. */
+/* An empty plan with room for so many; and the people who write two by two, and opt->idlers
+ * besides. Of scenarios.c. */
+void plan_init(struct plan *p, const struct options *o, uint32_t nsenders, uint32_t targets);
 void plan_pairs(struct plan *p, const struct world *w, const struct options *o);
 void plan_free(struct plan *p);
 /* Sends until each sender has sent its limit, and waits for what is under way. */
@@ -228,6 +248,12 @@ CONFAB_NODISCARD enum confab_err traffic_wait(const struct traffic *t, uint32_t 
 void worker_run(struct traffic *t, uint32_t index) __attribute__((noreturn));
 
 void meters_add(struct meters *sum, const struct meters *m);
+
+/* A bare server for this plan with its connections; t->frame is set, or 0: as large as the texts.
+ */
+CONFAB_NODISCARD enum confab_err floor_make(struct traffic *floor, const struct options *o,
+                                            const struct plan *plan);
+void floor_end(struct traffic *floor);
 
 /* Texts of opt->size_min to size_max bytes, from the file or drawn. */
 void texts_make(struct traffic *t);
@@ -254,6 +280,8 @@ CONFAB_NODISCARD enum confab_err run_storm(struct world *w, const struct options
                                            pid_t *io_server);
 CONFAB_NODISCARD enum confab_err run_stuck(struct world *w, const struct options *o, uint16_t port,
                                            pid_t server);
+CONFAB_NODISCARD enum confab_err run_presence(struct world *w, const struct options *o,
+                                              uint16_t port, pid_t server);
 CONFAB_NODISCARD enum confab_err run_sync(const struct options *o);
 
 /* ---- What came of it ---- */

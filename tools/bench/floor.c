@@ -3,8 +3,9 @@
  * parsing, disk or accounts, for the same load on the same cores; and group commit by itself.
  *
  * A connection says which one it is by a line of nine bytes. The server then takes whole messages
- * of a fixed size, and passes each on as it is: to the partner of its sender, or to everybody else;
- * what came by one recv goes out by one send. The sender gets an acknowledgement of ACK_BYTES each.
+ * of a fixed size, and passes each on as it is: to the partner of its sender, or to everybody else
+ * of its block; what came by one recv goes out by one send. The sender gets an acknowledgement of
+ * ACK_BYTES each.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -72,7 +73,9 @@ static void pass_on(struct floor_server *f, int fd, uint32_t client, const uint8
         send_all(f->fd_of[s->partner], p, n);
         return;
     }
-    for (uint32_t i = 0; s && i < f->plan->nclients; i++) {
+    uint32_t block = f->plan->block ? f->plan->block : f->plan->nclients;
+    uint32_t first = client - client % block;
+    for (uint32_t i = first; s && i < MIN(first + block, f->plan->nclients); i++) {
         if (i != client && f->fd_of[i] >= 0) {
             send_all(f->fd_of[i], p, n);
         }

@@ -27,6 +27,7 @@ static const char USAGE[] =
     "  backlog   someone who was away gets what was missed\n"
     "  storm     kill -9, and everybody comes back at once; needs --server-cmd\n"
     "  stuck     people write two by two, while many others stop reading, round by round\n"
+    "  presence  people come and go, each watched by others\n"
     "  sync      no server: how fast the disk under --data takes writes\n"
     "\n"
     "  --port N          the server's port on 127.0.0.1\n"
@@ -40,12 +41,15 @@ static const char USAGE[] =
     "  --spread N        pairs: conversations of each sender [1]\n"
     "  --members N       group: how many, all online; stuck: how many stop reading [100]\n"
     "  --senders N       group: members who write [4]; backlog: conversations [100]\n"
-    "  --users N         idle, mixed: how many people [1000]\n"
+    "  --users N         idle, mixed, presence: how many people [1000]\n"
+    "  --watchers N      presence: who watch each of them [20]\n"
     "  --groups N        idle: groups that each user is in [20]\n"
-    "  --idlers N        pairs, storm, stuck: connections beside them that do nothing [0]\n"
+    "  --idlers N        pairs, storm, stuck: connections beside them that do nothing;\n"
+    "                    presence: strangers who watch, and may see nobody [0]\n"
     "  --messages N      backlog: how many were missed [100000]\n"
     "  --window N        messages of a sender under way at once, up to 64 [1]\n"
-    "  --rate N          messages/s of all together, sent when due whatever comes back; latency\n"
+    "  --rate N          messages/s (presence: changes/s) of all together, sent when due whatever "
+    "comes back; latency\n"
     "                    counts from when a message should have been sent [0: as fast as it goes]\n"
     "  --size A-B        bytes of a text [100-300]\n"
     "  --texts FILE      texts are lines of this file of that size, instead of drawn words\n"
@@ -59,9 +63,9 @@ static const char USAGE[] =
     "  --svg FILE        a picture of it\n";
 
 static const char *const NAMES[] = {
-    [SCENARIO_IDLE] = "idle",   [SCENARIO_PAIRS] = "pairs",     [SCENARIO_GROUP] = "group",
-    [SCENARIO_MIXED] = "mixed", [SCENARIO_BACKLOG] = "backlog", [SCENARIO_STORM] = "storm",
-    [SCENARIO_STUCK] = "stuck", [SCENARIO_SYNC] = "sync",
+    [SCENARIO_IDLE] = "idle",   [SCENARIO_PAIRS] = "pairs",       [SCENARIO_GROUP] = "group",
+    [SCENARIO_MIXED] = "mixed", [SCENARIO_BACKLOG] = "backlog",   [SCENARIO_STORM] = "storm",
+    [SCENARIO_STUCK] = "stuck", [SCENARIO_PRESENCE] = "presence", [SCENARIO_SYNC] = "sync",
 };
 
 const char *scenario_name(enum scenario_kind kind)
@@ -155,6 +159,7 @@ static const struct number_option {
     {"rounds", offsetof(struct options, rounds), 1, ROUNDS_MAX},
     {"ack-ms", offsetof(struct options, ack_ms), 0, 60000},
     {"idlers", offsetof(struct options, idlers), 0, 1000000},
+    {"watchers", offsetof(struct options, watchers), 1, 500},
     {"messages", offsetof(struct options, messages), 1, 100000000},
     {"workers", offsetof(struct options, workers), 1, WORKERS_MAX},
     {"server-cpu", offsetof(struct options, server_cpu), 0, 1023},
@@ -249,6 +254,8 @@ static uint32_t people_of(const struct options *o)
         return o->users;
     case SCENARIO_BACKLOG:
         return o->senders + 1;
+    case SCENARIO_PRESENCE:
+        return o->users - o->users % (o->watchers + 1) + o->idlers;
     case SCENARIO_STUCK:
         return o->pairs * 2 + o->idlers + o->members;
     default:
@@ -276,6 +283,12 @@ static void options_check(struct options *o)
     if (o->scenario == SCENARIO_MIXED && o->users % 100 != 0) {
         wrong("--users", "a multiple of 100, for mixed");
     }
+    if (o->scenario == SCENARIO_PRESENCE && o->users <= o->watchers) {
+        wrong("--users", "more than --watchers, for presence");
+    }
+    if (o->scenario == SCENARIO_PRESENCE && o->rate == 0) {
+        o->rate = MAX(1U, o->users / 4);
+    }
     if (o->workers == 0) {
         o->workers = 1 + people_of(o) / 15000U;
     }
@@ -295,6 +308,7 @@ void options_read(struct options *o, int argc, char **argv)
                           .pairs = 100,
                           .members = 100,
                           .groups = 20,
+                          .watchers = 20,
                           .spread = 1,
                           .window = 1,
                           .size_min = 100,
@@ -347,6 +361,8 @@ static enum confab_err run(struct world *w, const struct options *o, pid_t *io_s
         return run_backlog(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STUCK:
         return run_stuck(w, o, (uint16_t)o->port, *io_server);
+    case SCENARIO_PRESENCE:
+        return run_presence(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STORM:
         return run_storm(w, o, (uint16_t)o->port, io_server);
     default:

@@ -152,6 +152,9 @@ static double due_ns(const struct worker *w)
 uint64_t play_next_ns(const struct worker *w)
 {
     uint64_t next = w->nacks > 0 ? w->next_ack_ns : UINT64_MAX;
+    if (w->t->watching) {
+        return presence_next_ns(w);
+    }
     for (uint32_t i = 0; i < w->nretries; i++) {
         next = MIN(next, w->retries[i].at_ns);
     }
@@ -196,6 +199,10 @@ static void go_again(struct worker *w)
 
 void play_go(struct worker *w)
 {
+    if (w->t->watching) {
+        presence_go(w);
+        return;
+    }
     if (w->nretries > 0) {
         go_again(w);
     }
@@ -215,6 +222,10 @@ void play_go(struct worker *w)
 /* Everything unanswered of this client goes out again, under the same ids. */
 void play_ready(struct worker *w, struct client *c)
 {
+    if (w->t->watching) {
+        presence_ready(w, c);
+        return;
+    }
     if (c->sender == NONE) {
         return;
     }
@@ -256,8 +267,7 @@ static bool settle(struct worker *w, const struct mark *mark, uint32_t what)
     return true;
 }
 
-static void error_told(struct worker *w, const struct client *c, const char *what,
-                       struct span frame)
+void play_error(struct worker *w, const struct client *c, const char *what, struct span frame)
 {
     if (w->m.errors++ < ERRORS_TOLD) {
         (void)fprintf(stderr, "confab-bench: connection %u: %s: %.*s\n", c->index, what,
@@ -285,7 +295,7 @@ static void check_order(struct worker *w, struct client *c, struct span conv, ui
                         struct span frame)
 {
     if (conv.n != CONV_TEXT) {
-        error_told(w, c, "no conversation", frame);
+        play_error(w, c, "no conversation", frame);
         return;
     }
     if (memcmp(c->conv, conv.p, CONV_TEXT) != 0) {
@@ -294,7 +304,7 @@ static void check_order(struct worker *w, struct client *c, struct span conv, ui
         }
         memcpy(c->conv, conv.p, CONV_TEXT);
     } else if (seq <= c->seq) {
-        error_told(w, c, "out of order or twice", frame);
+        play_error(w, c, "out of order or twice", frame);
     }
     c->seq = seq;
 }
@@ -339,7 +349,7 @@ static void on_message(struct worker *w, struct client *c, struct span frame)
         w->m.delivered++;
         hist_add(&w->m.delivery_ns, since(w, mark.intended_ns));
     } else if (!w->stays) {
-        error_told(w, c, "delivered twice, or to somebody else", frame);
+        play_error(w, c, "delivered twice, or to somebody else", frame);
     }
 }
 
@@ -361,7 +371,7 @@ static void on_ack(struct worker *w, const struct client *c, struct span frame)
         w->m.acked++;
         hist_add(&w->m.ack_ns, since(w, mark.intended_ns));
     } else if (!w->stays) {
-        error_told(w, c, "acknowledged twice", frame);
+        play_error(w, c, "acknowledged twice", frame);
     }
 }
 
@@ -378,7 +388,7 @@ static void on_error(struct worker *w, struct client *c, struct span frame)
         w->retries[w->nretries++] =
             (struct retry){w->now + after_ms * NS_PER_MS, mark.slot, mark.number};
     } else {
-        error_told(w, c, "refused", frame);
+        play_error(w, c, "refused", frame);
     }
 }
 
@@ -414,6 +424,9 @@ void play_frame(struct worker *w, struct client *c, struct span text)
             on_page(w, text);
         }
         break;
+    case SCAN_PRESENCE:
+        presence_notice(w, c, text);
+        break;
     case SCAN_RESYNC:
         w->m.resyncs++;
         client_put(w, c, span_str("{\"event\":\"resume\"}"));
@@ -431,7 +444,7 @@ size_t play_raw(struct worker *w, struct client *c, struct span bytes)
         return 0;
     }
     if (!mark_read(bytes.p + 1, bytes.n - 1, &mark)) {
-        error_told(w, c, "not of this load", bytes);
+        play_error(w, c, "not of this load", bytes);
     } else if (bytes.p[0] == 'A') {
         w->m.acked += settle(w, &mark, ACKNOWLEDGE);
         hist_add(&w->m.ack_ns, since(w, mark.intended_ns));

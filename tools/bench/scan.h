@@ -21,6 +21,7 @@ enum scan_event {
     SCAN_CONVERSATIONS,
     SCAN_CAUGHT_UP,
     SCAN_RESYNC,
+    SCAN_PRESENCE,
 };
 
 enum scan_event scan_event(struct span frame);

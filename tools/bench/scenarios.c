@@ -33,7 +33,7 @@ static void to_conv(struct conv_id conv, uint32_t members, struct target *ret)
     ret->expect = members - 1;
 }
 
-static void plan_init(struct plan *p, const struct options *o, uint32_t nsenders, uint32_t targets)
+void plan_init(struct plan *p, const struct options *o, uint32_t nsenders, uint32_t targets)
 {
     memset(p, 0, sizeof(*p));
     p->window = o->window;
@@ -143,22 +143,23 @@ static enum confab_err plan_make(struct plan *p, struct world *w, const struct o
 
 /* ---- Rounds ---- */
 
-static enum confab_err floor_make(struct traffic *floor, const struct options *o,
-                                  const struct plan *plan)
+enum confab_err floor_make(struct traffic *floor, const struct options *o, const struct plan *plan)
 {
-    *floor = (struct traffic){.opt = o, .plan = plan};
+    *floor = (struct traffic){.opt = o, .plan = plan, .frame = floor->frame};
     texts_make(floor);
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < floor->ntexts; i++) {
         bytes += floor->texts[i].n;
     }
-    floor->frame = (uint32_t)(bytes / floor->ntexts) + FRAME_EXTRA;
+    if (floor->frame == 0) {
+        floor->frame = (uint32_t)(bytes / floor->ntexts) + FRAME_EXTRA;
+    }
     enum confab_err err =
         floor_start(plan, floor->frame, o->server_cpu, &floor->port, &floor->server);
     return err ? err : traffic_start(floor);
 }
 
-static void floor_end(struct traffic *floor)
+void floor_end(struct traffic *floor)
 {
     traffic_stop(floor);
     if (floor->server > 0) {

@@ -122,6 +122,7 @@ void meters_add(struct meters *sum, const struct meters *m)
     sum->errors += m->errors;
     sum->refused += m->refused;
     sum->resyncs += m->resyncs;
+    sum->stale += m->stale;
     sum->lost += m->lost;
     sum->bytes_in += m->bytes_in;
     sum->bytes_out += m->bytes_out;
@@ -293,22 +294,29 @@ enum confab_err traffic_fill(struct traffic *t)
     return traffic_drain(t);
 }
 
-enum confab_err traffic_round(struct traffic *t, struct round *ret)
+enum confab_err traffic_measure(struct traffic *t, struct round *ret)
 {
     memset(ret, 0, sizeof(*ret));
-    atomic_store(&t->shared->phase, PHASE_RUN);
-    enum confab_err err = traffic_wait(t, t->opt->warmup * 1000U);
-    err = err ? err : traffic_reset(t);
     uint64_t began = now_ns();
     double server = t->server ? (double)child_cpu_ms(t->server) / 1e3 : 0;
     double load = workers_cpu_s(t);
     atomic_store(&t->shared->phase, PHASE_MEASURE);
-    err = err ? err : traffic_wait(t, t->opt->seconds * 1000U);
+    enum confab_err err = traffic_wait(t, t->opt->seconds * 1000U);
     err = err ? err : traffic_reset(t);
     ret->seconds = (double)(now_ns() - began) / 1e9;
     ret->server_cpu_s = t->server ? (double)child_cpu_ms(t->server) / 1e3 - server : 0;
     ret->load_cpu_s = workers_cpu_s(t) - load;
     ret->memory = t->server ? child_memory(t->server) : (struct child_memory){0, 0};
     traffic_meters(t, &ret->m);
+    return err;
+}
+
+enum confab_err traffic_round(struct traffic *t, struct round *ret)
+{
+    memset(ret, 0, sizeof(*ret));
+    atomic_store(&t->shared->phase, PHASE_RUN);
+    enum confab_err err = traffic_wait(t, t->opt->warmup * 1000U);
+    err = err ? err : traffic_reset(t);
+    err = err ? err : traffic_measure(t, ret);
     return err ? err : traffic_drain(t);
 }

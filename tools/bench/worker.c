@@ -450,8 +450,8 @@ static void see_phase(struct worker *w)
 
 static void tell_state(struct worker *w)
 {
-    atomic_store_explicit(&w->state->ready, w->ready, memory_order_relaxed);
     atomic_store_explicit(&w->state->under_way, w->under_way, memory_order_relaxed);
+    atomic_store_explicit(&w->state->ready, w->ready, memory_order_release);
     atomic_store_explicit(&w->state->sent, w->sent, memory_order_release);
 }
 

@@ -38,6 +38,7 @@ struct client {
     char accept[WS_ACCEPT_TEXT];
     char conv[CONV_TEXT]; /* of the message received last */
     uint64_t seq;
+    uint8_t *told; /* presence: of each whom this one watches, enum told */
 };
 
 struct own_sender {
@@ -78,6 +79,7 @@ struct worker {
     uint32_t nretries;
     uint64_t started_ns; /* of the sending */
     uint64_t next_due;   /* open loop: of all own senders */
+    uint64_t look_ns;    /* presence: when to look again who is not told yet */
     uint64_t next_ack_ns;
     uint64_t next_beat_ns;
     uint32_t next_beat;
@@ -109,5 +111,12 @@ void play_frame(struct worker *w, struct client *c, struct span text);
 /* Bytes of a floor; how many were taken. */
 size_t play_raw(struct worker *w, struct client *c, struct span bytes);
 void play_acks(struct worker *w);
+void play_error(struct worker *w, const struct client *c, const char *what, struct span frame);
+
+/* ---- play_presence.c: the same for people who come and go ---- */
+void presence_ready(struct worker *w, struct client *c);
+void presence_notice(struct worker *w, struct client *c, struct span frame);
+void presence_go(struct worker *w);
+uint64_t presence_next_ns(const struct worker *w);
 
 #endif
