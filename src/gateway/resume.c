@@ -743,6 +743,12 @@ static bool resume_stall(struct shard *s, struct resume *r)
     return true;
 }
 
+/* So much waits for the client already that the next page has to. */
+static bool is_full(struct shard *s, const struct conn *c)
+{
+    return c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s);
+}
+
 /* Sends what the connection takes; *ret_place when a place became free. May free r. */
 static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
 {
@@ -759,7 +765,7 @@ static void resume_send(struct shard *s, struct resume *r, bool *ret_place)
         if (s->resumes.pages >= PAGES_TURN) {
             return;
         }
-        if (c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s)) {
+        if (is_full(s, c)) {
             if (!r->expired && s->now_ms - r->paged_ms < s->cfg.slow_timeout_ms) {
                 *ret_place = (!r->stalled && resume_stall(s, r)) || *ret_place;
                 return;
@@ -805,4 +811,19 @@ bool resumes_run(struct shard *s)
     }
     metrics_gauge_set(s->metrics, METRIC_RESUMES_WAITING, s->resumes.nwaiting);
     return more;
+}
+
+bool resumes_can_go_on(struct shard *s)
+{
+    LIST_EACH(&s->resumes.running, n)
+    {
+        const struct resume *r = LIST_ENTRY(n, struct resume, node);
+        if (r->stage == RESUME_SENDING && r->pending == 0) {
+            const struct conn *c = resume_conn(s, r);
+            if (!c || !is_full(s, c)) {
+                return true;
+            }
+        }
+    }
+    return false;
 }

@@ -50,6 +50,8 @@ void resumes_own_moved(struct shard *s, uint64_t user);
 uint32_t resume_wait_ms(struct shard *s);
 /* Sends pages where connections have room, up to a bound of a turn; true when some are left. */
 bool resumes_run(struct shard *s);
+/* After connections were written: one that held back a page may have room for it now. */
+bool resumes_can_go_on(struct shard *s);
 
 /* Exposed for tests. */
 #define RESUME_TOKEN_BYTES 40U

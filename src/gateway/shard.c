@@ -333,6 +333,7 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     more = conns_resume(s) || more;
     /* Write. */
     more = conns_write(s) || more;
+    more = resumes_can_go_on(s) || more;
     overload_relieve(s);
     /* Free. */
     conns_free_dead(s);

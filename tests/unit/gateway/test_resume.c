@@ -412,15 +412,17 @@ static void one_at_a_time(struct shard_config *cfg)
     cfg->queue_bytes_max = 8192;
 }
 
-/* Three groups of the two, each with more than a page holds. */
-static void fill_groups(struct rig *r, const struct account *from, const struct account *with)
+/* Groups of the two, each with more than a page holds. */
+static void fill_groups(struct rig *r, const struct account *from, const struct account *with,
+                        int groups, size_t bytes)
 {
     char text[12001];
     char json[12300];
     struct client *h = client_new(r, 0);
-    memset(text, 'x', sizeof(text) - 1);
-    text[sizeof(text) - 1] = 0;
-    for (int g = 0; g < 3; g++) {
+    assert_true(bytes < sizeof(text));
+    memset(text, 'x', bytes);
+    text[bytes] = 0;
+    for (int g = 0; g < groups; g++) {
         char group[40];
         char *body = NULL;
         snprintf(json, sizeof(json), "{\"name\":\"g\",\"members\":[\"%s\"]}", with->name);
@@ -444,7 +446,7 @@ static void test_resume__who_reads_nothing_keeps_no_place(void **state)
     struct rig *small = rig_new(1, one_at_a_time);
     account_make(small, "from", &from);
     account_make(small, "mute", &mute);
-    fill_groups(small, &from, &mute);
+    fill_groups(small, &from, &mute, 3, 12000);
     struct client *m = ws_open(small, 0, mute.token);
     ws_send(m, "{\"event\":\"resume\"}");
     rig_settle(small);
@@ -475,6 +477,38 @@ static void test_resume__who_reads_nothing_keeps_no_place(void **state)
     rig_free(small);
 }
 
+/* A page waits until the one before it is written; then nothing else wakes the shard for it. */
+static void test_resume__a_page_follows_at_once(void **state)
+{
+    (void)state;
+    static const uint8_t zero[4];
+    struct account from, with;
+    struct buf b = {0};
+    size_t n;
+    struct rig *small = rig_new(1, one_at_a_time);
+    account_make(small, "from", &from);
+    account_make(small, "with", &with);
+    fill_groups(small, &from, &with, 8, 1000);
+    struct client *c = ws_open(small, 0, with.token);
+    ws_put_frame(&b, WS_TEXT, span_str("{\"event\":\"resume\"}"), zero);
+    assert_int_equal(net_sim_send(c->conn, b.data, b.len, &n), CONFAB_OK);
+    buf_clear(&b);
+    do {
+        n = shard_turn(small->shards[0], 0);
+    } while (n == 0 || net_sim_is_ready(small->net, 0));
+    assert_true(buf_reserve(&b, 65536));
+    assert_int_equal(net_sim_recv(c->conn, b.data, b.cap, &b.len), CONFAB_OK);
+    for (size_t i = 0; i < b.len; i++) {
+        b.data[i] = b.data[i] ? b.data[i] : ' '; /* of a frame's head */
+    }
+    buf_put_u8(&b, 0);
+    assert_int_equal(count((const char *)b.data, "{\"event\":\"conversations\""), 9);
+    assert_non_null(strstr((const char *)b.data, "\"caught_up\""));
+    buf_deinit(&b);
+    client_drop(c);
+    rig_free(small);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_resume__##name, setup, teardown)
@@ -494,6 +528,7 @@ int main(void)
         T(however_long_one_was_away),
         T(large_events_are_trimmed),
         T(pages_newest_first),
+        T(a_page_follows_at_once),
         T4(pages_newest_first),
         T(twice_at_once),
         T(added_to_a_group_after_the_token),
