@@ -6,6 +6,11 @@
  * lost and cut by local_log_repair, LSNs jump: the record after another one has a larger LSN than
  * the end of that one.
  *
+ * Want of memory is not sticky. What rotation needs is taken before anything is renamed; when it
+ * cannot be had, what is queued stays queued and is tried again each retry_ms, so submissions come
+ * late, and `submit` answers CONFAB_BUSY once queue_bytes_max are waiting. A spare that cannot be
+ * made for want of memory is as one without room: CONFAB_NO_SPACE at worst, until the next attempt.
+ *
  * The writer is a thread of its own (local_log_start_thread), or whoever calls local_log_step;
  * never both. `submit` and `poll` never touch the disk.
  */
@@ -44,7 +49,8 @@ struct local_log_config {
     /* Segments kept allocated ahead, at least 2: one of them is kept back for the next recovery, so
      * that a full disk never stops a restart. */
     uint32_t segments_spare;
-    /* Pause between attempts to allocate a segment on a full disk. */
+    /* Pause between attempts to allocate a segment on a full disk, or to begin one without memory.
+     */
     uint32_t retry_ms;
     /* Write zeros into the segments that open makes. A block that is only allocated makes the sync
      * that first writes it slower, by about half on ext4; a recycled segment has none. The first
@@ -105,7 +111,8 @@ struct log_store *local_log_store(struct local_log *log);
 
 /* CONFAB_NOMEM when the thread cannot be made. */
 CONFAB_NODISCARD enum confab_err local_log_start_thread(struct local_log *log);
-/* Writes what is queued, then ends the thread. Nothing may be submitted any more. */
+/* Writes what is queued, then ends the thread. Nothing may be submitted any more. What waits for
+ * memory is tried once more and, in vain, comes back with CONFAB_IO: the log has failed. */
 void local_log_stop(struct local_log *log);
 /*
  * Without a thread: one batch written, synced and completed, and at most one segment allocated.

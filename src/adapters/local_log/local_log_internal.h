@@ -43,6 +43,8 @@ struct segment_list {
     size_t count;
     size_t cap;
 };
+/* Makes room for one more: the next _add does not fail. */
+CONFAB_NODISCARD enum confab_err segment_list_reserve(struct segment_list *list);
 CONFAB_NODISCARD enum confab_err segment_list_add(struct segment_list *list, struct segment *seg);
 void segment_list_remove(struct segment_list *list, size_t i);
 void segment_list_deinit(struct segment_list *list); /* frees the segments too */
@@ -53,6 +55,7 @@ struct u64_list {
     size_t count;
     size_t cap;
 };
+CONFAB_NODISCARD enum confab_err u64_list_reserve(struct u64_list *list); /* likewise */
 CONFAB_NODISCARD enum confab_err u64_list_add(struct u64_list *list, uint64_t v);
 
 /* What a scan of the directory found. */
@@ -155,6 +158,7 @@ struct local_log {
     bool stopping;
     enum log_state state;
     uint64_t retry_at_ns;         /* LOG_FULL: next attempt to allocate */
+    uint64_t rotate_at_ns;        /* no memory to rotate: next attempt; 0: there was enough */
     struct segment_list segments; /* the last one is the current one */
     struct u64_list spares;
     struct reservation reserved;

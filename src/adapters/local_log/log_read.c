@@ -214,7 +214,8 @@ static struct segment *trim_next(struct local_log *log, uint64_t lsn, bool *ret_
         seg->leaving = true;
         log->stats.first_lsn = log->segments.at[1]->base_lsn;
         *ret_recycle = log->spares.count < log->config.segments_spare &&
-                       seg->size == log->config.segment_bytes;
+                       seg->size == log->config.segment_bytes &&
+                       u64_list_reserve(&log->spares) == CONFAB_OK;
     }
     pthread_mutex_unlock(&log->mu);
     return seg;
@@ -225,8 +226,10 @@ static void trim_done(struct local_log *log, bool recycle)
     uint64_t number = log->segments.at[0]->number;
     pthread_mutex_lock(&log->mu);
     segment_list_remove(&log->segments, 0);
-    if (recycle && u64_list_add(&log->spares, number) == CONFAB_OK && log->state == LOG_FULL &&
-        log->spares.count > 1) {
+    if (recycle) {
+        CHECK(u64_list_add(&log->spares, number) == CONFAB_OK);
+    }
+    if (recycle && log->state == LOG_FULL && log->spares.count > 1) {
         log->state = LOG_OK;
         diag_info(DIAG_LOG, "there is room for the log again");
     }

@@ -12,28 +12,36 @@
 
 #include "local_log_internal.h"
 
-static void *grow(void *at, size_t count, size_t *cap, size_t item)
+static enum confab_err grow(void **at, size_t count, size_t *cap, size_t item)
 {
     if (count < *cap) {
-        return at;
+        return CONFAB_OK;
     }
     size_t n = *cap ? *cap * 2 : 16;
-    void *p = realloc(at, n * item);
-    if (p) {
-        *cap = n;
+    void *p = realloc(*at, n * item);
+    if (!p) {
+        return CONFAB_NOMEM;
     }
-    return p;
+    *at = p;
+    *cap = n;
+    return CONFAB_OK;
+}
+
+enum confab_err segment_list_reserve(struct segment_list *list)
+{
+    void *at = list->at;
+    enum confab_err err = grow(&at, list->count, &list->cap, sizeof(struct segment *));
+    list->at = at;
+    return err;
 }
 
 enum confab_err segment_list_add(struct segment_list *list, struct segment *seg)
 {
-    struct segment **at = grow(list->at, list->count, &list->cap, sizeof(struct segment *));
-    if (!at) {
-        return CONFAB_NOMEM;
+    enum confab_err err = segment_list_reserve(list);
+    if (!err) {
+        list->at[list->count++] = seg;
     }
-    list->at = at;
-    list->at[list->count++] = seg;
-    return CONFAB_OK;
+    return err;
 }
 
 void segment_list_remove(struct segment_list *list, size_t i)
@@ -59,15 +67,21 @@ void segment_note(struct segment *seg, uint64_t lsn, uint64_t offset)
     }
 }
 
+enum confab_err u64_list_reserve(struct u64_list *list)
+{
+    void *at = list->at;
+    enum confab_err err = grow(&at, list->count, &list->cap, sizeof(uint64_t));
+    list->at = at;
+    return err;
+}
+
 enum confab_err u64_list_add(struct u64_list *list, uint64_t v)
 {
-    uint64_t *at = grow(list->at, list->count, &list->cap, sizeof(uint64_t));
-    if (!at) {
-        return CONFAB_NOMEM;
+    enum confab_err err = u64_list_reserve(list);
+    if (!err) {
+        list->at[list->count++] = v;
     }
-    list->at = at;
-    list->at[list->count++] = v;
-    return CONFAB_OK;
+    return err;
 }
 
 void scan_deinit(struct scan *scan)

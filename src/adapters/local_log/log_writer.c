@@ -7,6 +7,7 @@
  *
  *     LOG_OK ──alloc: no space──► LOG_FULL ──alloc ok, or trim──► LOG_OK
  *     any ──write, sync or rotation fails──► LOG_FAILED (for good)
+ *     rotation without memory: the queue stays as it is, tried again after retry_ms
  *
  * A submission is admitted only when it certainly fits in what is allocated (`reserved` follows
  * where the writer will put it), so what was admitted is written without allocating: a full disk
@@ -218,7 +219,11 @@ static void fail(struct local_log *log, enum confab_err cause, const char *what,
     complete(log, rest, CONFAB_IO, 0);
 }
 
-/* Makes a spare the current segment. Its base is the present end, all of which is durable. */
+/*
+ * Makes a spare the current segment. Its base is the present end, all of which is durable.
+ * CONFAB_NOMEM: nothing was done. So everything that needs memory comes before the rename; what was
+ * written into the spare by then does not matter.
+ */
 static enum confab_err rotate(struct local_log *log)
 {
     struct segment *seg = calloc(1, sizeof(*seg));
@@ -228,22 +233,26 @@ static enum confab_err rotate(struct local_log *log)
     pthread_mutex_lock(&log->files_mu);
     pthread_mutex_lock(&log->mu);
     CHECK(log->spares.count > 0 && log->reserved.spares_used > 0);
-    uint64_t spare = log->spares.at[--log->spares.count];
-    log->reserved.spares_used--;
+    uint64_t spare = log->spares.at[log->spares.count - 1];
     uint64_t base = log_current(log)->end_lsn;
+    enum confab_err err = segment_list_reserve(&log->segments);
     pthread_mutex_unlock(&log->mu);
 
-    struct segment_writer w;
+    struct segment_writer w = {0};
     struct segment_header head = {
-        .number = log->number_next++,
-        .id = random_u64(log->config.random),
+        .number = log->number_next,
         .base_lsn = base,
         .size = log->config.segment_bytes,
         .created_ms = clock_wall_ms(log->clock),
     };
-    enum confab_err err = segment_writer_begin(&w, log->disk, spare, &head);
     if (!err) {
+        head.id = random_u64(log->config.random);
+        err = segment_writer_begin(&w, log->disk, spare, &head);
+    }
+    if (!err) {
+        log->number_next++;
         err = segment_writer_finish(&w);
+        CHECK(err != CONFAB_NOMEM);
     }
     if (!err) {
         *seg = (struct segment){
@@ -255,10 +264,10 @@ static enum confab_err rotate(struct local_log *log)
             .used = w.offset,
         };
         pthread_mutex_lock(&log->mu);
-        err = segment_list_add(&log->segments, seg);
+        log->spares.count--; /* the last one: trim only adds, and not without files_mu */
+        log->reserved.spares_used--;
+        CHECK(segment_list_add(&log->segments, seg) == CONFAB_OK);
         pthread_mutex_unlock(&log->mu);
-    }
-    if (!err) {
         seg = NULL;
         disk_close(log->file);
         log->file = w.file;
@@ -288,10 +297,14 @@ enum confab_err log_allocate_spare(struct local_log *log)
     char name[LOG_NAME_MAX];
     struct disk_file *file = NULL;
     pthread_mutex_lock(&log->files_mu);
+    pthread_mutex_lock(&log->mu);
+    enum confab_err err = u64_list_reserve(&log->spares);
+    pthread_mutex_unlock(&log->mu);
     uint64_t number = log->number_next++;
     log_name_format(LOG_NAME_SPARE, number, name);
-    enum confab_err err =
-        disk_open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCL, &file);
+    if (!err) {
+        err = disk_open(log->disk, name, DISK_READ | DISK_WRITE | DISK_CREATE | DISK_EXCL, &file);
+    }
     if (!err) {
         err = disk_preallocate(file, log->config.segment_bytes);
         if (!err && log->opening && log->config.zero_segments) {
@@ -304,7 +317,7 @@ enum confab_err log_allocate_spare(struct local_log *log)
     }
     pthread_mutex_lock(&log->mu);
     if (!err) {
-        err = u64_list_add(&log->spares, number);
+        CHECK(u64_list_add(&log->spares, number) == CONFAB_OK);
     }
     if (!err && log->state == LOG_FULL && log->spares.count > 1) {
         log->state = LOG_OK;
@@ -322,22 +335,22 @@ enum confab_err log_allocate_spare(struct local_log *log)
     return err;
 }
 
-/* Takes what fits in one batch off the queue. NULL: nothing queued. *ret_rotate: the first does not
- * fit in the current segment; nothing was taken beyond what then makes the next one's first batch.
- */
-static struct log_submission *take(struct local_log *log, bool *ret_rotate)
+/* Bytes of a batch that the current segment has room for. Under mu. */
+static uint64_t room_left(struct local_log *log)
+{
+    const struct segment *seg = log_current(log);
+    /* After recovery a mark may stand in the very last block. */
+    return seg->size - seg->used > LOG_BLOCK ? seg->size - seg->used - LOG_BLOCK : 0;
+}
+
+/* Takes what fits in one batch off the queue; NULL when it is empty. The first one fits. */
+static struct log_submission *take(struct local_log *log)
 {
     pthread_mutex_lock(&log->mu);
     struct log_submission *first = log->queue;
     struct log_submission *last = NULL;
     if (first) {
-        const struct segment *seg = log_current(log);
-        /* After recovery a mark may stand in the very last block. */
-        uint64_t room = seg->size - seg->used > LOG_BLOCK ? seg->size - seg->used - LOG_BLOCK : 0;
-        *ret_rotate = batch_disk_bytes(first->bytes.len) > room;
-        if (*ret_rotate) {
-            room = log->config.segment_bytes - 2 * LOG_BLOCK;
-        }
+        uint64_t room = room_left(log);
         uint64_t bytes = 0;
         for (struct log_submission *s = first; s; s = s->next) {
             bytes += s->bytes.len;
@@ -383,44 +396,72 @@ static enum confab_err write_batch(struct local_log *log, struct batch_header *h
     return err;
 }
 
+/* Under mu. Something is queued, and it is not time to wait for memory. */
+static bool wants_write(const struct local_log *log)
+{
+    return log->queue && (log->rotate_at_ns == 0 || log->state == LOG_FAILED || log->stopping ||
+                          clock_mono_ns(log->clock) >= log->rotate_at_ns);
+}
+
+/* Notes that a rotation found no memory, or found it again. */
+static void note_memory(struct local_log *log, bool enough)
+{
+    if (!enough && log->rotate_at_ns == 0) {
+        diag_error(DIAG_LOG, "no memory to begin a log segment; what is queued waits");
+    } else if (enough && log->rotate_at_ns > 0) {
+        diag_info(DIAG_LOG, "there is memory for a log segment again");
+    }
+    uint64_t at = clock_mono_ns(log->clock) + (uint64_t)log->config.retry_ms * 1000000U;
+    pthread_mutex_lock(&log->mu);
+    log->rotate_at_ns = enough ? 0 : at;
+    pthread_mutex_unlock(&log->mu);
+}
+
 static void write_queued(struct local_log *log, bool *ret_did_work)
 {
-    bool rotation = false;
-    struct log_submission *list = take(log, &rotation);
-    if (!list) {
+    pthread_mutex_lock(&log->mu);
+    bool work = wants_write(log);
+    bool failed = log->state == LOG_FAILED; /* by trim, meanwhile */
+    bool last_try = log->stopping;
+    bool rotation = work && batch_disk_bytes(log->queue->bytes.len) > room_left(log);
+    pthread_mutex_unlock(&log->mu);
+    if (!work) {
         return;
     }
     *ret_did_work = true;
-    enum confab_err err = CONFAB_OK;
-    const char *what = "rotation";
-    pthread_mutex_lock(&log->mu);
-    if (log->state == LOG_FAILED) { /* by trim, meanwhile */
-        err = CONFAB_IO;
-        what = "trim";
+    if (failed) {
+        fail(log, CONFAB_IO, "trim", NULL);
+        return;
     }
-    pthread_mutex_unlock(&log->mu);
-    if (!err && rotation) {
-        err = rotate(log);
+    enum confab_err err = rotation ? rotate(log) : CONFAB_OK;
+    if (rotation && (!err || err == CONFAB_NOMEM)) {
+        note_memory(log, !err);
     }
+    if (err == CONFAB_NOMEM && !last_try) {
+        return;
+    }
+    if (err) {
+        fail(log, err, "rotation", NULL);
+        return;
+    }
+    struct log_submission *list = take(log);
+    const char *what = NULL;
     struct segment *seg = log_current(log);
     struct batch_header h = {0};
-    size_t n = 0;
-    if (!err) {
-        uint8_t *p = log->batch + LOG_BATCH_HEADER;
-        uint32_t crc = log_segment_seed(seg->id);
-        for (struct log_submission *s = list; s; s = s->next) {
-            memcpy(p, s->bytes.data, s->bytes.len);
-            crc = crc32c(crc, p, s->bytes.len);
-            p += s->bytes.len;
-            h.records += s->records;
-        }
-        h.payload_bytes = (uint32_t)(p - log->batch) - LOG_BATCH_HEADER;
-        h.lsn_bytes = h.payload_bytes;
-        h.payload_crc = crc;
-        n = (size_t)batch_disk_bytes(h.payload_bytes);
-        CHECK(n <= log->batch_cap && seg->used + n + LOG_BLOCK <= seg->size);
-        err = write_batch(log, &h, n, &what);
+    uint8_t *p = log->batch + LOG_BATCH_HEADER;
+    uint32_t crc = log_segment_seed(seg->id);
+    for (struct log_submission *s = list; s; s = s->next) {
+        memcpy(p, s->bytes.data, s->bytes.len);
+        crc = crc32c(crc, p, s->bytes.len);
+        p += s->bytes.len;
+        h.records += s->records;
     }
+    h.payload_bytes = (uint32_t)(p - log->batch) - LOG_BATCH_HEADER;
+    h.lsn_bytes = h.payload_bytes;
+    h.payload_crc = crc;
+    size_t n = (size_t)batch_disk_bytes(h.payload_bytes);
+    CHECK(n <= log->batch_cap && seg->used + n + LOG_BLOCK <= seg->size);
+    err = write_batch(log, &h, n, &what);
     if (err) {
         fail(log, err, what, list);
         return;
@@ -478,11 +519,12 @@ enum confab_err local_log_step(struct local_log *log, bool *ret_did_work)
     return err;
 }
 
-/* Sleeps until there is something to do; with a full disk, until the next attempt. Under mu. */
+/* Sleeps until there is something to do; without room or memory, until the next attempt. Under mu.
+ */
 static void wait_for_work(struct local_log *log)
 {
     log->writer_waits = true;
-    if (log->state != LOG_FULL) {
+    if (log->state != LOG_FULL && log->rotate_at_ns == 0) {
         pthread_cond_wait(&log->work, &log->mu);
     } else {
         struct timespec until;
@@ -500,7 +542,7 @@ static void *run(void *arg)
     struct local_log *log = arg;
     pthread_mutex_lock(&log->mu);
     for (;;) {
-        if (log->queue || wants_spare(log)) {
+        if (wants_write(log) || (!log->stopping && wants_spare(log))) {
             pthread_mutex_unlock(&log->mu);
             bool did_work = false;
             enum confab_err err = local_log_step(log, &did_work);
