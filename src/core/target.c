@@ -156,13 +156,12 @@ static void find_target_done(struct engine *e, struct engine_job *job)
     struct feed_entry entry;
     r->busy = false;
     w->looked_up = true;
-    if (!err && job->req.ret_nrows > 0 &&
-        !row_feed_find(job->req.ret_rows[0].value, cmd->in.target_id, &entry) &&
-        conv_id_eq(entry.conv, r->c.id)) {
-        w->target_seq = entry.seq;
-    } else {
-        w->fetched = true; /* it is not in this conversation */
+    if (!err && job->req.ret_nrows > 0) {
+        err = row_feed_find(job->req.ret_rows[0].value, cmd->in.target_id, &entry);
+        w->target_seq = !err && conv_id_eq(entry.conv, r->c.id) ? entry.seq : 0;
+        err = err == CONFAB_NOT_FOUND ? CONFAB_OK : err;
     }
+    w->fetched = w->target_seq == 0; /* it is not in this conversation */
     engine_job_free(job);
     if (err) {
         list_remove(&cmd->link);
