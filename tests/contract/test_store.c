@@ -375,8 +375,12 @@ static void test_store__a_bad_batch_changes_nothing(void **state)
     uint8_t sort[8];
     be64(1, sort);
     put_chunks(1, 1, 3, "x");
+    static const uint8_t zeros[STORE_SORT_MAX + 1];
+    struct span long_sort = span_of(zeros, sizeof(zeros));
     const struct store_key bad[] = {
         {STORE_HEADER, span_of(sort, 8), NONE},    /* key too short */
+        {STORE_CHUNK, conv(1), long_sort},         /* sort key too long */
+        {STORE_META, long_sort, NONE},             /* key too long */
         {STORE_HEADER, conv(1), span_of(sort, 8)}, /* takes no sort key */
         {STORE_CHUNK, conv(1), NONE},              /* needs a sort key */
         {STORE_META, NONE, NONE},                  /* no key */
@@ -394,11 +398,41 @@ static void test_store__a_bad_batch_changes_nothing(void **state)
         expect_range(range(1, NONE, NONE, false), 3, 1, 1, false);
     }
     struct buf b;
-    buf_init(&b);
-    store_batch_put(&b, (struct store_key){STORE_HEADER, conv(1), NONE}, span_str("header"));
-    buf_put_u8(&b, STORE_BATCH_PUT); /* cut short */
-    assert_int_equal(bench_write(bench.store, &b), CONFAB_INVALID);
-    assert_false(has(STORE_HEADER, conv(1), NONE, ""));
+    for (size_t cut = 1;; cut++) { /* an item that is cut short, or of no operation */
+        buf_init(&b);
+        store_batch_put(&b, (struct store_key){STORE_HEADER, conv(1), NONE}, span_str("header"));
+        size_t one = b.len;
+        store_batch_put(&b, (struct store_key){STORE_HEADER, conv(2), NONE}, span_str("header"));
+        bool whole = one + cut >= b.len;
+        b.len = whole ? b.len : one + cut;
+        b.data[one] = whole ? STORE_BATCH_DEL_RANGE + 1 : b.data[one];
+        assert_int_equal(bench_write(bench.store, &b), CONFAB_INVALID);
+        assert_false(has(STORE_HEADER, conv(1), NONE, ""));
+        if (whole) {
+            break;
+        }
+    }
+    const struct {
+        enum store_table table;
+        struct span key;
+        struct span from;
+        struct span to;
+        enum confab_err err;
+    } ranges[] = {
+        {STORE_HEADER, conv(1), NONE, NONE, CONFAB_INVALID}, /* has no sort keys */
+        {STORE_CHUNK, span_of(sort, 8), NONE, NONE, CONFAB_INVALID},
+        {STORE_CHUNK, conv(1), long_sort, NONE, CONFAB_INVALID},
+        {STORE_CHUNK, conv(1), NONE, long_sort, CONFAB_TOO_LARGE},
+        {STORE_TABLES, conv(1), NONE, NONE, CONFAB_INVALID},
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(ranges); i++) {
+        buf_init(&b);
+        store_batch_put(&b, (struct store_key){STORE_HEADER, conv(1), NONE}, span_str("header"));
+        store_batch_del_range(&b, ranges[i].table, ranges[i].key, ranges[i].from, ranges[i].to);
+        assert_int_equal(bench_write(bench.store, &b), ranges[i].err);
+        assert_false(has(STORE_HEADER, conv(1), NONE, ""));
+        expect_range(range(1, NONE, NONE, false), 3, 1, 1, false);
+    }
 
     buf_init(&b);
     store_batch_put(&b, (struct store_key){STORE_HEADER, conv(1), NONE}, span_str("header"));
@@ -422,10 +456,21 @@ static void test_store__a_bad_request_is_refused(void **state)
     keyed.table = STORE_HEADER;
     struct store_request no_table = range(1, NONE, NONE, false);
     no_table.table = STORE_TABLES;
+    struct store_request below_tables = range(1, NONE, NONE, false);
+    below_tables.table = (enum store_table)0;
+    static const uint8_t zeros[STORE_SORT_MAX + 1];
+    struct span long_sort = span_of(zeros, sizeof(zeros));
+    struct store_request long_from = range(1, long_sort, NONE, false);
+    struct store_request long_to = range(1, NONE, long_sort, false);
     struct store_key key = {STORE_CHUNK, conv(1), NONE};
+    struct store_key far = {STORE_CHUNK, conv(1), long_sort};
+    struct store_key pair[] = {{STORE_HEADER, conv(1), NONE}, key};
     struct store_request get = {.op = STORE_GET, .keys = &key, .nkeys = 1};
-    struct store_request *all[] = {&zero_limit, &zero_bytes, &no_key, &short_key,
-                                   &keyed,      &no_table,   &get};
+    struct store_request get_far = {.op = STORE_GET, .keys = &far, .nkeys = 1};
+    struct store_request get_two = {.op = STORE_GET, .keys = pair, .nkeys = 2};
+    struct store_request *all[] = {&zero_limit, &zero_bytes, &no_key,       &short_key,
+                                   &keyed,      &no_table,   &below_tables, &long_from,
+                                   &long_to,    &get,        &get_far,      &get_two};
     for (unsigned i = 0; i < ARRAY_LEN(all); i++) {
         bench_do(bench.store, all[i]);
         assert_int_equal(all[i]->ret_err, CONFAB_INVALID);

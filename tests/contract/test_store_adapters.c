@@ -407,6 +407,61 @@ static void test_store_rocksdb__a_store_in_use_is_locked(void **state)
     temp_dir_remove(dir);
 }
 
+static uint32_t tables_in(const char *dir)
+{
+    uint32_t n = 0;
+    DIR *d = opendir(dir);
+    assert_non_null(d);
+    for (struct dirent *e; (e = readdir(d));) {
+        size_t len = strlen(e->d_name);
+        n += len > 4 && strcmp(e->d_name + len - 4, ".sst") == 0;
+    }
+    closedir(d);
+    return n;
+}
+
+/* What is to be merged stays so until it is allowed; and merging changes no row. */
+static void test_store_rocksdb__compactions_wait_until_they_may(void **state)
+{
+    (void)state;
+    enum { FLUSHES = 12 };
+    static const struct store_rocksdb_cfg cfg = {
+        .background_jobs = 1, .open_files_max = 32, .hold_compactions = true};
+    char dir[64];
+    struct message_store *store = NULL;
+    temp_dir_make(dir, sizeof(dir));
+    assert_int_equal(store_rocksdb_open(dir, cfg, ex, ex, NULL, 0, &store), CONFAB_OK);
+    for (uint64_t i = 0; i < FLUSHES; i++) {
+        struct buf b = {0};
+        uint8_t sort[8];
+        for (uint8_t conv = 1; conv <= 3; conv++) {
+            struct store_key key = {STORE_CHUNK, conv_key(conv), be64(conv == 1 ? 1 : i, sort)};
+            store_batch_put(&b, key, span_of(sort, 8));
+        }
+        assert_int_equal(bench_write(store, &b), CONFAB_OK);
+        assert_int_equal(bench_flush(store), CONFAB_OK);
+    }
+    assert_in_range(tables_in(dir), FLUSHES, FLUSHES + 1); /* and one for the format */
+    store_rocksdb_compact(store);
+    while (tables_in(dir) >= FLUSHES) {
+        usleep(2000);
+    }
+    for (uint8_t conv = 1; conv <= 3; conv++) {
+        struct store_request all = {.op = STORE_RANGE,
+                                    .table = STORE_CHUNK,
+                                    .key = conv_key(conv),
+                                    .limit = 100,
+                                    .bytes_max = 10000};
+        bench_do(store, &all);
+        assert_int_equal(all.ret_err, CONFAB_OK);
+        assert_int_equal(all.ret_nrows, conv == 1 ? 1 : FLUSHES);
+        store_request_deinit(&all);
+    }
+    store_rocksdb_close(store);
+    store_rocksdb_close(NULL);
+    temp_dir_remove(dir);
+}
+
 static void put_raw(const char *dir, const char *key, size_t key_len, const char *value, size_t n)
 {
     char *err = NULL;
@@ -562,6 +617,12 @@ static void test_store_rocksdb__error_texts_are_understood(void **state)
     assert_int_equal(rocksdb_err("IO error: While lock file: /x/LOCK: Resource temporarily "
                                  "unavailable"),
                      CONFAB_LOCKED);
+    assert_int_equal(rocksdb_err("IO error: lock hold by current process, acquire time 1"),
+                     CONFAB_LOCKED);
+    assert_int_equal(rocksdb_err("IO error: Disk quota exceeded: While appending to file: x"),
+                     CONFAB_NO_SPACE);
+    assert_int_equal(rocksdb_err("IO error: Max allowed space was reached: space limit"),
+                     CONFAB_NO_SPACE);
     assert_int_equal(rocksdb_err("IO error: Input/output error: While fsync"), CONFAB_IO);
 }
 
@@ -712,6 +773,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_killed_process_leaves_a_prefix, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_store_in_use_is_locked, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__compactions_wait_until_they_may, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__newer_and_foreign_stores_are_refused,
                                         setup, teardown),
