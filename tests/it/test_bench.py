@@ -138,6 +138,18 @@ def test_presence__what_changes_often_is_told_once_a_second(server):
     assert report["notices"] == report["notices_written"]
 
 
+def test_connect__come_back_with_a_token(server):
+    [report] = bench(server, "connect", "--rounds", 2, "--users", 40, "--groups", 3, "--floor",
+                     "--workers", 2)
+    assert report["errors"] == 0
+    assert report["connections"] == 40
+    assert report["connects_per_s"]["first"] > 0 and report["connects_per_s"]["floor"] > 0
+    # The first time without a token, then with one that nothing happened after.
+    assert server.metric('confab_resumes_total{outcome="full"}') == 40
+    assert server.metric('confab_resumes_total{outcome="caught_up"}') == 2 * 40
+    assert server.metric("confab_sessions_open") == 0
+
+
 def test_sync(tmp_path):
     done = run(None, "sync", "--data", tmp_path, "--seconds", 1)
     sizes = [json.loads(line) for line in done.stdout.splitlines()]

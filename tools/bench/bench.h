@@ -47,6 +47,7 @@ enum scenario_kind {
     SCENARIO_STORM,
     SCENARIO_STUCK,
     SCENARIO_PRESENCE,
+    SCENARIO_CONNECT,
     SCENARIO_SYNC, /* the floor of durability only */
 };
 
@@ -107,6 +108,8 @@ CONFAB_NODISCARD enum confab_err world_make(struct world *w, const struct option
 /* A group of people[first .. first + n), the first of which makes it. */
 CONFAB_NODISCARD enum confab_err world_group(struct world *w, const uint32_t *people, uint32_t n,
                                              struct conv_id *ret);
+/* Groups of 100 at most, until everybody is in opt->groups of them. */
+CONFAB_NODISCARD enum confab_err world_groups(struct world *w);
 void world_deinit(struct world *w);
 /* A figure of GET /metrics, all labels added; 0 when it is not there. */
 double world_metric(struct world *w, const char *name);
@@ -159,13 +162,24 @@ struct meters {
     uint64_t lost;  /* connections */
     uint64_t bytes_in;
     uint64_t bytes_out;
+    uint64_t beats; /* heartbeats sent, and answered */
+    uint64_t answered;
+    struct hist connect_ns; /* from connect(2) until caught up */
     struct hist ack_ns;
     struct hist delivery_ns;
     struct hist lateness_ns; /* of the load tool itself: sent later than intended */
 };
 
 /* Commands to the workers, and their state; in shared memory. */
-enum phase { PHASE_CONNECT = 0, PHASE_RUN, PHASE_MEASURE, PHASE_DRAIN, PHASE_HOLD, PHASE_END };
+enum phase {
+    PHASE_CONNECT = 0,
+    PHASE_RUN,
+    PHASE_MEASURE,
+    PHASE_DRAIN,
+    PHASE_HOLD,
+    PHASE_AWAY,
+    PHASE_END
+};
 struct worker_state {
     _Atomic uint32_t ready; /* connections that are signed in and caught up */
     _Atomic uint32_t under_way;
@@ -231,6 +245,9 @@ void traffic_stop(struct traffic *t);
 /* All workers' meters together. */
 void traffic_meters(const struct traffic *t, struct meters *ret);
 uint32_t traffic_ready(const struct traffic *t);
+/* Closes all connections; and opens them again, until all are caught up. Print what is wrong. */
+CONFAB_NODISCARD enum confab_err traffic_away(struct traffic *t);
+CONFAB_NODISCARD enum confab_err traffic_back(struct traffic *t);
 /* Waits until no message is under way. Prints what is wrong. */
 CONFAB_NODISCARD enum confab_err traffic_drain(struct traffic *t);
 /* An empty plan with room for so many; and the people who write two by two, and opt->idlers
@@ -282,6 +299,8 @@ CONFAB_NODISCARD enum confab_err run_stuck(struct world *w, const struct options
                                            pid_t server);
 CONFAB_NODISCARD enum confab_err run_presence(struct world *w, const struct options *o,
                                               uint16_t port, pid_t server);
+CONFAB_NODISCARD enum confab_err run_connect(struct world *w, const struct options *o,
+                                             uint16_t port, pid_t server);
 CONFAB_NODISCARD enum confab_err run_sync(const struct options *o);
 
 /* ---- What came of it ---- */

@@ -2,10 +2,10 @@
  * Floors: what the machine can do at most. Bare servers as child processes, without framing,
  * parsing, disk or accounts, for the same load on the same cores; and group commit by itself.
  *
- * A connection says which one it is by a line of nine bytes. The server then takes whole messages
- * of a fixed size, and passes each on as it is: to the partner of its sender, or to everybody else
- * of its block; what came by one recv goes out by one send. The sender gets an acknowledgement of
- * ACK_BYTES each.
+ * A connection says which one it is by a line of nine bytes, which a byte answers. The server then
+ * takes whole messages of a fixed size, and passes each on as it is: to the partner of its sender,
+ * or to everybody else of its block; what came by one recv goes out by one send. The sender gets an
+ * acknowledgement of ACK_BYTES each.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -104,6 +104,7 @@ static void read_conn(struct floor_server *f, int fd)
     if (c->client == NONE && have >= LINE_BYTES) {
         c->client = (uint32_t)strtoul((const char *)p, NULL, 16) % f->plan->nclients;
         f->fd_of[c->client] = fd;
+        send_all(fd, (const uint8_t *)"H", 1);
         p += LINE_BYTES;
         have -= LINE_BYTES;
     }

@@ -28,6 +28,7 @@ static const char USAGE[] =
     "  storm     kill -9, and everybody comes back at once; needs --server-cmd\n"
     "  stuck     people write two by two, while many others stop reading, round by round\n"
     "  presence  people come and go, each watched by others\n"
+    "  connect   everybody connects, signs in and resumes, again and again\n"
     "  sync      no server: how fast the disk under --data takes writes\n"
     "\n"
     "  --port N          the server's port on 127.0.0.1\n"
@@ -41,9 +42,9 @@ static const char USAGE[] =
     "  --spread N        pairs: conversations of each sender [1]\n"
     "  --members N       group: how many, all online; stuck: how many stop reading [100]\n"
     "  --senders N       group: members who write [4]; backlog: conversations [100]\n"
-    "  --users N         idle, mixed, presence: how many people [1000]\n"
+    "  --users N         idle, mixed, presence, connect: how many people [1000]\n"
     "  --watchers N      presence: who watch each of them [20]\n"
-    "  --groups N        idle: groups that each user is in [20]\n"
+    "  --groups N        idle, connect: groups that each user is in [20]\n"
     "  --idlers N        pairs, storm, stuck: connections beside them that do nothing;\n"
     "                    presence: strangers who watch, and may see nobody [0]\n"
     "  --messages N      backlog: how many were missed [100000]\n"
@@ -65,7 +66,8 @@ static const char USAGE[] =
 static const char *const NAMES[] = {
     [SCENARIO_IDLE] = "idle",   [SCENARIO_PAIRS] = "pairs",       [SCENARIO_GROUP] = "group",
     [SCENARIO_MIXED] = "mixed", [SCENARIO_BACKLOG] = "backlog",   [SCENARIO_STORM] = "storm",
-    [SCENARIO_STUCK] = "stuck", [SCENARIO_PRESENCE] = "presence", [SCENARIO_SYNC] = "sync",
+    [SCENARIO_STUCK] = "stuck", [SCENARIO_PRESENCE] = "presence", [SCENARIO_CONNECT] = "connect",
+    [SCENARIO_SYNC] = "sync",
 };
 
 const char *scenario_name(enum scenario_kind kind)
@@ -250,6 +252,7 @@ static uint32_t people_of(const struct options *o)
     case SCENARIO_GROUP:
         return o->members + o->idlers;
     case SCENARIO_IDLE:
+    case SCENARIO_CONNECT:
     case SCENARIO_MIXED:
         return o->users;
     case SCENARIO_BACKLOG:
@@ -361,6 +364,8 @@ static enum confab_err run(struct world *w, const struct options *o, pid_t *io_s
         return run_backlog(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STUCK:
         return run_stuck(w, o, (uint16_t)o->port, *io_server);
+    case SCENARIO_CONNECT:
+        return run_connect(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_PRESENCE:
         return run_presence(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STORM:

@@ -413,6 +413,9 @@ void play_frame(struct worker *w, struct client *c, struct span text)
     case SCAN_ACK:
         on_ack(w, c, text);
         break;
+    case SCAN_HEARTBEAT:
+        w->m.answered++;
+        break;
     case SCAN_RECEIPT:
         w->m.receipts++;
         break;

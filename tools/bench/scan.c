@@ -10,6 +10,7 @@ static const struct {
     {"new_message", SCAN_MESSAGE}, {"ack", SCAN_ACK},       {"delivery_receipt", SCAN_RECEIPT},
     {"error", SCAN_ERROR},         {"hello", SCAN_HELLO},   {"conversations", SCAN_CONVERSATIONS},
     {"caught_up", SCAN_CAUGHT_UP}, {"resync", SCAN_RESYNC}, {"presence_update", SCAN_PRESENCE},
+    {"heartbeat", SCAN_HEARTBEAT},
 };
 
 static const uint8_t *find(struct span in, const char *what)

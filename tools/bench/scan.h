@@ -22,6 +22,7 @@ enum scan_event {
     SCAN_CAUGHT_UP,
     SCAN_RESYNC,
     SCAN_PRESENCE,
+    SCAN_HEARTBEAT,
 };
 
 enum scan_event scan_event(struct span frame);

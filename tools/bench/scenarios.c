@@ -265,26 +265,6 @@ static struct usage usage_of(pid_t server)
                           kib_after("/proc/meminfo", "Slab:") * 1024};
 }
 
-static enum confab_err idle_groups(struct world *w, const struct options *o)
-{
-    uint32_t people[LARGE_GROUP];
-    struct random_seeded random;
-    random_seeded_init(&random, o->seed);
-    uint64_t wanted = (uint64_t)o->users * o->groups / LARGE_GROUP;
-    uint32_t at = 0;
-    for (uint64_t g = 0; g < wanted; g++) {
-        struct conv_id conv;
-        for (uint32_t i = 0; i < LARGE_GROUP; i++) {
-            people[i] = at++ % o->users;
-        }
-        enum confab_err err = world_group(w, people, LARGE_GROUP, &conv);
-        if (err) {
-            return err;
-        }
-    }
-    return CONFAB_OK;
-}
-
 struct idle_result {
     double connect_s;
     double server_cpu_s;
@@ -339,7 +319,7 @@ enum confab_err run_idle(struct world *w, const struct options *o, uint16_t port
     plan_init(&plan, o, 0, 0);
     plan.nclients = o->users;
     struct traffic t = {.opt = o, .world = w, .plan = &plan, .port = port, .server = server};
-    enum confab_err err = idle_groups(w, o);
+    enum confab_err err = world_groups(w);
     err = err ? err : idle_measure(&t, &ours);
     if (!err) {
         idle_report(o, "confabd", plan.nclients, &ours);

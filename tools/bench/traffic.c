@@ -126,6 +126,9 @@ void meters_add(struct meters *sum, const struct meters *m)
     sum->lost += m->lost;
     sum->bytes_in += m->bytes_in;
     sum->bytes_out += m->bytes_out;
+    sum->beats += m->beats;
+    sum->answered += m->answered;
+    hist_merge(&sum->connect_ns, &m->connect_ns);
     hist_merge(&sum->ack_ns, &m->ack_ns);
     hist_merge(&sum->delivery_ns, &m->delivery_ns);
     hist_merge(&sum->lateness_ns, &m->lateness_ns);
@@ -192,6 +195,21 @@ enum confab_err traffic_reset(const struct traffic *t)
     return CONFAB_OK;
 }
 
+/* Until so many are connected: all, or none. */
+static enum confab_err wait_ready(const struct traffic *t, uint32_t n)
+{
+    uint64_t deadline = now_ns() + (uint64_t)CONNECT_S * NS_PER_S;
+    while (traffic_ready(t) != n) {
+        if (!healthy(t) || now_ns() > deadline) {
+            (void)fprintf(stderr, "confab-bench: %u of %u connections are there\n",
+                          traffic_ready(t), t->plan->nclients);
+            return CONFAB_NET;
+        }
+        pause_ms(1);
+    }
+    return CONFAB_OK;
+}
+
 enum confab_err traffic_start(struct traffic *t)
 {
     const struct plan *plan = t->plan;
@@ -213,16 +231,19 @@ enum confab_err traffic_start(struct traffic *t)
             worker_run(t, i);
         }
     }
-    uint64_t deadline = now_ns() + (uint64_t)CONNECT_S * NS_PER_S;
-    while (traffic_ready(t) < plan->nclients) {
-        if (!healthy(t) || now_ns() > deadline) {
-            (void)fprintf(stderr, "confab-bench: %u of %u connections are there\n",
-                          traffic_ready(t), plan->nclients);
-            return CONFAB_NET;
-        }
-        pause_ms(2);
-    }
-    return CONFAB_OK;
+    return wait_ready(t, plan->nclients);
+}
+
+enum confab_err traffic_away(struct traffic *t)
+{
+    atomic_store(&t->shared->phase, PHASE_AWAY);
+    return wait_ready(t, 0);
+}
+
+enum confab_err traffic_back(struct traffic *t)
+{
+    atomic_store(&t->shared->phase, PHASE_CONNECT);
+    return wait_ready(t, t->plan->nclients);
 }
 
 void traffic_stop(struct traffic *t)

@@ -164,6 +164,7 @@ static void connect_one(struct worker *w, struct client *c)
         bench_die("epoll_ctl");
     }
     c->state = CLIENT_CONNECTING;
+    c->began_ns = now_ns();
     w->connecting++;
     if (connect(c->fd, (struct sockaddr *)&in, sizeof(in)) != 0 && errno != EINPROGRESS) {
         client_fail(w, c, strerror(errno));
@@ -176,6 +177,7 @@ static void become_ready(struct worker *w, struct client *c)
     c->attempts = 0;
     w->connecting--;
     w->ready++;
+    hist_add(&w->m.connect_ns, now_ns() - c->began_ns);
     play_ready(w, c);
 }
 
@@ -187,8 +189,8 @@ static void connected(struct worker *w, struct client *c)
     if (!w->t->world) {
         char line[16];
         buf_put(&c->out, line, (size_t)snprintf(line, sizeof(line), "%08x\n", c->index));
+        c->state = CLIENT_HELLO; /* one byte comes back */
         client_dirty(w, c);
-        become_ready(w, c);
         return;
     }
     (void)snprintf(host, sizeof(host), "127.0.0.1:%u", w->t->port);
@@ -315,13 +317,22 @@ static size_t take_frame(struct worker *w, struct client *c, struct span in)
     return head + (size_t)len;
 }
 
+static size_t take_raw(struct worker *w, struct client *c, struct span in)
+{
+    if (c->state != CLIENT_HELLO) {
+        return play_raw(w, c, in);
+    }
+    become_ready(w, c);
+    return 1;
+}
+
 /* How many of the bytes were taken; all of them once the connection is gone. */
 static size_t take(struct worker *w, struct client *c, struct span in)
 {
     size_t at = 0;
     while (at < in.n && c->fd >= 0) {
         struct span rest = span_of(in.p + at, in.n - at);
-        size_t n = !w->t->world                   ? play_raw(w, c, rest)
+        size_t n = !w->t->world                   ? take_raw(w, c, rest)
                    : c->state == CLIENT_UPGRADING ? take_upgrade(w, c, rest)
                                                   : take_frame(w, c, rest);
         if (n == 0) {
@@ -403,6 +414,7 @@ static void heartbeats(struct worker *w)
         struct client *c = &w->clients[w->next_beat];
         if (c->state == CLIENT_READY && !is_stuck(w, c)) {
             client_put(w, c, span_str(BEAT));
+            w->m.beats++;
         }
         w->next_beat = (w->next_beat + 1) % w->nclients;
         w->next_beat_ns += BEAT_NS / w->nclients;
@@ -443,6 +455,9 @@ static void see_phase(struct worker *w)
     }
     bool started = phase == PHASE_RUN;
     w->phase = phase;
+    for (uint32_t i = 0; i < w->nclients && phase == PHASE_AWAY; i++) {
+        close_it(w, &w->clients[i]);
+    }
     if (started) {
         play_start(w);
     }
@@ -517,7 +532,7 @@ void worker_run(struct traffic *t, uint32_t index)
     set_up(w);
     for (;;) {
         see_phase(w);
-        if (w->ready + w->connecting < w->nclients) {
+        if (w->phase != PHASE_AWAY && w->ready + w->connecting < w->nclients) {
             connect_some(w);
         }
         wait_for_events(w);

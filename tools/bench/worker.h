@@ -31,6 +31,7 @@ struct client {
     uint32_t attempts;
     uint32_t next_dirty;
     uint64_t retry_ns; /* CLIENT_OFF: when to connect again */
+    uint64_t began_ns; /* to connect */
     struct http_scan scan;
     struct buf in; /* a partial frame */
     struct buf out;

@@ -14,6 +14,7 @@
 #include "proto/jwt.h"
 
 #define BATCH       1000U
+#define GROUP       100U
 #define PASSWORD    "the password of a load test"
 #define PATH_SIZE   4096
 #define PATIENCE    600
@@ -237,6 +238,25 @@ enum confab_err world_group(struct world *w, const uint32_t *people, uint32_t n,
         err = group_add(w, path, people + at, MIN(BATCH, n - at), token);
     }
     return err;
+}
+
+enum confab_err world_groups(struct world *w)
+{
+    uint32_t people[GROUP];
+    uint32_t each = MIN(GROUP, w->npeople);
+    uint64_t wanted = ((uint64_t)w->npeople * w->opt->groups + each - 1) / each;
+    uint32_t at = 0;
+    for (uint64_t g = 0; g < wanted; g++) {
+        struct conv_id conv;
+        for (uint32_t i = 0; i < each; i++) {
+            people[i] = at++ % w->npeople;
+        }
+        enum confab_err err = world_group(w, people, each, &conv);
+        if (err) {
+            return err;
+        }
+    }
+    return CONFAB_OK;
 }
 
 void world_deinit(struct world *w)
