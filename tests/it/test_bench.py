@@ -71,6 +71,27 @@ def test_idle__with_several_processes(server):
     assert {"user_bytes", "kernel_bytes", "server_us_per_connect"} <= set(ours)
 
 
+def test_idle__held_until_told_with_accounts_of_an_earlier_run(server, tmp_path):
+    """What tools/million does with many of them: accounts are made once, and everybody stays."""
+    people = tmp_path / "people"
+    options = ("idle", "--users", 30, "--groups", 2, "--seconds", 1, "--own-tokens", "--people", people)
+    [made] = bench(server, *options)
+    accounts = server.metric("confab_accounts_created_total")
+    ids = people.read_text().split()
+    assert made["connections"] == len(set(ids)) == 30
+    with subprocess.Popen(
+            [str(harness.BUILD / "confab-bench"), *map(str, options), "--hold", "--json", "--port",
+             str(server.port), "--data", str(server.data), "--pid", str(server.process.pid)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tool:
+        assert json.loads(tool.stdout.readline()) == {"ready": 30}
+        assert server.metric("confab_sessions_open") == 30
+        said, _ = tool.communicate(timeout=SECONDS)
+    report = json.loads(said)
+    assert tool.returncode == 0 and report["errors"] == 0
+    assert report["heartbeats"] == report["answered"]
+    assert server.metric("confab_accounts_created_total") == accounts
+
+
 def test_backlog__all_of_it(server):
     [report] = bench(server, "backlog", "--senders", 5, "--messages", 2000, "--window", 16)
     assert report["messages"] == report["by_resume"] + report["by_history"] == 2000

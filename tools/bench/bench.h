@@ -56,7 +56,8 @@ struct options {
     const char *data; /* the server's data directory: its operator's key, and its tokens' */
     const char *server_cmd;
     const char *svg;
-    const char *texts; /* file of lines; NULL: words are drawn */
+    const char *people; /* file with the ids of an earlier run's accounts, or for this one's */
+    const char *texts;  /* file of lines; NULL: words are drawn */
     uint64_t seed;
     uint32_t port;
     uint32_t pid;
@@ -82,6 +83,7 @@ struct options {
     uint32_t load_cpu;
     bool own_tokens;
     bool floor;
+    bool hold; /* idle: goes on until standard input ends */
     bool json;
 };
 
@@ -100,6 +102,7 @@ struct world {
     char operator_key[128];
     struct person *people;
     uint32_t npeople;
+    bool known;  /* of an earlier run, with their groups */
     char run[9]; /* of this run's names and ids */
 };
 

@@ -34,6 +34,10 @@ static const char USAGE[] =
     "  --port N          the server's port on 127.0.0.1\n"
     "  --data DIR        its data directory: accounts are made with the operator's key in it\n"
     "  --own-tokens      signs tokens with the key in there, instead of signing in each user\n"
+    "  --people FILE     idle, with --own-tokens: the accounts of an earlier run, with their "
+    "groups;\n"
+    "                    made and noted there when it is missing\n"
+    "  --hold            idle: says when all are there, and goes on until standard input ends\n"
     "  --server-cmd CMD  starts the server, and stops it at the end\n"
     "  --pid N           of a server that runs already, for its memory and CPU time\n"
     "  --server-cpu N, --load-cpu N  keeps the server started here, and this tool, on one CPU "
@@ -174,10 +178,12 @@ enum {
     OPT_SERVER,
     OPT_SVG,
     OPT_TEXTS,
+    OPT_PEOPLE,
     OPT_SEED,
     OPT_SIZE,
     OPT_OWN,
     OPT_FLOOR,
+    OPT_HOLD,
     OPT_JSON,
     OPT_HELP
 };
@@ -187,10 +193,12 @@ static const struct option OTHERS[] = {
     {"server-cmd", required_argument, NULL, OPT_SERVER},
     {"svg", required_argument, NULL, OPT_SVG},
     {"texts", required_argument, NULL, OPT_TEXTS},
+    {"people", required_argument, NULL, OPT_PEOPLE},
     {"seed", required_argument, NULL, OPT_SEED},
     {"size", required_argument, NULL, OPT_SIZE},
     {"own-tokens", no_argument, NULL, OPT_OWN},
     {"floor", no_argument, NULL, OPT_FLOOR},
+    {"hold", no_argument, NULL, OPT_HOLD},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
 };
@@ -223,6 +231,9 @@ static void take_other(struct options *o, int c)
     case OPT_TEXTS:
         o->texts = optarg;
         break;
+    case OPT_PEOPLE:
+        o->people = optarg;
+        break;
     case OPT_SEED:
         o->seed = number("--seed", optarg, 0, UINT32_MAX - 1);
         break;
@@ -234,6 +245,9 @@ static void take_other(struct options *o, int c)
         break;
     case OPT_FLOOR:
         o->floor = true;
+        break;
+    case OPT_HOLD:
+        o->hold = true;
         break;
     case OPT_JSON:
         o->json = true;
@@ -276,6 +290,10 @@ static void options_check(struct options *o)
     }
     if (o->scenario == SCENARIO_STORM && !o->server_cmd) {
         wrong("storm", "needs --server-cmd, to kill and start it");
+    }
+    if ((o->people && (o->scenario != SCENARIO_IDLE || !o->own_tokens)) ||
+        (o->hold && o->scenario != SCENARIO_IDLE)) {
+        wrong("--people, --hold", "for idle; --people with --own-tokens");
     }
     if (o->scenario == SCENARIO_GROUP && o->senders > o->members) {
         wrong("--senders", "more than --members");

@@ -415,6 +415,7 @@ void play_frame(struct worker *w, struct client *c, struct span text)
         break;
     case SCAN_HEARTBEAT:
         w->m.answered++;
+        w->beats_open -= w->beats_open > 0;
         break;
     case SCAN_RECEIPT:
         w->m.receipts++;

@@ -410,11 +410,12 @@ static void on_event(struct worker *w, const struct epoll_event *ev)
 static void heartbeats(struct worker *w)
 {
     static const char BEAT[] = "{\"event\":\"heartbeat\"}";
-    while (w->t->world && w->nclients > 0 && w->next_beat_ns <= w->now) {
+    while (w->t->world && w->nclients > 0 && w->phase != PHASE_DRAIN && w->next_beat_ns <= w->now) {
         struct client *c = &w->clients[w->next_beat];
         if (c->state == CLIENT_READY && !is_stuck(w, c)) {
             client_put(w, c, span_str(BEAT));
             w->m.beats++;
+            w->beats_open++;
         }
         w->next_beat = (w->next_beat + 1) % w->nclients;
         w->next_beat_ns += BEAT_NS / w->nclients;
@@ -465,7 +466,8 @@ static void see_phase(struct worker *w)
 
 static void tell_state(struct worker *w)
 {
-    atomic_store_explicit(&w->state->under_way, w->under_way, memory_order_relaxed);
+    uint32_t beats = w->t->opt->scenario == SCENARIO_IDLE ? w->beats_open : 0;
+    atomic_store_explicit(&w->state->under_way, w->under_way + beats, memory_order_relaxed);
     atomic_store_explicit(&w->state->ready, w->ready, memory_order_release);
     atomic_store_explicit(&w->state->sent, w->sent, memory_order_release);
 }

@@ -84,6 +84,7 @@ struct worker {
     uint64_t next_ack_ns;
     uint64_t next_beat_ns;
     uint32_t next_beat;
+    uint32_t beats_open; /* sent, and not answered yet */
     uint64_t now;
     bool stays; /* connections may break and come again */
     bool stuck; /* some do not read now */

@@ -175,6 +175,42 @@ static enum confab_err sign_own(struct world *w)
     return CONFAB_OK;
 }
 
+/* One id a line. What is missing is CONFAB_NOT_FOUND, anything else that is wrong CONFAB_IO. */
+static enum confab_err people_read(struct world *w, const char *path)
+{
+    FILE *f = fopen(path, "re");
+    uint32_t n = 0;
+    unsigned long long id = 0;
+    if (!f) {
+        return errno == ENOENT ? CONFAB_NOT_FOUND : CONFAB_IO;
+    }
+    while (n < w->npeople && fscanf(f, "%llu", &id) == 1) {
+        w->people[n++].user_id = id;
+    }
+    (void)fclose(f);
+    if (n < w->npeople) {
+        (void)fprintf(stderr, "confab-bench: %s has %" PRIu32 " of %" PRIu32 " accounts\n", path, n,
+                      w->npeople);
+        return CONFAB_IO;
+    }
+    w->known = true;
+    return CONFAB_OK;
+}
+
+static enum confab_err people_write(const struct world *w, const char *path)
+{
+    FILE *f = fopen(path, "we");
+    bool ok = f != NULL;
+    for (uint32_t i = 0; i < w->npeople && ok; i++) {
+        ok = fprintf(f, "%" PRIu64 "\n", w->people[i].user_id) > 0;
+    }
+    ok = f && fclose(f) == 0 && ok;
+    if (!ok) {
+        (void)fprintf(stderr, "confab-bench: %s: %s\n", path, strerror(errno));
+    }
+    return ok ? CONFAB_OK : CONFAB_IO;
+}
+
 enum confab_err world_make(struct world *w, const struct options *o, uint32_t n)
 {
     char hash[crypto_pwhash_STRBYTES];
@@ -194,7 +230,11 @@ enum confab_err world_make(struct world *w, const struct options *o, uint32_t n)
     w->operator_key[strcspn(w->operator_key, "\r\n")] = '\0';
     w->npeople = n;
     w->people = bench_alloc(n * sizeof(*w->people));
-    enum confab_err err = make_accounts(w, hash);
+    enum confab_err err = o->people ? people_read(w, o->people) : CONFAB_NOT_FOUND;
+    if (err == CONFAB_NOT_FOUND) {
+        err = make_accounts(w, hash);
+        err = err || !o->people ? err : people_write(w, o->people);
+    }
     return err ? err : o->own_tokens ? sign_own(w) : sign_in_all(w);
 }
 
@@ -244,7 +284,7 @@ enum confab_err world_groups(struct world *w)
 {
     uint32_t people[GROUP];
     uint32_t each = MIN(GROUP, w->npeople);
-    uint64_t wanted = ((uint64_t)w->npeople * w->opt->groups + each - 1) / each;
+    uint64_t wanted = w->known ? 0 : ((uint64_t)w->npeople * w->opt->groups + each - 1) / each;
     uint32_t at = 0;
     for (uint64_t g = 0; g < wanted; g++) {
         struct conv_id conv;
