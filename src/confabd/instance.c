@@ -283,6 +283,8 @@ static void configure_shard(struct shard_config *shard, const struct config *cfg
     shard->drain_spread_ms = (uint32_t)cfg->drain_spread_ms;
     shard->ping_after_ms = MIN(shard->ping_after_ms, shard->dead_after_ms / 2);
     shard->stream_beat_ms = (uint32_t)cfg->stream_beat_ms;
+    shard->large_members = (uint32_t)cfg->large_members;
+    shard->counters_second = (uint32_t)cfg->counters_second;
     shard->ws_deflate = cfg->ws_deflate;
     shard->http_gzip = cfg->http_gzip;
     shard->metrics_public = cfg->metrics_public;

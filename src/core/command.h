@@ -137,6 +137,7 @@ struct snapshot {
     uint64_t settings;
     uint64_t created_ms;
     uint32_t members;
+    uint64_t ord; /* messages so far; 0 when not a member now */
     uint64_t head_seq;
     uint64_t head_id; /* 0: not known, which may be so when the actor is not a member any more */
     uint64_t unread;

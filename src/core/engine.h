@@ -32,13 +32,17 @@ struct member_set *member_set_ref(struct member_set *set);
 void member_set_unref(struct member_set *set); /* any thread; NULL is fine */
 bool member_set_has(const struct member_set *set, uint64_t user);
 
+struct conv;
+
 /* A durable event on its way to the members' sessions. Everything is borrowed for the call. */
 struct publication {
     struct conv_id conv;
+    const struct conv *state; /* with the event folded */
     uint8_t conv_kind;
     struct event ev;
     struct span name;           /* of the conversation */
     struct member_set *members; /* who gets it; take a reference to keep it */
+    struct member_set *all;     /* who gets it in this form or another: of the conversation */
     uint64_t origin;            /* session that gets the answer instead, 0 for none */
 };
 

@@ -241,17 +241,19 @@ enum confab_err engine_fold_confirm(struct engine *e, struct resident *r, uint64
 }
 
 static void publish_to(struct engine *e, struct resident *r, const struct event *ev,
-                       struct member_set *set, uint64_t origin)
+                       struct member_set *set, struct member_set *all, uint64_t origin)
 {
-    if (!set) {
+    if (!set || !all) {
         metrics_inc(e->metrics, METRIC_OUT_OF_MEMORY);
         return;
     }
     struct publication pub = {.conv = r->c.id,
+                              .state = &r->c,
                               .conv_kind = r->c.kind,
                               .ev = *ev,
                               .name = span_of(r->c.name.data, r->c.name.len),
                               .members = set,
+                              .all = all,
                               .origin = origin};
     e->host->ops->publish(e->host, &pub);
 }
@@ -281,8 +283,9 @@ static void publish(struct engine *e, struct resident *r, const struct event *ev
         const struct member *m = &r->c.members[i];
         all = m->role == ROLE_NONE || member_sees(m, ev->target_seq);
     }
+    struct member_set *everyone = before ? before : resident_set(r);
     if (all) {
-        publish_to(e, r, ev, before ? before : resident_set(r), origin);
+        publish_to(e, r, ev, everyone, everyone, origin);
         return;
     }
     for (int seeing = 1; seeing >= 0; seeing--) {
@@ -292,7 +295,7 @@ static void publish(struct engine *e, struct resident *r, const struct event *ev
         if (!seeing) {
             (void)event_blank_for(&part, &nobody);
         }
-        publish_to(e, r, &part, set, origin);
+        publish_to(e, r, &part, set, everyone, origin);
         member_set_unref(set);
     }
 }

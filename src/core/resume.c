@@ -83,6 +83,7 @@ static enum confab_err fill_snapshot(struct resident *r, const struct member *m,
     s->created_ms = c->created_ms;
     s->active = m->role != ROLE_NONE;
     s->members = s->active ? c->nactive : 0;
+    s->ord = s->active ? c->ord : 0;
     s->head_seq = member_last_visible(m, c->head_seq);
     s->head_id = head_id(r, s->head_seq);
     s->unread = conv_unread(c, m);

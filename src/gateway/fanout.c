@@ -24,10 +24,13 @@ struct fanout {
     struct command *cmd;
     struct frame *frame;
     struct frame *short_frame;
+    struct lookers *lookers; /* of a large conversation, when it began; NULL: nobody looks */
     uint32_t at;
     uint32_t sent;
+    bool large; /* only for those, and those whom it is about, see channel.h */
     bool by_conn;
     bool short_tried;
+    bool begun; /* large: whom it is about have it */
 };
 
 enum confab_err fanouts_init(struct shard *s)
@@ -41,6 +44,7 @@ static void fanout_clear(struct fanout *f)
 {
     frame_unref(f->frame);
     frame_unref(f->short_frame);
+    lookers_unref(f->lookers);
     delivery_free(f->d);
     command_free(f->cmd);
 }
@@ -123,9 +127,49 @@ static void fanout_user(struct shard *s, struct fanout *f, struct conn *first)
     }
 }
 
+static void fanout_direct(struct shard *s, struct fanout *f, uint64_t user)
+{
+    struct conn *c = member_set_has(f->d->members, user) ? session_of_user(s, user) : NULL;
+    while (c) {
+        struct conn *next = session_next(s, c); /* a delivery may kill it, for want of memory */
+        if (!look_sees(s, c, f->d->conv)) {
+            fanout_one(s, f, c);
+        }
+        c = next;
+    }
+}
+
+/* The same of a large conversation's. First whom it is about, who are not counted as steps. */
+static bool fanout_step_large(struct shard *s, struct fanout *f, uint32_t budget)
+{
+    const struct member_set *direct = f->d->direct;
+    uint32_t end = f->lookers ? f->lookers->n : 0;
+    uint32_t from = f->at;
+    if (!f->begun) {
+        f->begun = true;
+        fanout_direct(s, f, f->d->about);
+        for (uint32_t i = 0; direct && i < direct->n; i++) {
+            if (direct->users[i] != f->d->about) {
+                fanout_direct(s, f, direct->users[i]);
+            }
+        }
+    }
+    while (f->at < end && f->at - from < budget) {
+        struct conn *c = conn_of_id(s, f->lookers->conns[f->at++]);
+        if (c && c->user != 0) {
+            fanout_one(s, f, c);
+        }
+    }
+    s->fanouts.used += f->at - from;
+    return f->at >= end;
+}
+
 /* Up to about `budget` steps; true when it is done. */
 static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
 {
+    if (f->large) {
+        return fanout_step_large(s, f, budget);
+    }
     const struct member_set *m = f->d->members;
     uint32_t end = f->by_conn ? s->conns_high : m->n;
     uint32_t from = f->at;
@@ -235,19 +279,24 @@ bool fanouts_are_full(const struct shard *s)
     return s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max;
 }
 
-static void fanout_start(struct shard *s, struct delivery *d, struct frame *frame)
+/* Runs in chunks what `what` says, which is taken over. */
+static void fanout_start(struct shard *s, const struct fanout *what)
 {
+    struct delivery *d = what->d;
     struct fanout *f = fanout_new(d, NULL);
     struct fanout *running = idmap_get(&s->fanouts.by_conv, d->conv);
     if (!f || (!running && idmap_put(&s->fanouts.by_conv, d->conv, f))) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         members_behind(s, d->members);
-        frame_unref(frame);
+        frame_unref(what->frame);
+        lookers_unref(what->lookers);
         delivery_free(d);
         free(f);
         return;
     }
-    f->frame = frame;
+    f->frame = what->frame;
+    f->lookers = what->lookers;
+    f->large = what->large;
     f->by_conn = d->members->n / WALK_FACTOR > s->conns_high;
     if (running) {
         list_push_back(&running->chain, &f->node);
@@ -263,15 +312,16 @@ void fanout_take(struct shard *s, struct delivery *d)
     uint32_t chunk = s->cfg.fanout_chunk;
     struct frame *frame = delivery_frame(d);
     frame->kind = FRAME_LIVE;
-    bool few = d->members->n <= chunk;
+    struct fanout f = {.d = d, .frame = frame};
+    f.large = d->counter && !look_lookers(s, d->conv, d->members, &f.lookers) && channel_take(s, d);
+    bool few = (f.large ? (f.lookers ? f.lookers->n : 0) : d->members->n) <= chunk;
     bool small = few || u64map_len(&s->sessions) <= chunk;
     if (!small || s->fanouts.used >= s->cfg.fanout_turn / 2 ||
         idmap_get(&s->fanouts.by_conv, d->conv)) {
-        fanout_start(s, d, frame);
+        fanout_start(s, &f);
         return;
     }
-    struct fanout f = {.d = d, .frame = frame};
-    if (u64map_len(&s->sessions) < d->members->n / WALK_FACTOR) {
+    if (!f.large && u64map_len(&s->sessions) < d->members->n / WALK_FACTOR) {
         fanout_local(s, &f);
         s->fanouts.used += f.sent + (uint32_t)u64map_len(&s->sessions);
     } else {

@@ -35,8 +35,17 @@ static void host_publish(struct engine_host *host, const struct publication *pub
     size_t mark = ws_frame_begin(&s->text, false);
     render_event(&s->render, &s->text, &about, &pub->ev);
     struct frame_bytes *bytes = frame_end(s, mark);
-    link_publish(s, DELIVERY_EVENT, pub->conv, pub->members, pub->members, pub->origin,
-                 event_time_ms(&pub->ev), bytes);
+    struct delivery what = {.kind = DELIVERY_EVENT,
+                            .conv = pub->conv,
+                            .origin = pub->origin,
+                            .sent_ms = event_time_ms(&pub->ev),
+                            .bytes = bytes,
+                            .members = pub->members};
+    if (bytes && channel_is_large(s, pub)) {
+        channel_fill(s, &what, pub);
+    }
+    link_publish(s, &what, pub->members);
+    channel_unfill(&what);
     frame_bytes_unref(bytes);
 }
 
@@ -61,7 +70,9 @@ static void host_publish_receipt(struct engine_host *host, const struct receipt 
     struct frame_bytes *bytes = frame_end(s, mark);
     /* Not in any sequence: one that is lost is told by the next, or by a resume. */
     if (bytes) {
-        link_publish(s, DELIVERY_RECEIPT, rc->conv, rc->members, rc->all, 0, 0, bytes);
+        struct delivery what = {
+            .kind = DELIVERY_RECEIPT, .conv = rc->conv, .bytes = bytes, .members = rc->members};
+        link_publish(s, &what, rc->all);
     }
     frame_bytes_unref(bytes);
 }

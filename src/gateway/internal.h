@@ -10,6 +10,7 @@
 #include "base/wheel.h"
 #include "gateway/async.h"
 #include "gateway/auth.h"
+#include "gateway/channel.h"
 #include "gateway/conn.h"
 #include "gateway/fanout.h"
 #include "gateway/leaving.h"
@@ -95,6 +96,7 @@ struct shard {
     struct rates rates;
     struct list parked; /* commands of sessions, see session_events.c */
     struct fanouts fanouts;
+    struct channels channels;
     struct looks looks;
     struct watches watches;
     struct presences presences;

@@ -62,6 +62,9 @@ void delivery_free(struct delivery *d)
     }
     frame_bytes_unref(d->bytes);
     member_set_unref(d->members);
+    frame_bytes_unref(d->counter);
+    member_set_unref(d->all);
+    member_set_unref(d->direct);
     if (d->frame.refs > 0) {
         frame_unref(&d->frame);
     } else {
@@ -215,21 +218,16 @@ static bool link_deliver(struct shard *s, struct link_out *l, const struct deliv
     d->number = ++l->number;
     d->bytes = what->bytes ? frame_bytes_ref(what->bytes) : NULL;
     d->members = what->members ? member_set_ref(what->members) : NULL;
+    d->counter = what->counter ? frame_bytes_ref(what->counter) : NULL;
+    d->all = what->all ? member_set_ref(what->all) : NULL;
+    d->direct = what->direct ? member_set_ref(what->direct) : NULL;
     CHECK(ring_push(l->ring, item_of(d, ITEM_DELIVERY)));
     l->pushed = true;
     return true;
 }
 
-void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  struct member_set *all, uint64_t origin, uint64_t sent_ms,
-                  struct frame_bytes *bytes)
+void link_publish(struct shard *s, const struct delivery *what, struct member_set *all)
 {
-    struct delivery what = {.kind = kind,
-                            .conv = conv,
-                            .origin = origin,
-                            .sent_ms = sent_ms,
-                            .bytes = bytes,
-                            .members = members};
     for (uint16_t i = 0; i < s->cfg.shards; i++) {
         struct link_out *l = &s->out[i];
         /*
@@ -239,8 +237,8 @@ void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct mem
         if (atomic_load_explicit(&l->peer->nlive, memory_order_relaxed) == 0) {
             continue;
         }
-        if (l->behind || !bytes || !link_deliver(s, l, &what)) {
-            link_mark_behind(s, l, conv, all);
+        if (l->behind || !what->bytes || !link_deliver(s, l, what)) {
+            link_mark_behind(s, l, what->conv, all);
         }
     }
 }

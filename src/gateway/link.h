@@ -37,11 +37,15 @@ struct delivery {
     uint8_t kind;
     struct conv_id conv;
     uint64_t origin;            /* connection id that gets the answer instead */
-    uint64_t about;             /* TYPING: the user who types, who is not told */
+    uint64_t about;             /* TYPING: the user who types, who is not told; counter: who acts */
     uint64_t sent_ms;           /* EVENT: when it was decided, by the wall clock */
     struct frame_bytes *bytes;  /* NULL for BEHIND */
     struct member_set *members; /* BEHIND: NULL means everyone */
-    struct frame frame;         /* of the bytes, see delivery_frame; refs 0: not yet made */
+    /* EVENT of a large conversation, see channel.h; else NULL: */
+    struct frame_bytes *counter;
+    struct member_set *all;    /* members, and those who get it in another form */
+    struct member_set *direct; /* whom it is about, beside `about`; may be NULL */
+    struct frame frame;        /* of the bytes, see delivery_frame; refs 0: not yet made */
 };
 /* The receiver's handle on the bytes, with a reference for the caller; it may outlive the delivery,
  * whose memory it keeps. */
@@ -91,13 +95,11 @@ CONFAB_NODISCARD enum confab_err link_request_to(struct shard *s, uint16_t to, s
 /* A finished command on its way back to origin_shard. */
 void link_complete(struct shard *s, struct command *cmd);
 /*
- * One delivery for `members` to each shard with live sessions. Where there is no room for it, or
- * bytes is NULL (there was no memory for the frame), `all`, the members of the conversation, have
- * to pull. Nothing is taken over.
+ * A copy of the delivery, an event or a receipt, to each shard with live sessions. Where there is
+ * no room for it, or bytes is NULL (there was no memory for the frame), `all`, the members of the
+ * conversation, have to pull. Nothing is taken over.
  */
-void link_publish(struct shard *s, uint8_t kind, struct conv_id conv, struct member_set *members,
-                  struct member_set *all, uint64_t origin, uint64_t sent_ms,
-                  struct frame_bytes *bytes);
+void link_publish(struct shard *s, const struct delivery *what, struct member_set *all);
 
 /*
  * That `user` types, to each shard with sessions that look at something. What finds no room is

@@ -12,6 +12,7 @@ struct viewed {
     struct conv_id conv;
     struct list views;
     uint32_t n;
+    struct lookers *lookers; /* as they are now; NULL: not needed since the last change */
 };
 
 struct view {
@@ -73,12 +74,27 @@ static void views_count(struct shard *s, uint32_t from, uint32_t to)
     atomic_store_explicit(&s->looks.nviews, n - from + to, memory_order_relaxed);
 }
 
+void lookers_unref(struct lookers *l)
+{
+    if (l && --l->refs == 0) {
+        member_set_unref(l->members);
+        free(l);
+    }
+}
+
+static void viewed_changed(struct viewed *v)
+{
+    lookers_unref(v->lookers);
+    v->lookers = NULL;
+}
+
 static void views_end(struct shard *s, struct look *k)
 {
     views_count(s, k->nviews, 0);
     for (uint32_t i = 0; i < k->nviews; i++) {
         struct viewed *v = k->views[i].viewed;
         list_remove(&k->views[i].node);
+        viewed_changed(v);
         if (--v->n == 0) {
             idmap_del(&s->looks.by_conv, v->conv);
             free(v);
@@ -105,11 +121,31 @@ static struct viewed *viewed_make(struct shard *s, struct conv_id conv)
     return v;
 }
 
+/* Those that it looked at before are passed over: they have come all along. */
+static void tell_looked(struct shard *s, struct conn *c, const struct wire_view *m,
+                        const struct conv_id *before, uint32_t nbefore)
+{
+    for (uint32_t i = 0; i < m->n && conn_is_session(c); i++) {
+        bool was = false;
+        for (uint32_t k = 0; k < nbefore && !was; k++) {
+            was = conv_id_eq(before[k], m->convs[i]);
+        }
+        if (!was) {
+            channel_looked(s, c, m->convs[i]);
+        }
+    }
+}
+
 void look_view(struct shard *s, struct conn *c, const struct wire_view *m)
 {
     struct look *k = m->n > 0 ? look_make(s, c) : look_of(s, c);
     if (!k) {
         return;
+    }
+    struct conv_id before[WIRE_VIEW_MAX];
+    uint32_t nbefore = 0;
+    for (uint32_t i = 0; i < k->nviews; i++) {
+        before[nbefore++] = k->views[i].viewed->conv;
     }
     views_end(s, k);
     k->views = m->n > 0 ? calloc(m->n, sizeof(*k->views)) : NULL;
@@ -123,11 +159,53 @@ void look_view(struct shard *s, struct conn *c, const struct wire_view *m)
         view->conn = c->index;
         list_push_back(&v->views, &view->node);
         v->n++;
+        viewed_changed(v);
     }
     if (k->nviews < m->n) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY); /* it misses who types there */
     }
     views_count(s, 0, k->nviews);
+    tell_looked(s, c, m, before, nbefore);
+}
+
+bool look_sees(struct shard *s, const struct conn *c, struct conv_id conv)
+{
+    const struct look *k = c->flags & CONN_LOOKS ? look_of(s, c) : NULL;
+    for (uint32_t i = 0; k && i < k->nviews; i++) {
+        if (conv_id_eq(k->views[i].viewed->conv, conv)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum confab_err look_lookers(struct shard *s, struct conv_id conv, struct member_set *members,
+                             struct lookers **ret)
+{
+    struct viewed *v = idmap_get(&s->looks.by_conv, conv);
+    if (!v) {
+        *ret = NULL;
+        return CONFAB_OK;
+    }
+    if (!v->lookers || v->lookers->members != members) {
+        struct lookers *l = malloc(sizeof(*l) + (size_t)v->n * sizeof(l->conns[0]));
+        if (!l) {
+            return CONFAB_NOMEM;
+        }
+        *l = (struct lookers){.refs = 1, .members = member_set_ref(members)};
+        LIST_EACH(&v->views, n)
+        {
+            const struct conn *c = conn_at(s, LIST_ENTRY(n, struct view, node)->conn);
+            if (c && member_set_has(members, c->user)) {
+                l->conns[l->n++] = conn_id(s, c);
+            }
+        }
+        viewed_changed(v);
+        v->lookers = l;
+    }
+    v->lookers->refs++;
+    *ret = v->lookers;
+    return CONFAB_OK;
 }
 
 void look_drop(struct shard *s, struct conn *c)

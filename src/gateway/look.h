@@ -1,5 +1,6 @@
 /*
- * Who is looking at what, and what only those are told: that somebody types. A session says which
+ * Who is looking at what, and what only those are told: that somebody types, and the events of
+ * large conversations (channel.h). A session says which
  * conversations are on its screen (`view`); nothing of it is stored, and it ends with the session.
  *
  * Typing goes from the session to the owner of the conversation, who knows its members, and from
@@ -21,6 +22,7 @@
 
 struct shard;
 struct delivery;
+struct member_set;
 struct watcher;
 
 /* What is passed on of one session and conversation: one in so many milliseconds. */
@@ -31,6 +33,18 @@ struct watcher;
 /* Sessions of a shard that are told of one who types: above it nobody is. */
 #define LOOK_TOLD_MAX 4096U
 
+/*
+ * The sessions that look at a conversation and whose users are among `members`, at one time. Kept
+ * until somebody begins or ends to look; whoever has a reference may go on with what was then.
+ */
+struct lookers {
+    uint32_t refs;
+    uint32_t n;
+    struct member_set *members;
+    uint64_t conns[]; /* ids */
+};
+void lookers_unref(struct lookers *l); /* NULL is fine */
+
 struct looks {
     struct u64map by_conn; /* index of the connection → struct look * */
     struct idmap by_conv;  /* → struct viewed * */
@@ -39,6 +53,15 @@ struct looks {
 
 void looks_init(struct shard *s);
 void looks_deinit(struct shard *s);
+
+/*
+ * Who looks at it, of these members: *ret gets a reference, or NULL when there are none.
+ * CONFAB_NOMEM.
+ */
+CONFAB_NODISCARD enum confab_err look_lookers(struct shard *s, struct conv_id conv,
+                                              struct member_set *members, struct lookers **ret);
+/* Does the session look at it? */
+bool look_sees(struct shard *s, const struct conn *c, struct conv_id conv);
 
 /* What the session said is on its screen, in place of what it said before. */
 void look_view(struct shard *s, struct conn *c, const struct wire_view *m);

@@ -4,7 +4,7 @@
 #include "core/conv.h"
 #include "gateway/api_directory.h"
 
-static const char *type_text(uint64_t type)
+const char *render_type_text(uint64_t type)
 {
     (void)type; /* enum message_type has one value so far */
     return "text";
@@ -38,7 +38,7 @@ static void render_new_message(struct render *r, struct buf *b, const struct ren
     struct wire_new_message m = {
         .at = at_of(about, ev),
         .content = ev->text,
-        .type = span_str(type_text(ev->type)),
+        .type = span_str(render_type_text(ev->type)),
         .reply_to = ev->target_id,
         .mentions = r->mentions,
         .nmentions = mentions_of(r, ev),
@@ -54,7 +54,7 @@ void render_short(struct buf *b, const struct render_about *about, const struct 
     struct wire_new_message m = {
         .at = at_of(about, ev),
         .content = ev->text,
-        .type = span_str(type_text(ev->type)),
+        .type = span_str(render_type_text(ev->type)),
     };
     wire_put_short_message(b, &m);
 }
@@ -207,7 +207,7 @@ struct span render_draft_of(const struct buf *drafts, struct conv_id conv)
     return span_of(NULL, 0);
 }
 
-static struct wire_conv conv_of(const struct snapshot *s, struct span draft, uint64_t now_ms)
+static struct wire_conv conv_of(const struct snapshot *s, const struct render_own *own)
 {
     struct wire_conv c = {
         .conv = s->conv,
@@ -220,9 +220,9 @@ static struct wire_conv conv_of(const struct snapshot *s, struct span draft, uin
         .head_id = s->head_id,
         .unread = s->unread,
         .mentions = s->mentions,
-        .muted = s->entry.muted_until_ms > now_ms,
+        .muted = s->entry.muted_until_ms > own->now_ms,
         .pinned = s->entry.pinned,
-        .draft = draft,
+        .draft = render_draft_of(own->drafts, s->conv),
         .delivered = s->delivered_seq,
         .read = s->read_seq,
         .covered_from = s->covered_from,
@@ -239,9 +239,12 @@ static struct wire_conv conv_of(const struct snapshot *s, struct span draft, uin
             .message_id = s->last_message_id,
             .from = s->last_message_from,
             .content = span_of(s->preview.data, s->preview.len),
-            .type = span_str(type_text(s->last_message_type)),
+            .type = span_str(render_type_text(s->last_message_type)),
             .sent_at_ms = c.last_message_ms,
         };
+    }
+    if (own->large_members > 0 && s->members > own->large_members) {
+        c.messages = s->ord;
     }
     return c;
 }
@@ -249,7 +252,7 @@ static struct wire_conv conv_of(const struct snapshot *s, struct span draft, uin
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, const struct render_own *own)
 {
-    struct wire_conv c = conv_of(snap, render_draft_of(own->drafts, snap->conv), own->now_ms);
+    struct wire_conv c = conv_of(snap, own);
     c.reset = c.reset || (own->reset && snap->active);
     struct render_about about = {
         .conv = snap->conv,
@@ -303,7 +306,7 @@ static void put_last_message(struct json_writer *w, const struct snapshot *snap)
     json_w_ku64(w, "seq", snap->last_message_seq);
     json_w_kid(w, "from", snap->last_message_from);
     json_w_kstring(w, "content", text);
-    json_w_kcstr(w, "type", type_text(snap->last_message_type));
+    json_w_kcstr(w, "type", render_type_text(snap->last_message_type));
     json_w_ktime(w, "sent_at", message_id_time_ms(snap->last_message_id));
     json_w_kbool(w, "deleted", (snap->last_message_flags & EVENT_DELETED) != 0);
     json_w_object_end(w);
@@ -414,7 +417,7 @@ void render_message(struct render *r, struct json_writer *w, const struct render
     json_w_object(w);
     put_ids(w, ev->id, about->conv, ev->actor);
     json_w_ku64(w, "seq", ev->seq);
-    put_content(w, ev->text, type_text(ev->type));
+    put_content(w, ev->text, render_type_text(ev->type));
     json_w_ktime(w, "sent_at", event_time_ms(ev));
     json_w_ktime(w, "timestamp", event_time_ms(ev));
     put_times(w, ev, of);

@@ -30,10 +30,13 @@ struct render_own {
     uint64_t reader;
     uint64_t now_ms;
     const struct buf *drafts; /* the result of their COMMAND_LIST */
-    bool reset;               /* a page's entry: whatever they know of it may be lost */
+    uint32_t large_members; /* conversations with more tell how many messages they have; 0: none */
+    bool reset;             /* a page's entry: whatever they know of it may be lost */
 };
 /* The draft in a conversation; p NULL for none. */
 struct span render_draft_of(const struct buf *drafts, struct conv_id conv);
+/* Of a message: enum message_type on the wire. */
+const char *render_type_text(uint64_t type);
 /* A page's entry, with its events. */
 void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, const struct render_own *own);

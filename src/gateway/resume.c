@@ -621,7 +621,10 @@ static bool send_page(struct shard *s, struct conn *c, struct resume *r)
     struct json_writer w;
     size_t start = b->len;
     wire_page_begin(&w, b);
-    struct render_own own = {.reader = r->user, .now_ms = s->wall_ms, .drafts = &r->list->ret};
+    struct render_own own = {.reader = r->user,
+                             .now_ms = s->wall_ms,
+                             .drafts = &r->list->ret,
+                             .large_members = s->cfg.large_members};
     for (uint32_t i = 0; i < s->cfg.resume_page && r->next < r->norder; i++) {
         /* Of what was lost since the token nobody can tell where: only a named position helps. */
         own.reset = r->lost && !have_of(r, r->order[r->next]->conv);

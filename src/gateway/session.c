@@ -21,9 +21,9 @@
 #define EPHEMERAL_SHARE 4U
 
 /* What a client may use without trying: new names come, none goes (docs/api/socket.md). */
-static const char *const features[] = {"resume", "receipts", "replies", "mentions",
-                                       "edits",  "deletes",  "typing",  "presence",
-                                       "batch",  "drafts",   NULL};
+static const char *const features[] = {"resume", "receipts", "replies",  "mentions",
+                                       "edits",  "deletes",  "typing",   "presence",
+                                       "batch",  "drafts",   "counters", NULL};
 
 /* ---- Index ---- */
 

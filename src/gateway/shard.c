@@ -64,6 +64,8 @@ void shard_config_defaults(struct shard_config *cfg)
         .fanouts_max = 8192,
         .writes_turn = 512,
         .receipt_members_max = 100,
+        .large_members = 1000,
+        .counters_second = 5000,
         .ws_deflate_min = 512,
         .http_gzip_min = 1400, /* what fits one packet gains nothing */
         .away_after_ms = 5 * 60 * 1000,
@@ -86,11 +88,12 @@ static bool config_ok(const struct shard_config *c)
            c->queue_bytes_max <= (1U << 28) && c->output_bytes_max > 0 && c->resumes_max > 0 &&
            c->resume_page > 0 && c->link_credits > 0 && c->link_deliveries > 0 &&
            c->fanout_chunk > 0 && c->fanout_turn > 0 && c->fanouts_max > 0 && c->writes_turn > 0 &&
-           c->rates.entries_max > 0 && c->ping_after_ms < c->dead_after_ms &&
-           c->stream_beat_ms > 0 && c->carried_silent_ms > 0 && c->carried_max > 0 &&
-           c->text_bytes_max > 0 && c->text_bytes_max <= EVENT_TEXT_MAX &&
-           c->request_bytes_max <= (1U << 26) && c->frame_bytes_max <= (1U << 26) &&
-           c->access_ms >= 1000 && c->access_ms / 1000 <= JWT_LIFE_MAX_S;
+           c->counters_second > 0 && c->rates.entries_max > 0 &&
+           c->ping_after_ms < c->dead_after_ms && c->stream_beat_ms > 0 &&
+           c->carried_silent_ms > 0 && c->carried_max > 0 && c->text_bytes_max > 0 &&
+           c->text_bytes_max <= EVENT_TEXT_MAX && c->request_bytes_max <= (1U << 26) &&
+           c->frame_bytes_max <= (1U << 26) && c->access_ms >= 1000 &&
+           c->access_ms / 1000 <= JWT_LIFE_MAX_S;
 }
 
 static void shard_read_time(struct shard *s)
@@ -132,6 +135,7 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     users_init(s);
     rates_init(s);
     looks_init(s);
+    channels_init(s);
     watches_init(s);
     auth_init(s);
     enum confab_err err = conns_init(s);
@@ -176,6 +180,7 @@ void shard_free(struct shard *s)
     engine_free(s->engine);
     links_deinit(s);
     fanouts_deinit(s);
+    channels_deinit(s);
     packs_deinit(s);
     resumes_deinit(s);
     api_calls_drop(s);
@@ -261,6 +266,7 @@ static int poll_timeout(struct shard *s, int timeout_ms)
     limit = MIN(limit, s->engine_next_ms);
     next = MIN(auth_next_ms(s), leaving_next_ms(s));
     next = MIN(next, MIN(presences_next_ms(s), watches_next_ms(s)));
+    next = MIN(next, channels_next_ms(s));
     if (next != UINT64_MAX) {
         limit = MIN(limit, next > s->now_ms ? next - s->now_ms : 0);
     }
@@ -328,6 +334,7 @@ uint32_t shard_turn(struct shard *s, int timeout_ms)
     presences_turn(s);
     watches_turn(s);
     more = fanouts_run(s) || more;
+    channels_turn(s);
     more = resumes_run(s) || more;
     sessions_parked_run(s);
     more = conns_resume(s) || more;
@@ -358,7 +365,7 @@ void shard_stats(const struct shard *s, struct shard_stats *ret)
         .users = u64map_len(&s->sessions),
         .queued_bytes = s->queued_bytes - s->kept_bytes,
         .output_bytes = s->output_memory,
-        .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting,
+        .fanouts = s->fanouts.nrunning + s->fanouts.nwaiting + idmap_len(&s->channels.by_conv),
         .resumes = s->resumes.nrunning + s->resumes.nstalled + s->resumes.nwaiting,
         .memory_bytes = conns_bytes(s) + presence_bytes(s->presences.home) +
                         s->presences.nseats * sizeof(*s->presences.seats),

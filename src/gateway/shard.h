@@ -94,6 +94,8 @@ struct shard_config {
     uint32_t fanouts_max;         /* running at once; above, links are not read */
     uint32_t writes_turn;         /* connections written in one turn, see conns_write */
     uint32_t receipt_members_max; /* receipts are live up to this size */
+    uint32_t large_members;       /* a conversation with more is large, see channel.h; 0: none is */
+    uint32_t counters_second;     /* sessions told in a second that a large one has moved */
 
     uint32_t away_after_ms;              /* nothing done on a device: away */
     uint32_t presence_linger_ms;         /* a closed connection still counts */
@@ -196,7 +198,7 @@ struct shard_stats {
     uint64_t users;        /* with a session here */
     uint64_t queued_bytes; /* waiting to be written */
     uint64_t output_bytes; /* what the queues take; a frame in several counts once */
-    uint64_t fanouts;      /* running */
+    uint64_t fanouts;      /* running, and large conversations that have moved */
     uint64_t resumes;      /* running and waiting */
     uint64_t memory_bytes; /* connections, sessions and their index */
 };

@@ -207,6 +207,7 @@ enum wire_server_event {
     WIRE_S_TYPING,
     WIRE_S_CLOSED,
     WIRE_S_PRESENCE_UPDATE,
+    WIRE_S_COUNTER,
 };
 
 struct wire_hello {
@@ -365,6 +366,18 @@ struct wire_preview {
     uint64_t sent_at_ms;
 };
 
+/* That a large conversation has moved, for sessions that do not look at it. */
+struct wire_counter {
+    struct conv_id conv;
+    uint64_t seq; /* the head */
+    uint64_t event_id;
+    uint64_t sent_at_ms;
+    uint64_t messages; /* in the conversation so far */
+    /* Writing; parsing passes over them. */
+    uint64_t last_message_id;    /* 0: left out, what was known of it does not hold any more */
+    struct wire_preview preview; /* message_id 0: left out */
+};
+
 /* An entry of a `conversations` page. */
 struct wire_conv {
     struct conv_id conv;
@@ -378,6 +391,7 @@ struct wire_conv {
     uint64_t head_id;
     uint64_t last_message_ms; /* 0: left out */
     struct wire_preview preview;
+    uint64_t messages; /* so far, of a large one; 0: left out */
     uint64_t unread;
     uint64_t mentions;
     bool muted;
@@ -407,6 +421,7 @@ void wire_put_conversation(struct buf *b, const struct wire_conversation_change 
 void wire_put_self(struct buf *b, const struct wire_self *m);
 void wire_put_receipt(struct buf *b, const struct wire_receipt *m);
 void wire_put_typing(struct buf *b, const struct wire_typist *m);
+void wire_put_counter(struct buf *b, const struct wire_counter *m);
 void wire_put_presence_update(struct buf *b, const struct wire_presence_update *m);
 /* {"type":"presence","userId","status"}, for sessions of the short form. */
 void wire_put_short_presence(struct buf *b, const struct wire_presence_update *m);
@@ -450,6 +465,7 @@ struct wire_server_msg {
             uint64_t server_time_ms;
         } caught_up;
         struct wire_typist typing;
+        struct wire_counter counter;
         struct wire_presence_update presence;
         uint32_t delay_ms;   /* RECONNECT */
         uint32_t close_code; /* CLOSED */

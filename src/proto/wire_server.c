@@ -484,6 +484,9 @@ static void put_conv_fields(struct json_writer *w, const struct wire_conv *c)
     if (c->preview.message_id) {
         put_preview(w, &c->preview);
     }
+    if (c->messages) {
+        json_w_ku64(w, "messages", c->messages);
+    }
     json_w_ku64(w, "unread", c->unread);
     json_w_ku64(w, "mentions", c->mentions);
     json_w_kbool(w, "muted", c->muted);
@@ -499,6 +502,24 @@ static void put_conv_fields(struct json_writer *w, const struct wire_conv *c)
     put_range(w, "covered", c->covered_from, c->covered_to);
     json_w_kbool(w, "limited", c->limited);
     json_w_kbool(w, "reset", c->reset);
+}
+
+void wire_put_counter(struct buf *b, const struct wire_counter *m)
+{
+    struct json_writer w;
+    begin(&w, b, "counter");
+    json_w_kconv_id(&w, "conversation_id", m->conv);
+    json_w_ku64(&w, "seq", m->seq);
+    json_w_kid(&w, "event_id", m->event_id);
+    json_w_ktime(&w, "sent_at", m->sent_at_ms);
+    json_w_ku64(&w, "messages", m->messages);
+    if (m->last_message_id) {
+        json_w_kid(&w, "last_message_id", m->last_message_id);
+    }
+    if (m->preview.message_id) {
+        put_preview(&w, &m->preview);
+    }
+    json_w_object_end(&w);
 }
 
 void wire_page_conv(struct json_writer *w, const struct wire_conv *c)

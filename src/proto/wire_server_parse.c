@@ -49,6 +49,7 @@ enum slot {
     S_ACTIVE,
     S_EXPIRES_IN_MS,
     S_LAST_SEEN,
+    S_MESSAGES,
     S_COUNT
 };
 
@@ -99,6 +100,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("active", S_ACTIVE),
     WIRE_KEY("expires_in_ms", S_EXPIRES_IN_MS),
     WIRE_KEY("last_seen", S_LAST_SEEN),
+    WIRE_KEY("messages", S_MESSAGES),
 };
 
 static const struct {
@@ -122,6 +124,7 @@ static const struct {
     {"reconnect", WIRE_S_RECONNECT},
     {"typing", WIRE_S_TYPING},
     {"presence_update", WIRE_S_PRESENCE_UPDATE},
+    {"counter", WIRE_S_COUNTER},
     {"closed", WIRE_S_CLOSED},
     /* Of use to who holds a refresh token: passed over by the client library. */
     {"token_expiring", WIRE_S_UNKNOWN},
@@ -312,6 +315,15 @@ static bool parse_typing(struct wire_fields *f, struct wire_typist *m)
            wire_get_u32(f, S_EXPIRES_IN_MS, &m->expires_in_ms);
 }
 
+static bool parse_counter(struct wire_fields *f, struct wire_counter *m)
+{
+    *m = (struct wire_counter){.messages = 0};
+    return wire_need_conv(f, S_CONV, &m->conv) && wire_need_seq(f, S_SEQ, &m->seq) &&
+           wire_need_id(f, S_EVENT_ID, &m->event_id) &&
+           wire_need_time(f, S_SENT_AT, &m->sent_at_ms) &&
+           wire_get_u64(f, S_MESSAGES, UINT64_MAX, &m->messages);
+}
+
 static bool parse_presence(struct wire_fields *f, struct wire_presence_update *m)
 {
     m->last_seen_ms = 0;
@@ -419,6 +431,8 @@ static bool parse_event(struct wire_fields *f, struct wire_server_msg *ret)
         return parse_typing(f, &ret->u.typing);
     case WIRE_S_PRESENCE_UPDATE:
         return parse_presence(f, &ret->u.presence);
+    case WIRE_S_COUNTER:
+        return parse_counter(f, &ret->u.counter);
     case WIRE_S_CLOSED:
         ret->u.close_code = 0;
         return wire_get_u32(f, S_CLOSE_CODE, &ret->u.close_code);

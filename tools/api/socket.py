@@ -44,7 +44,7 @@ PAGE_ENTRY = obj({
     "left": {"type": "boolean", "enum": [True]},
     "name": {"type": "string"}, "with": ref("Id"), "role": ROLE, "members": COUNT,
     "head": SEQ, "head_id": ref("Id"), "last_message_at": ref("Time"), "preview": PREVIEW,
-    "unread": COUNT, "mentions": COUNT, "muted": {"type": "boolean"},
+    "messages": {**COUNT, "description": "so far; of a large conversation"}, "unread": COUNT, "mentions": COUNT, "muted": {"type": "boolean"},
     "pinned": {"type": "boolean"}, "draft": {"type": "string"}, "cursors": obj({"delivered": SEQ, "read": SEQ}),
     "covered": array(SEQ, minItems=2, maxItems=2,
                      description="the seqs for which `events` is complete"),
@@ -52,7 +52,7 @@ PAGE_ENTRY = obj({
     "events": {"type": "array", "items": {"type": "object"},
                "description": "frames of the sequence, without gaps"},
 }, optional=("left", "name", "with", "role", "members", "head", "head_id", "last_message_at",
-             "preview", "unread", "mentions", "muted", "pinned", "draft", "cursors", "covered", "limited",
+             "preview", "messages", "unread", "mentions", "muted", "pinned", "draft", "cursors", "covered", "limited",
              "reset", "events"))
 
 # name → (what it is, schema of the frame but for `event`)
@@ -146,6 +146,10 @@ SERVER = {
         optional=("expires_in_ms",))),
     "presence_update": ("How somebody is", obj({
         "user_id": ref("Id"), "status": PRESENCE_STATUS, "last_seen": nullable(ref("Time"))})),
+    "counter": ("A large conversation has moved, told to those who do not look at it", obj({
+        "conversation_id": ref("ConversationId"), "seq": SEQ, "event_id": ref("Id"),
+        "sent_at": ref("Time"), "messages": COUNT, "last_message_id": ref("Id"),
+        "preview": PREVIEW}, optional=("last_message_id", "preview"))),
     "conversations": ("A page of the answer to `resume`", obj({
         "conversations": array(PAGE_ENTRY)})),
     "caught_up": ("Everything before this has been sent", obj({

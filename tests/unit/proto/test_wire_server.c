@@ -324,6 +324,40 @@ static void test_session_frames(void **state)
     buf_deinit(&b);
 }
 
+static void test_counter(void **state)
+{
+    (void)state;
+    struct buf b = {0};
+    struct wire_counter in = {
+        .conv = {1, 2}, .seq = 9, .event_id = 90, .sent_at_ms = 1738311330123, .messages = 7};
+    wire_put_counter(&b, &in);
+    struct wire_server_msg m = parsed(&b);
+    assert_int_equal(m.event, WIRE_S_COUNTER);
+    assert_false(wire_in_sequence(m.event));
+    assert_true(conv_id_eq(m.u.counter.conv, in.conv));
+    assert_int_equal(m.u.counter.seq, 9);
+    assert_int_equal(m.u.counter.event_id, 90);
+    assert_int_equal(m.u.counter.sent_at_ms, in.sent_at_ms);
+    assert_int_equal(m.u.counter.messages, 7);
+    buf_put_u8(&b, 0);
+    assert_null(strstr((char *)b.data, "last_message_id"));
+    assert_null(strstr((char *)b.data, "preview"));
+    in.last_message_id = 80;
+    in.preview = (struct wire_preview){.message_id = 80,
+                                       .from = 3,
+                                       .content = span_str("hi \"there\""),
+                                       .type = span_str("text"),
+                                       .sent_at_ms = 1738311330000};
+    buf_clear(&b);
+    wire_put_counter(&b, &in);
+    m = parsed(&b);
+    assert_int_equal(m.u.counter.seq, 9);
+    buf_put_u8(&b, 0);
+    assert_non_null(strstr((char *)b.data, "\"last_message_id\":\"80\",\"preview\":{"));
+    assert_non_null(strstr((char *)b.data, "\"content\":\"hi \\\"there\\\"\""));
+    buf_deinit(&b);
+}
+
 static void test_typing(void **state)
 {
     (void)state;
@@ -580,6 +614,7 @@ int main(void)
     proto_case(&cases, "wire_server", "settings", test_settings, NULL);
     proto_case(&cases, "wire_server", "self", test_self, NULL);
     proto_case(&cases, "wire_server", "session_frames", test_session_frames, NULL);
+    proto_case(&cases, "wire_server", "counter", test_counter, NULL);
     proto_case(&cases, "wire_server", "typing", test_typing, NULL);
     proto_case(&cases, "wire_server", "page", test_page, NULL);
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
