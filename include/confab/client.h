@@ -222,6 +222,7 @@ struct confab_stats {
     uint64_t renewals_failed;
     uint64_t deflated; /* messages compressed, and */
     uint64_t inflated; /* read compressed, with CONFAB_COMPRESS */
+    uint64_t counters; /* of large conversations that had moved */
 };
 void confab_client_stats(const struct confab_client *c, struct confab_stats *ret);
 

@@ -295,6 +295,9 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
     case WIRE_S_TYPING:
         clive_typing(s, &m->u.typing);
         break;
+    case WIRE_S_COUNTER:
+        ctrack_counter(s, &m->u.counter, now);
+        break;
     case WIRE_S_PRESENCE_UPDATE:
         clive_presence(s, &m->u.presence);
         break;

@@ -54,6 +54,16 @@ static void put_people(struct csession *s, uint64_t now)
     }
 }
 
+bool clive_looks(const struct csession *s, struct conv_id conv)
+{
+    for (uint32_t i = 0; i < s->live.nviews; i++) {
+        if (conv_id_eq(s->live.views[i], conv)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void clive_caught_up(struct csession *s, uint64_t now)
 {
     if (s->live.nviews > 0) {

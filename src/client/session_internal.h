@@ -258,6 +258,9 @@ CONFAB_NODISCARD enum confab_err ctrack_live(struct csession *s, const struct wi
 /* An event at seq exists, whose content is not known: it is fetched if the position is below it. */
 void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, uint64_t id,
                        uint64_t now);
+/* A large conversation has moved: what is missing is fetched, a little later, as not everybody who
+ * is told should ask at once. */
+void ctrack_counter(struct csession *s, const struct wire_counter *m, uint64_t now);
 /* Keeps a frame for later. Without room, or memory, it is fetched later. */
 void ctrack_hold(struct csession *s, struct ctrack *t, const struct wire_seq *at, struct span frame,
                  enum confab_source source);
@@ -312,6 +315,8 @@ static inline struct confab_text ctext(struct span s)
 /* ---- live.c: typing and presence ---- */
 void clive_typing(struct csession *s, const struct wire_typist *w);
 void clive_presence(struct csession *s, const struct wire_presence_update *w);
+/* Is it on the screen? */
+bool clive_looks(const struct csession *s, struct conv_id conv);
 /* Says again what is looked at. */
 void clive_caught_up(struct csession *s, uint64_t now);
 void clive_free(struct csession *s);

@@ -375,6 +375,33 @@ void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, ui
     }
 }
 
+void ctrack_counter(struct csession *s, const struct wire_counter *m, uint64_t now)
+{
+    struct ctrack *t = ctrack_find(s, m->conv);
+    if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0 || (!t && ctrack_add(s, m->conv, &t) != CONFAB_OK) ||
+        m->seq <= MAX(t->seq, t->left_seq)) {
+        return;
+    }
+    s->stats.counters++;
+    if (!t->known) {
+        /* Its page is still to come, perhaps from before this. */
+        ctrack_aim(t, m->seq, m->event_id);
+        if (s->phase == CPHASE_LIVE) {
+            clink_resume_again(s, now);
+        }
+        return;
+    }
+    bool waits = list_is_linked(&t->fills) || t->fetch_id != 0;
+    ctrack_aim(t, m->seq, m->event_id);
+    if (s->phase != CPHASE_LIVE) {
+        return;
+    }
+    cfill_check(s, t, now);
+    if (!waits && list_is_linked(&t->fills) && !clive_looks(s, m->conv)) {
+        t->fill_at_ms = now + random_below(s->random, CSESSION_COUNTER_MS);
+    }
+}
+
 void ctrack_link_down(struct csession *s)
 {
     struct idmap_iter it = {0};

@@ -594,6 +594,9 @@ static void draw_config(struct gate *g)
     c->fanout_chunk = (uint32_t)sim_between(s, 1, 64);
     c->fanout_turn = c->fanout_chunk * (uint32_t)sim_between(s, 1, 16);
     c->fanouts_max = (uint32_t)sim_between(s, 2, 64);
+    /* Half of the runs have large conversations, beginning with three members. */
+    c->large_members = sim_one_in(s, 2) ? (uint32_t)sim_between(s, 2, 8) : 0;
+    c->counters_second = 50U << sim_between(s, 0, 8);
     c->writes_turn = 16U << sim_between(s, 0, 5);
     /* Less than a page of each one's resume would be told to resync again and again. */
     c->output_bytes_max = 262144U << sim_between(s, 0, 6);

@@ -578,6 +578,23 @@ static void send_something(struct phone *p)
     sim_trace(s, "phone %u sends %s to " CONV_FMT, p->number, cmid, CONV_ARG(id));
 }
 
+/* What is on its screen. */
+static void look(struct phone *p)
+{
+    struct conv_id convs[3];
+    uint32_t n = 0;
+    while (n < 3 && !sim_one_in(p->g->sim, 3)) {
+        const struct mconv *c = gate_any_conv(p->g, p->person);
+        bool twice =
+            !c || (n > 0 && conv_id_eq(convs[0], c->id)) || (n > 1 && conv_id_eq(convs[1], c->id));
+        if (twice) {
+            break;
+        }
+        convs[n++] = c->id;
+    }
+    (void)csession_view(p->session, convs, n, gate_now(p->g));
+}
+
 void phone_act(struct phone *p)
 {
     struct sim *s = p->g->sim;
@@ -594,7 +611,9 @@ void phone_act(struct phone *p)
         while (burst-- > 0) {
             send_something(p);
         }
-    } else if (what < 78) {
+    } else if (what < 66) {
+        look(p);
+    } else if (what < 79) {
         struct mconv *c = gate_any_conv(p->g, p->person);
         struct view *v = c ? view_of(&p->views, c->id) : NULL;
         struct mmember *mm = c ? mconv_member(c, p->g->people[p->person].id) : NULL;

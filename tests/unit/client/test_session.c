@@ -186,6 +186,77 @@ static void test_session__long_gap_is_fetched_in_pieces(void **state)
                      "m a9 nine live\nm a10 ten live\n");
 }
 
+static void send_counter(struct script *h, const char *conv, unsigned seq)
+{
+    script_send(h,
+                "{\"event\":\"counter\",\"conversation_id\":\"%s\",\"seq\":%u,\"event_id\":\"%u\","
+                "\"sent_at\":\"2025-01-31T08:15:30.123Z\",\"messages\":%u,"
+                "\"preview\":{\"content\":\"x\"}}",
+                conv, seq, 1000 + seq, seq);
+}
+
+/* A large conversation: what a counter tells of is fetched, not at once, and only once. */
+static void test_session__counter_is_fetched_a_little_later(void **state)
+{
+    struct script *h = *state;
+    struct csession_fetch f;
+    struct confab_stats stats;
+    open_live(h);
+    script_message(h, 'a', 1, 5, "one");
+    send_counter(h, CONV_A, 1); /* no news */
+    assert_int_equal(csession_fills(h->session), 0);
+    send_counter(h, CONV_A, 3);
+    send_counter(h, CONV_A, 4);
+    assert_false(csession_fetch_next(h->session, h->now, &f));
+    assert_true(csession_deadline(h->session) <= h->now + CSESSION_COUNTER_MS);
+    h->now += CSESSION_COUNTER_MS;
+    answer_fetch(h, "messages?after=1&", 200, PAGE("2,4", M("2", "two") "," M("4", "four")));
+    script_message(h, 'a', 5, 5, "five");
+    script_log_is(h, "m a1 one live\nm a2 two filled\nm a4 four filled\nm a5 five live\n");
+    csession_stats(h->session, &stats);
+    assert_int_equal(stats.counters, 2);
+    /* A frame behind it: the gap is the same one. */
+    send_counter(h, CONV_A, 7);
+    script_message(h, 'a', 8, 5, "eight");
+    h->now += CSESSION_COUNTER_MS;
+    answer_fetch(h, "messages?after=5&", 200, PAGE("6,7", M("7", "seven")));
+    script_log_is(h, "m a7 seven filled\nm a8 eight live\n");
+    assert_int_equal(csession_fills(h->session), 0);
+}
+
+/* On the screen there is nothing to wait for. */
+static void test_session__counter_of_what_is_looked_at_is_fetched_at_once(void **state)
+{
+    struct script *h = *state;
+    struct conv_id a;
+    open_live(h);
+    script_message(h, 'a', 1, 5, "one");
+    assert_true(conv_id_parse(span_str(CONV_A), &a));
+    assert_int_equal(csession_view(h->session, &a, 1, h->now), CONFAB_E_OK);
+    send_counter(h, CONV_A, 2);
+    answer_fetch(h, "messages?after=1&", 200, PAGE("2,2", M("2", "two")));
+    script_log_is(h, "m a1 one live\nm a2 two filled\n");
+}
+
+/* The owner answered the resume before the event, whose counter came before the page. */
+static void test_session__counter_before_its_page_is_kept(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_log_clear(h);
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    send_counter(h, CONV_A, 2);
+    script_page(h, 'a', 1, 1, 1, "", script_message_text('a', 1, 5, "one"));
+    script_caught_up(h, "t2");
+    answer_fetch(h, "messages?after=1&", 200, PAGE("2,2", M("2", "two")));
+    script_log_is(h, "c a head=1 first\nm a1 one first\ncaught up\nm a2 two filled\n");
+    script_expect(h, "\"delivered\"");
+    /* One of a conversation that is not known when live: there will be a page. */
+    send_counter(h, CONV_B, 3);
+    script_expect(h, "\"event\":\"resume\"");
+}
+
 static void test_session__fetch_is_repeated_after_failures(void **state)
 {
     struct script *h = *state;
@@ -1188,6 +1259,9 @@ int main(void)
         T(test_session__own_events_of_other_devices_are_own),
         T(test_session__gap_is_fetched_before_what_follows),
         T(test_session__long_gap_is_fetched_in_pieces),
+        T(test_session__counter_is_fetched_a_little_later),
+        T(test_session__counter_of_what_is_looked_at_is_fetched_at_once),
+        T(test_session__counter_before_its_page_is_kept),
         T(test_session__fetch_is_repeated_after_failures),
         T(test_session__fetch_waits_as_long_as_the_server_says),
         T(test_session__history_that_begins_later_is_a_gap),
