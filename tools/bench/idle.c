@@ -49,7 +49,7 @@ struct idle_result {
     double server_cpu_s;
     struct usage before;
     struct usage after;
-    uint64_t beats; /* sent while all were there, and answered */
+    uint64_t beats; /* sent, and answered */
     uint64_t answered;
     uint64_t errors;
 };
@@ -87,7 +87,6 @@ static enum confab_err hold(const struct traffic *t)
 
 static enum confab_err idle_measure(struct traffic *t, struct idle_result *ret)
 {
-    struct meters *m = bench_alloc(sizeof(*m));
     pause_ms(500); /* the server's own work after what came before */
     ret->before = usage_of(t->server);
     double cpu = (double)child_cpu_ms(t->server) / 1e3;
@@ -98,8 +97,7 @@ static enum confab_err idle_measure(struct traffic *t, struct idle_result *ret)
     if (!err) {
         atomic_store(&t->shared->phase, PHASE_HOLD);
         err = traffic_reset(t);
-        traffic_meters(t, m);
-        ret->errors = m->errors + m->lost;
+        add_meters(t, ret);
         err = err ? err : hold(t);
         ret->after = usage_of(t->server);
         err = err ? err : traffic_reset(t);
@@ -107,7 +105,6 @@ static enum confab_err idle_measure(struct traffic *t, struct idle_result *ret)
         err = err ? err : traffic_drain(t); /* heartbeats that are not answered yet */
         add_meters(t, ret);
     }
-    free(m);
     traffic_stop(t);
     return err;
 }

@@ -530,7 +530,7 @@ void worker_run(struct traffic *t, uint32_t index)
     w->index = index;
     w->state = &t->shared->worker[index];
     w->now = now_ns();
-    w->next_beat_ns = w->now + BEAT_NS;
+    w->next_beat_ns = w->now;
     set_up(w);
     for (;;) {
         see_phase(w);
