@@ -182,6 +182,7 @@ void engine_free(struct engine *e)
     if (!e) {
         return;
     }
+    chunk_codec_free(atomic_load(&e->spare_codec));
     turn_free(e, e->turn);
     commands_free(&e->answers);
     LIST_EACH(&e->turns, it)
@@ -267,17 +268,36 @@ struct command_work *command_work_get(struct command *cmd)
     return cmd->work;
 }
 
+/*
+ * On a thread of the store. What zstd needs to expand is 160 KiB: one is kept for whoever is next;
+ * a second thread at the same time takes, and frees, another.
+ */
+static void decode_rows(struct engine_job *job)
+{
+    struct engine *e = job->e;
+    const struct store_request *req = &job->req;
+    struct chunk_codec *codec = atomic_exchange(&e->spare_codec, NULL);
+    struct chunk_codec *none = NULL;
+    if (!codec && chunk_codec_new(&codec)) {
+        codec = NULL; /* it goes without */
+    }
+    for (uint32_t i = 0; i < req->ret_nrows && !job->err; i++) {
+        /* Descending reads give the later chunk first; the records must rise. */
+        uint32_t at = req->reverse ? req->ret_nrows - 1 - i : i;
+        uint32_t count;
+        job->err = chunk_decode(codec, &job->records, req->ret_rows[at].value, &count);
+    }
+    if (!atomic_compare_exchange_strong(&e->spare_codec, &none, codec)) {
+        chunk_codec_free(codec);
+    }
+}
+
 static void job_done(struct store_request *req)
 {
     struct engine_job *job = req->arg;
     job->err = req->ret_err;
-    if (!job->err && job->decode) {
-        for (uint32_t i = 0; i < req->ret_nrows && !job->err; i++) {
-            /* Descending reads give the later chunk first; the records must rise. */
-            uint32_t at = req->reverse ? req->ret_nrows - 1 - i : i;
-            uint32_t count;
-            job->err = chunk_decode(NULL, &job->records, req->ret_rows[at].value, &count);
-        }
+    if (!job->err && job->decode && req->ret_nrows > 0) {
+        decode_rows(job);
     }
     /* Once it is pushed the shard may take and free it. */
     struct engine *e = job->e;

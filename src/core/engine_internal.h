@@ -253,6 +253,7 @@ struct engine {
     uint64_t nospace_until_ms;
     uint64_t refused; /* submissions that the log did not take */
     struct mpsc inbox;
+    struct chunk_codec *_Atomic spare_codec; /* of whoever decodes chunks next */
     atomic_uint_fast64_t clean_lsn;
     uint32_t flushes;
     bool flush_all;
@@ -351,9 +352,12 @@ CONFAB_NODISCARD enum confab_err engine_feed_ask(struct engine *e, struct comman
 enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct command *cmd);
 
 /* read.c */
-/* Asks for the chunk that holds `seq` and, with a higher limit, for those before it. */
+/*
+ * Asks for the chunk that holds `seq` and, with a higher limit, for those before it that begin at
+ * `from` or later.
+ */
 CONFAB_NODISCARD enum confab_err engine_chunks_ask(struct engine *e, struct engine_job *job,
-                                                   struct conv_id conv, uint64_t seq,
+                                                   struct conv_id conv, uint64_t from, uint64_t seq,
                                                    uint32_t limit);
 enum step engine_step_history(struct engine *e, struct resident *r, struct command *cmd);
 enum step engine_step_members(struct engine *e, struct resident *r, struct command *cmd);
@@ -389,7 +393,10 @@ struct collect {
     uint64_t before_id; /* reverse: stop below, as soon as an id is not above; 0: no bound */
     uint32_t limit;
     uint32_t count;
+    size_t bytes_max; /* 0: no bound; it ends early at the first event above */
+    size_t bytes;
     bool reverse;
+    bool plain; /* upwards: only the chunk that holds `at` is asked for */
     bool messages_only;
     bool with_changes; /* messages_only: what event_is_change says too */
     bool stopped_at_id;

@@ -115,21 +115,46 @@ void event_encode(struct buf *out, const struct event *ev)
     out->len = (size_t)(p - out->data);
 }
 
-static enum confab_err decode_head(struct reader *r, struct event *ev)
+static inline enum confab_err read_head(struct reader *r, struct event_head *h)
 {
     uint8_t version = reader_u8(r);
     if (!r->bad && version > EVENT_VERSION) {
         return CONFAB_VERSION;
     }
-    ev->kind = reader_u8(r);
-    ev->seq = reader_varint(r);
-    ev->ord = reader_varint(r);
-    ev->id = reader_u64(r);
-    ev->actor = reader_u64(r);
-    if (r->bad || version == 0 || ev->kind == 0 || ev->kind >= EVENT_KINDS) {
+    h->kind = reader_u8(r);
+    h->seq = reader_varint(r);
+    h->ord = reader_varint(r);
+    h->id = reader_u64(r);
+    h->actor = reader_u64(r);
+    if (r->bad || version == 0 || h->kind == 0 || h->kind >= EVENT_KINDS) {
         return CONFAB_CORRUPT;
     }
     return CONFAB_OK;
+}
+
+static enum confab_err decode_head(struct reader *r, struct event *ev)
+{
+    struct event_head h;
+    enum confab_err err = read_head(r, &h);
+    if (!err) {
+        ev->kind = h.kind;
+        ev->seq = h.seq;
+        ev->ord = h.ord;
+        ev->id = h.id;
+        ev->actor = h.actor;
+    }
+    return err;
+}
+
+enum confab_err event_head_decode(struct span bytes, struct event_head *ret)
+{
+    struct reader r = reader_of(bytes.p, bytes.n);
+    struct event_head h;
+    enum confab_err err = read_head(&r, &h);
+    if (!err) {
+        *ret = h;
+    }
+    return err;
 }
 
 enum confab_err event_peek(struct span bytes, struct event *ret)

@@ -119,6 +119,15 @@ void event_encode(struct buf *out, const struct event *ev);
 CONFAB_NODISCARD enum confab_err event_decode(struct span bytes, struct event *ret);
 /* Only kind, seq, ord, id and actor. */
 CONFAB_NODISCARD enum confab_err event_peek(struct span bytes, struct event *ret);
+/* The same for who looks at very many: what an event is and where it stands. */
+struct event_head {
+    uint64_t seq;
+    uint64_t ord;
+    uint64_t id;
+    uint64_t actor;
+    uint8_t kind;
+};
+CONFAB_NODISCARD enum confab_err event_head_decode(struct span bytes, struct event_head *ret);
 
 /* Does it change who is in a conversation, or what that is? People see these between messages. */
 static inline bool event_is_change(uint8_t kind)

@@ -7,7 +7,14 @@
 
 #include "core/engine_internal.h"
 
-enum { HISTORY_MAX = 200, FETCH_EVENTS = 512 };
+enum {
+    HISTORY_MAX = 1000,
+    HISTORY_BYTES = 4 << 20, /* after which a page of it ends early */
+    AHEAD_EVENTS = 512,      /* asked for at once, at most */
+    AHEAD_CHUNKS = 16,
+    /* What an answer has of them, with what else is in the first and the last chunk. */
+    FETCH_EVENTS = AHEAD_EVENTS + CHUNK_EVENTS_MAX,
+};
 
 uint32_t overlay_place(const struct overlay *list, uint32_t n, uint64_t seq)
 {
@@ -63,14 +70,14 @@ enum confab_err resident_patched(const struct resident *r, struct span bytes, st
 }
 
 enum confab_err engine_chunks_ask(struct engine *e, struct engine_job *job, struct conv_id conv,
-                                  uint64_t seq, uint32_t limit)
+                                  uint64_t from, uint64_t seq, uint32_t limit)
 {
     free(job->keys);
     job->keys = calloc(2, sizeof(*job->keys));
     if (!job->keys) {
         return CONFAB_NOMEM;
     }
-    row_key_conv_seq(&job->keys[0], STORE_CHUNK, conv, 1);
+    row_key_conv_seq(&job->keys[0], STORE_CHUNK, conv, from);
     row_key_conv_seq(&job->keys[1], STORE_CHUNK, conv, seq);
     job->req.op = STORE_RANGE;
     job->req.table = STORE_CHUNK;
@@ -93,14 +100,22 @@ void collect_deinit(struct collect *c)
     buf_deinit(&c->out);
 }
 
+/* An event that is looked at. */
+struct piece {
+    struct span bytes;
+    uint64_t seq;
+    uint64_t id;
+    uint8_t kind;
+};
+
 /* Appends the event as the member may see it. */
 static enum confab_err collect_put(const struct collect *c, const struct member *m,
-                                   struct span bytes, const struct event *peek, struct buf *out)
+                                   const struct piece *p, struct buf *out)
 {
     struct event ev;
-    enum confab_err err = peek->kind == EVENT_EDIT ? event_decode(bytes, &ev) : CONFAB_OK;
-    if (err || peek->kind != EVENT_EDIT || !event_blank_for(&ev, m)) {
-        return err ? err : resident_patched(c->r, bytes, out);
+    enum confab_err err = p->kind == EVENT_EDIT ? event_decode(p->bytes, &ev) : CONFAB_OK;
+    if (err || p->kind != EVENT_EDIT || !event_blank_for(&ev, m)) {
+        return err ? err : resident_patched(c->r, p->bytes, out);
     }
     struct buf b = {0};
     event_encode(&b, &ev);
@@ -110,37 +125,33 @@ static enum confab_err collect_put(const struct collect *c, const struct member 
     return ok ? CONFAB_OK : CONFAB_NOMEM;
 }
 
-/* Looks at one event; false when the collection is complete before it. */
-static bool collect_take(struct collect *c, struct span bytes, struct buf *part,
-                         enum confab_err *ret_err)
+/* Looks at one event: is it to be kept? False when the collection is complete before it. */
+static bool collect_take(struct collect *c, const struct member *m, const struct piece *p,
+                         bool *ret_keep)
 {
-    struct event ev;
-    *ret_err = event_peek(bytes, &ev);
-    if (*ret_err) {
-        return false;
-    }
-    if (c->reverse && c->before_id && ev.id <= c->before_id) {
+    *ret_keep = false;
+    if (c->reverse && c->before_id && p->id <= c->before_id) {
         c->stopped_at_id = true;
         return false;
     }
-    const struct member *m = conv_member(&c->r->c, c->user);
-    if (!m || !member_sees(m, ev.seq)) {
+    if (!m || !member_sees(m, p->seq)) {
         /* However much lies between, it need not be read. */
-        if (!m || !member_next_visible(m, ev.seq, c->reverse, &c->at)) {
+        if (!m || !member_next_visible(m, p->seq, c->reverse, &c->at)) {
             c->at = c->reverse ? c->lo - 1 : c->hi + 1;
         }
         return true;
     }
-    if (!c->messages_only || ev.kind == EVENT_MESSAGE ||
-        (c->with_changes && event_is_change(ev.kind))) {
-        if (c->count >= c->limit) {
+    if (!c->messages_only || p->kind == EVENT_MESSAGE ||
+        (c->with_changes && event_is_change(p->kind))) {
+        if (c->count >= c->limit || (c->bytes_max > 0 && c->bytes >= c->bytes_max)) {
             return false;
         }
         c->count++;
-        *ret_err = collect_put(c, m, bytes, &ev, part);
+        c->bytes += p->bytes.n;
+        *ret_keep = true;
     }
-    c->at = c->reverse ? ev.seq - 1 : ev.seq + 1;
-    return *ret_err == CONFAB_OK;
+    c->at = c->reverse ? p->seq - 1 : p->seq + 1;
+    return true;
 }
 
 static void collect_finish(struct collect *c, enum confab_err err)
@@ -148,6 +159,10 @@ static void collect_finish(struct collect *c, enum confab_err err)
     if (c->reverse) {
         c->covered_to = c->hi;
         c->covered_from = c->at + 1;
+        if (c->nparts == 1) {
+            c->out = c->parts[0];
+            c->nparts = 0;
+        }
         for (uint32_t i = c->nparts; i > 0 && !err; i--) {
             buf_put(&c->out, c->parts[i - 1].data, c->parts[i - 1].len);
         }
@@ -167,7 +182,7 @@ static bool collect_complete(const struct collect *c)
     return c->stopped_at_id || (c->reverse ? c->at < c->lo || c->at == 0 : c->at > c->hi);
 }
 
-/* Room for one more piece of a reverse collection; a piece that stayed empty is used again. */
+/* Room for the next pieces of a reverse collection; what stayed empty is used again. */
 static struct buf *collect_part(struct collect *c)
 {
     if (c->nparts > 0 && c->parts[c->nparts - 1].len == 0) {
@@ -182,40 +197,105 @@ static struct buf *collect_part(struct collect *c)
     return &parts[c->nparts++];
 }
 
+/* Appends them; those of a reverse collection come in falling order and go there in rising. */
+static enum confab_err collect_keep(struct collect *c, const struct member *m,
+                                    const struct piece *list, uint32_t n)
+{
+    size_t bytes = 0;
+    struct buf *out = c->reverse && n > 0 ? collect_part(c) : &c->out;
+    for (uint32_t i = 0; i < n; i++) {
+        bytes += list[i].bytes.n + VARINT_MAX;
+    }
+    if (!out || !buf_reserve(out, bytes)) {
+        return CONFAB_NOMEM;
+    }
+    enum confab_err err = CONFAB_OK;
+    for (uint32_t i = 0; i < n && !err; i++) {
+        err = collect_put(c, m, &list[c->reverse ? n - 1 - i : i], out);
+    }
+    return err;
+}
+
+/*
+ * Looks at events in the order of the collection; the list is used up. False when the collection is
+ * complete, or an error occurred.
+ */
+static bool collect_pieces(struct collect *c, struct piece *list, uint32_t n,
+                           enum confab_err *ret_err)
+{
+    const struct member *m = conv_member(&c->r->c, c->user);
+    uint32_t kept = 0;
+    bool more = true;
+    for (uint32_t i = 0; i < n && more && !collect_complete(c); i++) {
+        bool keep;
+        if (c->reverse ? list[i].seq > c->at : list[i].seq < c->at) {
+            continue; /* stepped over */
+        }
+        if (list[i].seq != c->at) {
+            *ret_err = CONFAB_CORRUPT; /* a hole in the chunks */
+            return false;
+        }
+        more = collect_take(c, m, &list[i], &keep);
+        if (keep) {
+            list[kept++] = list[i];
+        }
+    }
+    *ret_err = collect_keep(c, m, list, kept);
+    return more && !*ret_err;
+}
+
+static enum confab_err piece_of(struct span bytes, struct piece *ret)
+{
+    struct event_head h;
+    enum confab_err err = event_head_decode(bytes, &h);
+    if (!err) {
+        *ret = (struct piece){.bytes = bytes, .seq = h.seq, .id = h.id, .kind = h.kind};
+    }
+    return err;
+}
+
 /* Takes what memory has from c->at on. False when done is due or an error occurred. */
 static bool collect_memory(struct collect *c, enum confab_err *ret_err)
 {
-    struct slot *s;
+    struct piece list[FETCH_EVENTS];
     bool more = true;
-    while (more && !collect_complete(c) && (s = resident_slot(c->r, c->at))) {
-        struct buf *part = c->reverse ? collect_part(c) : &c->out;
-        if (!part) {
-            *ret_err = CONFAB_NOMEM;
-            return false;
+    while (more && !collect_complete(c) && resident_slot(c->r, c->at)) {
+        const struct slot *s;
+        uint32_t n = 0;
+        uint32_t want = MIN(c->limit - c->count, FETCH_EVENTS - 1U) + 1U;
+        uint64_t at = c->at;
+        while (n < want && !*ret_err && (s = resident_slot(c->r, at)) != NULL) {
+            *ret_err = piece_of(span_of(s->bytes, s->len), &list[n++]);
+            at = c->reverse ? at - 1 : at + 1;
         }
-        more = collect_take(c, span_of(s->bytes, s->len), part, ret_err);
+        more = !*ret_err && collect_pieces(c, list, n, ret_err);
     }
     return more && !collect_complete(c);
 }
 
 static void collect_run(struct collect *c);
 
+static void turn_round(struct piece *list, uint32_t n)
+{
+    for (uint32_t i = 0; i < n / 2; i++) {
+        struct piece p = list[i];
+        list[i] = list[n - 1 - i];
+        list[n - 1 - i] = p;
+    }
+}
+
 /* Walks decoded records; in a reverse collection from the last to the first. */
 static enum confab_err collect_records(struct collect *c, const struct buf *records, bool *ret_more)
 {
-    struct span list[FETCH_EVENTS];
+    struct piece list[FETCH_EVENTS];
     uint32_t n = 0;
     enum confab_err err = CONFAB_OK;
     struct reader rd = reader_of(records->data, records->len);
-    bool more = true;
     while (!err && reader_left(&rd) > 0) {
+        struct piece p;
         struct span bytes = reader_blob(&rd);
-        struct event ev;
-        err = rd.bad ? CONFAB_CORRUPT : event_peek(bytes, &ev);
-        if (err || ev.seq < c->lo || ev.seq > c->hi) {
-            continue;
-        }
-        if (c->reverse ? ev.seq > c->at : ev.seq < c->at) {
+        err = rd.bad ? CONFAB_CORRUPT : piece_of(bytes, &p);
+        if (err || p.seq < c->lo || p.seq > c->hi || (c->reverse ? p.seq > c->at : p.seq < c->at)) {
             continue;
         }
         if (n == FETCH_EVENTS) {
@@ -225,29 +305,22 @@ static enum confab_err collect_records(struct collect *c, const struct buf *reco
             memmove(list, list + 1, (FETCH_EVENTS - 1) * sizeof(list[0]));
             n--;
         }
-        list[n++] = bytes;
+        list[n++] = p;
     }
     uint64_t before = c->at;
-    for (uint32_t i = 0; i < n && !err && more; i++) {
-        struct span bytes = c->reverse ? list[n - 1 - i] : list[i];
-        struct event ev;
-        err = event_peek(bytes, &ev);
-        if (!err && (c->reverse ? ev.seq > c->at : ev.seq < c->at)) {
-            continue; /* stepped over */
-        }
-        if (!err && collect_complete(c)) {
-            break;
-        }
-        if (!err && ev.seq != c->at) {
-            err = CONFAB_CORRUPT; /* a hole in the chunks */
-        }
-        struct buf *part = err ? NULL : c->reverse ? collect_part(c) : &c->out;
-        if (!err && !part) {
-            err = CONFAB_NOMEM;
-        }
-        if (!err) {
-            more = collect_take(c, bytes, part, &err);
-        }
+    bool more = true;
+    if (!err && !c->reverse && !c->plain && (n == 0 || list[0].seq != c->at)) {
+        /* Very many small chunks lie between, or large ones: that one is asked for by itself. */
+        c->plain = true;
+        *ret_more = true;
+        return CONFAB_OK;
+    }
+    c->plain = false;
+    if (c->reverse) {
+        turn_round(list, n);
+    }
+    if (!err) {
+        more = collect_pieces(c, list, n, &err);
     }
     if (!err && more && c->at == before) {
         err = CONFAB_CORRUPT; /* the store has nothing where something must be */
@@ -280,6 +353,25 @@ static void collect_chunks_done(struct engine *e, struct engine_job *job)
     collect_run(c);
 }
 
+/*
+ * All chunks that are needed, by their first seqs: what begins up to a chunk's length before the
+ * range may reach into it. The answer goes downwards from the end of that range: of a collection
+ * downwards it always has the chunk that holds c->at, of one upwards only when there are not too
+ * many.
+ */
+static enum confab_err collect_ask(struct collect *c, struct engine_job *job)
+{
+    /* One more than is wanted tells whether there is more. */
+    uint64_t n = MIN(c->limit - c->count, AHEAD_EVENTS - 1U);
+    uint64_t low = c->reverse ? c->at - MIN(n, c->at - 1) : c->at;
+    uint64_t high = c->reverse ? c->at : MIN(c->at + n, c->hi);
+    if (!c->reverse && c->plain) {
+        return engine_chunks_ask(c->e, job, c->r->c.id, 1, c->at, 1);
+    }
+    low = low > CHUNK_EVENTS_MAX ? low - (CHUNK_EVENTS_MAX - 1U) : 1;
+    return engine_chunks_ask(c->e, job, c->r->c.id, low, high, AHEAD_CHUNKS);
+}
+
 static void collect_run(struct collect *c)
 {
     enum confab_err err = CONFAB_OK;
@@ -292,9 +384,7 @@ static void collect_run(struct collect *c)
     if (!err) {
         job->arg = c;
         c->gen = c->r->overlay_gen;
-        /* Reading downwards always begins with the chunk that holds c->at, however small others
-         * are. */
-        err = engine_chunks_ask(c->e, job, c->r->c.id, c->at, c->reverse ? 2 : 1);
+        err = collect_ask(c, job);
     }
     if (err) {
         engine_job_free(job);
@@ -425,7 +515,7 @@ static void seek_run(struct history *h)
             enum confab_err err = CONFAB_NOMEM;
             if (job) {
                 job->arg = h;
-                err = engine_chunks_ask(h->c.e, job, r->c.id, mid, 1);
+                err = engine_chunks_ask(h->c.e, job, r->c.id, 1, mid, 1);
             }
             if (err) {
                 engine_job_free(job);
@@ -473,6 +563,7 @@ enum step engine_step_history(struct engine *e, struct resident *r, struct comma
                             .lo = MAX(member_first_visible(m), cmd->from_seq),
                             .hi = member_last_visible(m, r->c.head_seq),
                             .limit = MIN(cmd->limit, HISTORY_MAX),
+                            .bytes_max = HISTORY_BYTES,
                             .reverse = cmd->reverse,
                             .messages_only = cmd->messages_only,
                             .with_changes = cmd->with_changes};

@@ -257,7 +257,8 @@ enum confab_err engine_fetch_target(struct engine *e, struct resident *r, struct
     if (job) {
         job->gen = r->overlay_gen;
     }
-    enum confab_err err = job ? engine_chunks_ask(e, job, r->c.id, w->target_seq, 1) : CONFAB_NOMEM;
+    enum confab_err err =
+        job ? engine_chunks_ask(e, job, r->c.id, 1, w->target_seq, 1) : CONFAB_NOMEM;
     if (err) {
         engine_job_free(job);
         return err;

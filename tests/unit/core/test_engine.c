@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/random.h"
 #include "core/conv.h"
 #include "world.h"
 
@@ -98,6 +99,61 @@ static void test_engine__retry_returns_the_first_result(void **state)
     command_free(h);
 }
 
+/* Chunks that are full long before 128 events: fewer come at once than a page needs. */
+static void test_engine__history_of_long_texts(void **state)
+{
+    struct world *w = *state;
+    enum { N = 600, BYTES = 12000 };
+    w->cfg.recent_max = 3;
+    world_kill(w, false, 0);
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    struct random_seeded rnd;
+    random_seeded_init(&rnd, 1);
+    for (int i = 1; i <= N; i++) {
+        char text[BYTES + 1];
+        for (int k = snprintf(text, sizeof(text), "m%d ", i); k < BYTES; k++) {
+            text[k] = (char)('a' + random_below(&rnd.base, 26));
+        }
+        text[BYTES] = 0;
+        world_say(w, 1 + (uint64_t)(i % 3), g, text, NULL);
+        if (i % 100 == 0) {
+            world_flush(w);
+        }
+    }
+    for (int reverse = 0; reverse < 2; reverse++) {
+        uint64_t bound = 0;
+        int seen = 0;
+        int pages = 0;
+        for (bool more = true; more; pages++) {
+            struct command *cmd = command_new(COMMAND_HISTORY);
+            cmd->actor = 3;
+            cmd->conv = g;
+            cmd->limit = 1000;
+            cmd->reverse = reverse;
+            cmd->messages_only = true;
+            cmd->from_seq = reverse ? 0 : bound;
+            cmd->to_seq = reverse ? bound : 0;
+            cmd = world_do(w, cmd);
+            assert_int_equal(cmd->err, CONFAB_OK);
+            uint32_t n = world_records(cmd);
+            assert_true(n > 0);
+            for (uint32_t i = 0; i < n; i++) {
+                char want[32];
+                struct event ev = world_record(cmd, reverse ? n - 1 - i : i);
+                int len = snprintf(want, sizeof(want), "m%d ", reverse ? N - seen : seen + 1);
+                assert_int_equal(ev.text.n, BYTES);
+                assert_memory_equal(ev.text.p, want, (size_t)len);
+                seen++;
+            }
+            more = cmd->more;
+            bound = reverse ? cmd->covered_from - 1 : cmd->covered_to + 1;
+            command_free(cmd);
+        }
+        assert_int_equal(seen, N);
+        assert_int_equal(pages, 2); /* of four mebibytes */
+    }
+}
+
 static void test_engine__history_merges_memory_and_chunks(void **state)
 {
     struct world *w = *state;
@@ -112,7 +168,7 @@ static void test_engine__history_merges_memory_and_chunks(void **state)
             world_flush(w);
         }
     }
-    for (uint32_t limit = 1; limit <= 200; limit += 33) {
+    for (uint32_t limit = 1; limit <= 1000; limit += 111) {
         uint64_t before = 0;
         uint32_t seen = 0;
         for (;;) {
@@ -542,6 +598,7 @@ int main(void)
         T(test_engine__direct_is_made_by_the_first_message),
         T(test_engine__retry_returns_the_first_result),
         T(test_engine__history_merges_memory_and_chunks),
+        T(test_engine__history_of_long_texts),
         T(test_engine__edit_and_delete_change_what_is_read),
         T(test_engine__snapshot_has_all_from_where_it_is_asked),
         T(test_engine__unread_mentions_and_receipts),
