@@ -7,13 +7,16 @@
 #include "gateway/internal.h"
 
 #define LIMIT_DEFAULT 50U
-#define LIMIT_MAX     200U
+#define LIMIT_MAX     1000U
 #define RECEIPTS_MAX  1000U /* on one page */
 /* Numbers below are seqs, those above message ids: the first id of 2025 is far above. */
 #define SEQ_MAX (1ULL << 40)
 /* A message's bytes come up to three times in its object, besides the fields; a member's ten bytes
  * as fifty. */
 #define BYTES_FACTOR 5U
+/* What a message has beside its text and the like: with all names, and with one for each. */
+#define ALIASES_BYTES 640U
+#define NAMES_BYTES   320U
 
 /* ---- History ---- */
 
@@ -31,6 +34,7 @@ struct history {
     uint32_t limit;
     uint64_t offset;
     bool changes;
+    bool aliases; /* members of messages under all their names */
 };
 
 static bool place_parse(struct span text, struct place *ret)
@@ -45,6 +49,22 @@ static bool place_parse(struct span text, struct place *ret)
         return false;
     }
     *(n < SEQ_MAX ? &ret->seq : &ret->id) = n;
+    return true;
+}
+
+/* False: answered. What is not there leaves *io as it is. */
+static bool flag_arg(struct api_request *r, const char *name, bool *io)
+{
+    struct span text;
+    enum confab_err err = http_query_get(r->http->query, name, &r->s->scratch, &text);
+    if (err == CONFAB_NOT_FOUND) {
+        return true;
+    }
+    if (err || (!span_is(text, "true") && !span_is(text, "false"))) {
+        api_fail(r, CONFAB_INVALID, "true or false", name);
+        return false;
+    }
+    *io = span_is(text, "true");
     return true;
 }
 
@@ -78,13 +98,8 @@ static bool history_read(struct api_request *r, struct history *h)
         api_fail(r, CONFAB_INVALID, "a number, without before, after or around", "offset");
         return false;
     }
-    enum confab_err err = http_query_get(r->http->query, "changes", &r->s->scratch, &text);
-    h->changes = !err && span_is(text, "true");
-    if (err != CONFAB_NOT_FOUND && !h->changes && (err || !span_is(text, "false"))) {
-        api_fail(r, CONFAB_INVALID, "true or false", "changes");
-        return false;
-    }
-    return true;
+    h->aliases = true;
+    return flag_arg(r, "changes", &h->changes) && flag_arg(r, "aliases", &h->aliases);
 }
 
 static void history_bounds(struct command *cmd, const struct history *h)
@@ -137,15 +152,27 @@ static void history_trim(struct shard *s, struct command *cmd)
     cmd->ret.len = at;
 }
 
+/* What is put into an answer from one or two commands, the older one first. */
+struct page {
+    const struct history *h;
+    const struct command *halves[2];
+    uint64_t first; /* seqs of all that is in it; both 0: it is empty */
+    uint64_t last;
+};
+
 /* The messages of an answer, or what else it has. */
-static void put_records(struct shard *s, struct json_writer *w, const struct command *cmd,
-                        bool changes)
+static void put_records(struct shard *s, struct json_writer *w, struct page *page, bool changes,
+                        const struct command *cmd)
 {
-    struct render_about about = {
-        .conv = cmd->conv, .reader = cmd->actor, .conv_kind = cmd->ret_conv_kind};
+    struct render_about about = {.conv = cmd->conv,
+                                 .reader = cmd->actor,
+                                 .conv_kind = cmd->ret_conv_kind,
+                                 .short_names = !page->h->aliases};
     struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
     struct event ev;
     while (command_record_next(&rd, &ev)) {
+        page->first = page->first == 0 ? ev.seq : page->first;
+        page->last = ev.seq;
         if (changes == (ev.kind == EVENT_MESSAGE)) {
             continue;
         }
@@ -158,55 +185,54 @@ static void put_records(struct shard *s, struct json_writer *w, const struct com
     }
 }
 
-/* The first and last seq of an answer; both 0: it is empty. */
-static void bounds_of(const struct command *cmd, uint64_t *io_first, uint64_t *io_last)
-{
-    struct reader rd = reader_of(cmd->ret.data, cmd->ret.len);
-    struct event ev;
-    while (command_record_next(&rd, &ev)) {
-        *io_first = *io_first == 0 ? ev.seq : *io_first;
-        *io_last = ev.seq;
-    }
-}
-
 static void put_list(struct shard *s, struct json_writer *w, const char *key, bool changes,
-                     const struct command *const *halves)
+                     struct page *page)
 {
+    page->first = 0;
     json_w_key(w, key);
     json_w_array(w);
-    for (size_t i = 0; i < 2; i++) {
-        if (halves[i]) {
-            put_records(s, w, halves[i], changes);
+    for (size_t i = 0; i < ARRAY_LEN(page->halves); i++) {
+        if (page->halves[i]) {
+            put_records(s, w, page, changes, page->halves[i]);
         }
     }
     json_w_array_end(w);
+}
+
+/* About as much as the answer will be: what grows is copied again and again. */
+static size_t answer_bytes(const struct page *page)
+{
+    size_t n = 256;
+    for (size_t i = 0; i < ARRAY_LEN(page->halves); i++) {
+        const struct command *cmd = page->halves[i];
+        if (cmd) {
+            size_t count = MIN(cmd->covered_to + 1 - cmd->covered_from, (uint64_t)cmd->limit);
+            n += page->h->aliases ? 3 * cmd->ret.len + count * ALIASES_BYTES
+                                  : cmd->ret.len + count * NAMES_BYTES;
+        }
+    }
+    return n;
 }
 
 static void history_answer(struct shard *s, struct api_call *call, const struct command *older,
                            const struct command *newer)
 {
     const struct history *h = call->data;
+    struct page page = {.h = h, .halves = {older, newer}};
     struct buf body = {0};
     struct json_writer w;
-    uint64_t first = 0;
-    uint64_t last = 0;
     const struct command *low = older ? older : newer;
     const struct command *high = newer ? newer : older;
-    const struct command *const halves[] = {older, newer};
+    (void)buf_reserve(&body, answer_bytes(&page));
     json_w_init(&w, &body);
     json_w_object(&w);
-    put_list(s, &w, "messages", false, halves);
+    put_list(s, &w, "messages", false, &page);
     if (h->changes) {
-        put_list(s, &w, "changes", true, halves);
-    }
-    for (size_t i = 0; i < ARRAY_LEN(halves); i++) {
-        if (halves[i]) {
-            bounds_of(halves[i], &first, &last);
-        }
+        put_list(s, &w, "changes", true, &page);
     }
     /* Pages go on in the direction asked for: `before` the first, or `after` the last. */
     bool more = h->way == HISTORY_AFTER ? high->more : low->more;
-    uint64_t cursor = h->way == HISTORY_AFTER ? last : first;
+    uint64_t cursor = h->way == HISTORY_AFTER ? page.last : page.first;
     api_put_page_id(&w, more ? cursor : 0);
     json_w_key(&w, "covered");
     json_w_array(&w);

@@ -88,6 +88,9 @@ static bool may_shrink(const struct shard *s, const struct conn *c, int status, 
 static void answer_one(struct shard *s, struct conn *c, int status, const char *type,
                        struct span body, struct span extra);
 
+/* Of what would be compressed for somebody else. */
+static const char VARY_ENCODING[] = "Vary: Accept-Encoding\r\n";
+
 /* The same, compressed where the client takes that. */
 static void answer_shrunk(struct shard *s, struct conn *c, const char *type, struct span body,
                           struct span extra)
@@ -95,7 +98,7 @@ static void answer_shrunk(struct shard *s, struct conn *c, const char *type, str
     struct buf all = {0};
     struct span packed;
     buf_put(&all, extra.p, extra.n);
-    http_put_header_str(&all, "Vary", "Accept-Encoding");
+    buf_put_str(&all, VARY_ENCODING);
     if (c->io->http.gzip && pack_gzip(s, body, &packed)) {
         http_put_header_str(&all, "Content-Encoding", "gzip");
         body = packed;
@@ -147,6 +150,7 @@ static void answer_one(struct shard *s, struct conn *c, int status, const char *
 void http_answer_buf(struct shard *s, struct conn *c, int status, const char *type,
                      struct buf *body)
 {
+    bool shrinks = may_shrink(s, c, status, type, body->len);
     if (c->state == CONN_HTTP && !buf_ok(body)) {
         http_answer_error(s, c, CONFAB_NOMEM, NULL, NULL);
     } else if (c->state == CONN_HTTP && (c->io && c->io->http.head_only)) {
@@ -157,12 +161,12 @@ void http_answer_buf(struct shard *s, struct conn *c, int status, const char *ty
         if (ok) {
             http_answered(s, c, status);
         }
-    } else if (c->state == CONN_HTTP &&
-               (body->len < 16384 || may_shrink(s, c, status, type, body->len))) {
+    } else if (c->state == CONN_HTTP && (body->len < 16384 || (shrinks && c->io->http.gzip))) {
         http_answer(s, c, status, type, span_of(body->data, body->len), span_of(NULL, 0));
     } else if (c->state == CONN_HTTP && conn_io(s, c)) {
         struct buf out = {0};
-        answer_head(s, c, &out, status, type, body->len, span_of(NULL, 0), false);
+        answer_head(s, c, &out, status, type, body->len,
+                    shrinks ? span_str(VARY_ENCODING) : span_of(NULL, 0), false);
         bool ok = buf_ok(&out) && conn_push_bytes(s, c, span_of(out.data, out.len));
         buf_deinit(&out);
         struct frame *f = ok ? frame_of_buf(body) : NULL;

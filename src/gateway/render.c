@@ -1,6 +1,7 @@
 /* Events to frames and objects. */
 #include "gateway/render.h"
 
+#include "base/time_text.h"
 #include "core/conv.h"
 #include "gateway/api_directory.h"
 
@@ -374,71 +375,161 @@ static uint64_t low_ms(const struct cursor_low *low, const struct event *ev)
     return MAX(ms, event_time_ms(ev));
 }
 
-static void put_times(struct json_writer *w, const struct event *ev, const struct command *of)
+/*
+ * What every message has. Pages of a thousand are the rule when somebody comes back, so this part
+ * is put together from constants, each value is made once, and then copied for its other names.
+ */
+enum { FIXED_BYTES = 640 };
+
+#define PUT(p, constant)                                                                           \
+    do {                                                                                           \
+        memcpy(p, constant, sizeof(constant) - 1);                                                 \
+        (p) += sizeof(constant) - 1;                                                               \
+    } while (0)
+
+static inline uint8_t *put_bytes(uint8_t *p, const void *from, size_t n)
+{
+    memcpy(p, from, n);
+    return p + n;
+}
+
+static void put_ids(struct json_writer *w, const struct render_about *about, const struct event *ev)
+{
+    char id[ID_NUM_TEXT];
+    char from[ID_NUM_TEXT];
+    char conv[ID_CONV_TEXT];
+    size_t nid = id_text(ev->id, id);
+    size_t nfrom = id_text(ev->actor, from);
+    conv_id_text(about->conv, conv);
+    json_w_raw(w, span_of(NULL, 0)); /* the comma */
+    if (!buf_reserve(w->b, FIXED_BYTES)) {
+        return;
+    }
+    uint8_t *p = w->b->data + w->b->len;
+    PUT(p, "{\"message_id\":\"");
+    p = put_bytes(p, id, nid);
+    if (!about->short_names) {
+        PUT(p, "\",\"messageId\":\"");
+        p = put_bytes(p, id, nid);
+    }
+    PUT(p, "\",\"conversation_id\":\"");
+    p = put_bytes(p, conv, ID_CONV_TEXT);
+    if (!about->short_names) {
+        PUT(p, "\",\"chatId\":\"");
+        p = put_bytes(p, conv, ID_CONV_TEXT);
+    }
+    PUT(p, "\",\"sender_id\":\"");
+    p = put_bytes(p, from, nfrom);
+    if (!about->short_names) {
+        PUT(p, "\",\"from\":\"");
+        p = put_bytes(p, from, nfrom);
+        PUT(p, "\",\"fromUserId\":\"");
+        p = put_bytes(p, from, nfrom);
+    }
+    PUT(p, "\",\"seq\":");
+    p += id_text(ev->seq, (char *)p);
+    PUT(p, ",\"content\":");
+    w->b->len = (size_t)(p - w->b->data);
+}
+
+/* The text, the type and the time, under all their names. */
+static void put_content(struct json_writer *w, const struct render_about *about,
+                        const struct event *ev)
+{
+    struct buf *b = w->b;
+    size_t at = b->len;
+    char sent[TIME_TEXT_LEN];
+    json_put_string(b, ev->text);
+    size_t n = b->len - at;
+    if (!buf_reserve(b, 2 * n + FIXED_BYTES)) {
+        return;
+    }
+    time_text_format(event_time_ms(ev), sent);
+    uint8_t *p = b->data + b->len;
+    if (about->short_names) {
+        PUT(p, ",\"type\":\"text\",\"sent_at\":\"");
+    } else {
+        PUT(p, ",\"message\":");
+        p = put_bytes(p, b->data + at, n);
+        PUT(p, ",\"text\":");
+        p = put_bytes(p, b->data + at, n);
+        PUT(p, ",\"type\":\"text\",\"messageType\":\"text\",\"message_type\":\"text\","
+               "\"sent_at\":\"");
+        p = put_bytes(p, sent, TIME_TEXT_LEN);
+        PUT(p, "\",\"timestamp\":\"");
+    }
+    p = put_bytes(p, sent, TIME_TEXT_LEN);
+    *p++ = '"';
+    b->len = (size_t)(p - b->data);
+}
+
+/* How far it has come. */
+static void put_status(struct json_writer *w, const struct event *ev, const struct command *of)
 {
     uint64_t delivered = low_ms(&of->ret_delivered, ev);
     uint64_t read = low_ms(&of->ret_read, ev);
-    json_w_kcstr(w, "status", read ? "read" : delivered ? "delivered" : "sent");
+    if (!buf_reserve(w->b, FIXED_BYTES)) {
+        return;
+    }
+    uint8_t *p = w->b->data + w->b->len;
+    if (read) {
+        PUT(p, ",\"status\":\"read\"");
+    } else if (delivered) {
+        PUT(p, ",\"status\":\"delivered\"");
+    } else {
+        PUT(p, ",\"status\":\"sent\"");
+    }
     if (delivered) {
-        json_w_ktime(w, "delivered_at", delivered);
+        PUT(p, ",\"delivered_at\":\"");
+        time_text_format(delivered, (char *)p);
+        p += TIME_TEXT_LEN;
+        *p++ = '"';
     }
     if (read) {
-        json_w_ktime(w, "read_at", read);
+        PUT(p, ",\"read_at\":\"");
+        time_text_format(read, (char *)p);
+        p += TIME_TEXT_LEN;
+        *p++ = '"';
     }
+    w->b->len = (size_t)(p - w->b->data);
 }
 
-/* The text and the type under all their names. */
-static void put_content(struct json_writer *w, struct span text, const char *type)
+/* What few have. */
+static void put_rest(struct render *r, struct buf *b, const struct render_about *about,
+                     const struct event *ev)
 {
-    static const char *const texts[] = {"content", "message", "text"};
-    static const char *const types[] = {"type", "messageType", "message_type"};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        json_w_kstring(w, texts[i], text);
+    struct json_writer w;
+    json_w_init_inside(&w, b);
+    if (ev->cmid.n > 0 && ev->actor == about->reader) {
+        json_w_kstring(&w, "client_msg_id", ev->cmid);
     }
-    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
-        json_w_kcstr(w, types[i], type);
+    if (ev->edited_ms != 0) {
+        json_w_ktime(&w, ev->flags & EVENT_DELETED ? "deleted_at" : "edited_at", ev->edited_ms);
     }
-}
-
-static void put_ids(struct json_writer *w, uint64_t id, struct conv_id conv, uint64_t sender)
-{
-    json_w_kid(w, "message_id", id);
-    json_w_kid(w, "messageId", id);
-    json_w_kconv_id(w, "conversation_id", conv);
-    json_w_kconv_id(w, "chatId", conv);
-    json_w_kid(w, "sender_id", sender);
-    json_w_kid(w, "from", sender);
-    json_w_kid(w, "fromUserId", sender);
+    if (ev->target_id != 0) {
+        json_w_kid(&w, "reply_to", ev->target_id);
+    }
+    uint32_t n = mentions_of(r, ev);
+    if (n > 0) {
+        json_w_key(&w, "mentions");
+        json_w_array(&w);
+        for (uint32_t i = 0; i < n; i++) {
+            json_w_id(&w, r->mentions[i]);
+        }
+        json_w_array_end(&w);
+    }
 }
 
 void render_message(struct render *r, struct json_writer *w, const struct render_about *about,
                     const struct event *ev, const struct command *of)
 {
-    json_w_object(w);
-    put_ids(w, ev->id, about->conv, ev->actor);
-    json_w_ku64(w, "seq", ev->seq);
-    put_content(w, ev->text, render_type_text(ev->type));
-    json_w_ktime(w, "sent_at", event_time_ms(ev));
-    json_w_ktime(w, "timestamp", event_time_ms(ev));
-    put_times(w, ev, of);
-    if (ev->cmid.n > 0 && ev->actor == about->reader) {
-        json_w_kstring(w, "client_msg_id", ev->cmid);
+    put_ids(w, about, ev);
+    put_content(w, about, ev);
+    put_status(w, ev, of);
+    put_rest(r, w->b, about, ev);
+    if (ev->flags & EVENT_DELETED) {
+        buf_put_str(w->b, ",\"deleted\":true}");
+    } else {
+        buf_put_str(w->b, ",\"deleted\":false}");
     }
-    if (ev->edited_ms != 0) {
-        json_w_ktime(w, ev->flags & EVENT_DELETED ? "deleted_at" : "edited_at", ev->edited_ms);
-    }
-    if (ev->target_id != 0) {
-        json_w_kid(w, "reply_to", ev->target_id);
-    }
-    uint32_t n = mentions_of(r, ev);
-    if (n > 0) {
-        json_w_key(w, "mentions");
-        json_w_array(w);
-        for (uint32_t i = 0; i < n; i++) {
-            json_w_id(w, r->mentions[i]);
-        }
-        json_w_array_end(w);
-    }
-    json_w_kbool(w, "deleted", (ev->flags & EVENT_DELETED) != 0);
-    json_w_object_end(w);
 }

@@ -19,6 +19,7 @@ struct render_about {
     uint8_t conv_kind;
     struct span name; /* of the conversation */
     uint64_t reader;  /* gets to see the client_msg_id of their own; 0: nobody's */
+    bool short_names; /* render_message: each member under one name */
 };
 /* Appends the event's frame: what docs/api/socket.md has for its kind. */
 void render_event(struct render *r, struct buf *b, const struct render_about *about,

@@ -119,6 +119,8 @@ struct json_writer {
 };
 
 void json_w_init(struct json_writer *w, struct buf *b);
+/* The same inside an object that is open, of which `b` has at least one member already. */
+void json_w_init_inside(struct json_writer *w, struct buf *b);
 void json_w_object(struct json_writer *w);
 void json_w_object_end(struct json_writer *w);
 void json_w_array(struct json_writer *w);

@@ -95,6 +95,11 @@ void json_w_init(struct json_writer *w, struct buf *b)
     *w = (struct json_writer){.b = b};
 }
 
+void json_w_init_inside(struct json_writer *w, struct buf *b)
+{
+    *w = (struct json_writer){.b = b, .depth = 1, .filled = 1ULL << 1};
+}
+
 void json_w_slot(struct json_writer *w)
 {
     if (w->keyed) {

@@ -51,10 +51,13 @@ HISTORY_QUERY = [
     ("after", {**HISTORY_PLACE, "description": "as for before, or 0: from the beginning"},
      "messages after this place, the oldest of them"),
     ("around", HISTORY_PLACE, "half of them up to this place, half after it"),
-    limit(200, 50),
+    limit(1000, 50),
     ("offset", COUNT, "leaves out so many of the newest messages; not with the others"),
     ("changes", {"type": "boolean", "default": False},
      "also what changed the conversation between them, in `changes`; `limit` counts both"),
+    ("aliases", {"type": "boolean", "default": True},
+     "false: each member of a message under its first name only, which is less than half to send "
+     "and to read"),
 ]
 
 SEND = {

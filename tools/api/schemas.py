@@ -70,9 +70,11 @@ MESSAGE = obj({
     "mentions": array(ref("Id")),
     "deleted": {"type": "boolean"},
 }, optional=("delivered_at", "read_at", "client_msg_id", "edited_at", "deleted_at", "reply_to",
-             "mentions"),
+             "mentions", "messageId", "chatId", "from", "fromUserId", "message", "text",
+             "messageType", "message_type", "timestamp"),
     description="A message. The fields of one line of docs/api/rest.md's table are the same value "
-                "under the names that different documents use; the first is ours. `delivered_at` "
+                "under the names that different documents use; the first is ours, and the others "
+                "are missing with `aliases=false`. `delivered_at` "
                 "and `read_at` are the times of the cursor records that cover the message: it was "
                 "delivered, or read, by everyone then at the latest.")
 

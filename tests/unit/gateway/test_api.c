@@ -344,6 +344,41 @@ static void test_api__history(void **state)
     expect_range("after=1000", 0, -1, false);
 }
 
+static void test_api__history_under_one_name_each(void **state)
+{
+    (void)state;
+    static const char *const first[] = {"message_id", "conversation_id", "seq",
+                                        "sender_id",  "content",         "type",
+                                        "sent_at",    "status",          "deleted"};
+    static const char *const other[] = {"messageId",   "chatId",       "from",
+                                        "fromUserId",  "message",      "text",
+                                        "messageType", "message_type", "timestamp"};
+    char id[40];
+    ten(id);
+    for (int aliases = 0; aliases < 2; aliases++) {
+        assert_int_equal(call("GET", &bob, NULL, "/api/v1/messages/ann?limit=1000&aliases=%s",
+                              aliases ? "true" : "false"),
+                         200);
+        char name[40];
+        for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+            snprintf(name, sizeof(name), "\"%s\":", first[i]);
+            assert_int_equal(count(last_body, name), 10);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+            snprintf(name, sizeof(name), "\"%s\":", other[i]);
+            assert_int_equal(count(last_body, name), aliases ? 10 : 0);
+        }
+    }
+    /* What has to be escaped is so under each name. */
+    assert_int_equal(
+        call("POST", &ann, "{\"to\":\"bob\",\"content\":\"a\\\"b\\\\\\n\"}", "/api/v1/messages"),
+        201);
+    rig_pass(rig, 10);
+    assert_int_equal(call("GET", &bob, NULL, "/api/v1/messages/ann?limit=1"), 200);
+    assert_non_null(strstr(last_body, "\"content\":\"a\\\"b\\\\\\n\",\"message\":\"a\\\"b\\\\\\n\","
+                                      "\"text\":\"a\\\"b\\\\\\n\",\"type\":\"text\""));
+}
+
 static void test_api__history_errors(void **state)
 {
     (void)state;
@@ -351,7 +386,8 @@ static void test_api__history_errors(void **state)
     ten(id);
     static const char *const bad[] = {"limit=0",           "limit=x",         "before=x",
                                       "before=1&after=1",  "around=-1",       "offset=x",
-                                      "before=5&offset=1", "limit=1&limit=2", "before=%ff"};
+                                      "before=5&offset=1", "limit=1&limit=2", "before=%ff",
+                                      "aliases=1",         "changes=yes"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         expect_error(call("GET", &bob, NULL, "/api/v1/messages/ann?%s", bad[i]), 400, "invalid");
     }
@@ -465,6 +501,7 @@ int main(void)
         T(edit_and_delete),
         T(hidden_and_unknown_messages_look_the_same),
         T(history),
+        T(history_under_one_name_each),
         T(history_errors),
         T(mark_as_read),
         T(mute_pin_block),
