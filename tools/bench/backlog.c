@@ -1,6 +1,7 @@
 /*
  * A user who was away and comes back: what was missed, by resume and, where that was limited, by
- * history, until everything is here. One blocking client, as a phone would do it.
+ * history, until everything is here. One client, which asks for the next page of one conversation
+ * while it reads that of another: opt->lanes connections take turns.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -17,9 +18,8 @@
 #include "scan.h"
 #include "worker.h"
 
-#define HISTORY_PAGE 200U
-#define TIMEOUT_S    60
-#define SETTLE_MAX   6000
+#define TIMEOUT_S  60
+#define SETTLE_MAX 6000
 
 struct returning {
     struct world *world;
@@ -219,43 +219,83 @@ static enum confab_err resume(struct returning *r)
     return err;
 }
 
-/* Newest first, down to the start of the conversation: all of it was missed. */
-static enum confab_err fill(struct returning *r, const char *conv, uint64_t before)
+/* One conversation at a time, newest first, down to its start: all of it was missed. */
+struct lane {
+    struct rest rest;
+    const char *conv; /* NULL: nothing is under way */
+    uint64_t before;
+};
+
+static enum confab_err lane_ask(struct returning *r, struct lane *l)
 {
-    for (;;) {
-        char path[160];
-        uint64_t messages = 0;
-        struct mark mark;
-        (void)snprintf(path, sizeof(path),
-                       "/api/v1/conversations/%s/messages?before=%" PRIu64 "&limit=%u", conv,
-                       before, HISTORY_PAGE);
-        if (rest_call(&r->world->rest, "GET", path, r->world->people[0].token, NULL) != CONFAB_OK ||
-            r->world->rest.status != 200) {
-            (void)fprintf(stderr, "confab-bench: %s: %d\n", path, r->world->rest.status);
-            return CONFAB_NET;
-        }
-        struct span body = span_of(r->world->rest.body.data, r->world->rest.body.len);
-        for (size_t at = 0; mark_next(body, &at, &mark);) {
-            messages += memcmp(body.p + at - MARK_BYTES - 11, "\"content\":\"", 11) == 0;
-        }
-        r->requests++;
-        r->by_history += messages;
-        const uint8_t *covered = memmem(body.p, body.n, "\"covered\":[", 11);
-        uint64_t from = covered ? strtoull((const char *)covered + 11, NULL, 10) : 0;
-        if (from <= 1 || from >= before) {
-            return CONFAB_OK;
-        }
-        before = from;
+    char path[192];
+    (void)snprintf(path, sizeof(path),
+                   "/api/v1/conversations/%s/messages?before=%" PRIu64 "&limit=%u&aliases=false",
+                   l->conv, l->before, r->world->opt->page);
+    return rest_ask(&l->rest, "GET", path, r->world->people[0].token);
+}
+
+/* The lane's conversation is NULL when that was the last page of it. */
+static enum confab_err lane_take(struct returning *r, struct lane *l)
+{
+    struct mark mark;
+    enum confab_err err = rest_answer(&l->rest);
+    if (err || l->rest.status != 200) {
+        (void)fprintf(stderr, "confab-bench: history of %s: %d\n", l->conv, l->rest.status);
+        return CONFAB_NET;
     }
+    struct span body = span_of(l->rest.body.data, l->rest.body.len);
+    for (size_t at = 0; mark_next(body, &at, &mark);) {
+        /* With all names the text comes three times. */
+        r->by_history += memcmp(body.p + at - MARK_BYTES - 11, "\"content\":\"", 11) == 0;
+    }
+    r->requests++;
+    const uint8_t *covered = memrchr(body.p, '[', body.n);
+    uint64_t from = covered ? strtoull((const char *)covered + 1, NULL, 10) : 0;
+    if (from <= 1 || from >= l->before) {
+        l->conv = NULL;
+        return CONFAB_OK;
+    }
+    l->before = from;
+    return lane_ask(r, l);
+}
+
+static enum confab_err fill_gaps(struct returning *r)
+{
+    uint32_t n = r->world->opt->lanes;
+    struct lane *lanes = bench_alloc(n * sizeof(*lanes));
+    uint32_t next = 0;
+    uint32_t busy = 0;
+    enum confab_err err = CONFAB_OK;
+    for (uint32_t i = 0; i < n; i++) {
+        rest_init(&lanes[i].rest, r->port);
+    }
+    do {
+        for (uint32_t i = 0; i < n && !err; i++) {
+            struct lane *l = &lanes[i];
+            if (l->conv) {
+                err = lane_take(r, l);
+                busy -= l->conv == NULL;
+            }
+            if (!l->conv && next < r->ngaps && !err) {
+                l->conv = r->gaps[next].id;
+                l->before = r->gaps[next++].from;
+                busy++;
+                err = lane_ask(r, l);
+            }
+        }
+    } while (busy > 0 && !err);
+    for (uint32_t i = 0; i < n; i++) {
+        rest_deinit(&lanes[i].rest);
+    }
+    free(lanes);
+    return err;
 }
 
 static enum confab_err come_back(struct returning *r)
 {
     enum confab_err err = resume(r);
-    for (uint32_t i = 0; i < r->ngaps && !err; i++) {
-        err = fill(r, r->gaps[i].id, r->gaps[i].from);
-    }
-    return err;
+    return err ? err : fill_gaps(r);
 }
 
 /* Everybody but person 0 writes to person 0. */

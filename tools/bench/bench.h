@@ -78,6 +78,8 @@ struct options {
     uint32_t idlers;   /* connections that do nothing beside the load */
     uint32_t watchers; /* of each person, for presence */
     uint32_t messages;
+    uint32_t page;  /* messages of a page of history */
+    uint32_t lanes; /* pages under way at once */
     uint32_t workers;
     uint32_t server_cpu; /* NONE: not pinned */
     uint32_t load_cpu;

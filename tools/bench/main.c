@@ -52,6 +52,8 @@ static const char USAGE[] =
     "  --idlers N        pairs, storm, stuck: connections beside them that do nothing;\n"
     "                    presence: strangers who watch, and may see nobody [0]\n"
     "  --messages N      backlog: how many were missed [100000]\n"
+    "  --page N, --lanes N  backlog: messages of a page of history, pages under way at once [1000, "
+    "2]\n"
     "  --window N        messages of a sender under way at once, up to 64 [1]\n"
     "  --rate N          messages/s (presence: changes/s) of all together, sent when due whatever "
     "comes back; latency\n"
@@ -167,6 +169,8 @@ static const struct number_option {
     {"idlers", offsetof(struct options, idlers), 0, 1000000},
     {"watchers", offsetof(struct options, watchers), 1, 500},
     {"messages", offsetof(struct options, messages), 1, 100000000},
+    {"page", offsetof(struct options, page), 1, 1000},
+    {"lanes", offsetof(struct options, lanes), 1, 64},
     {"workers", offsetof(struct options, workers), 1, WORKERS_MAX},
     {"server-cpu", offsetof(struct options, server_cpu), 0, 1023},
     {"load-cpu", offsetof(struct options, load_cpu), 0, 1023},
@@ -339,6 +343,8 @@ void options_read(struct options *o, int argc, char **argv)
                           .rounds = 5,
                           .ack_ms = 250,
                           .messages = 100000,
+                          .page = 1000,
+                          .lanes = 2,
                           .server_cpu = NONE,
                           .load_cpu = NONE,
                           .seed = 1};

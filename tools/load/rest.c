@@ -140,8 +140,8 @@ static enum confab_err read_answer(struct rest *r)
     return err;
 }
 
-enum confab_err rest_call(struct rest *r, const char *method, const char *path, const char *token,
-                          const struct buf *json)
+static enum confab_err put_request(struct rest *r, const char *method, const char *path,
+                                   const char *token, const struct buf *json)
 {
     char host[32];
     (void)snprintf(host, sizeof(host), "127.0.0.1:%u", r->port);
@@ -158,10 +158,14 @@ enum confab_err rest_call(struct rest *r, const char *method, const char *path, 
     if (json) {
         buf_put(&r->out, json->data, json->len);
     }
-    if (!buf_ok(&r->out)) {
-        return CONFAB_NOMEM;
-    }
-    for (int attempt = 0; attempt < 2; attempt++) {
+    return buf_ok(&r->out) ? CONFAB_OK : CONFAB_NOMEM;
+}
+
+enum confab_err rest_call(struct rest *r, const char *method, const char *path, const char *token,
+                          const struct buf *json)
+{
+    enum confab_err err = put_request(r, method, path, token, json);
+    for (int attempt = 0; attempt < 2 && !err; attempt++) {
         bool fresh = r->fd < 0;
         if (fresh && rest_open(r) != CONFAB_OK) {
             return CONFAB_NET;
@@ -174,7 +178,25 @@ enum confab_err rest_call(struct rest *r, const char *method, const char *path, 
             break;
         }
     }
-    return CONFAB_NET;
+    return err ? err : CONFAB_NET;
+}
+
+enum confab_err rest_ask(struct rest *r, const char *method, const char *path, const char *token)
+{
+    enum confab_err err = put_request(r, method, path, token, NULL);
+    if (!err && r->fd < 0) {
+        err = rest_open(r);
+    }
+    return err ? err : send_all(r->fd, r->out.data, r->out.len) ? CONFAB_OK : CONFAB_NET;
+}
+
+enum confab_err rest_answer(struct rest *r)
+{
+    enum confab_err err = read_answer(r);
+    if (err) {
+        rest_close(r);
+    }
+    return err;
 }
 
 bool rest_member(const struct rest *r, const char *name, char *out, size_t size)

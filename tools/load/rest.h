@@ -25,6 +25,10 @@ void rest_deinit(struct rest *r);
  */
 CONFAB_NODISCARD enum confab_err rest_call(struct rest *r, const char *method, const char *path,
                                            const char *token, const struct buf *json);
+/* The same in two steps, so that others can be asked meanwhile; a broken connection is CONFAB_NET. */
+CONFAB_NODISCARD enum confab_err rest_ask(struct rest *r, const char *method, const char *path,
+                                          const char *token);
+CONFAB_NODISCARD enum confab_err rest_answer(struct rest *r);
 /* The text member of the last answer's outermost object, zero terminated; false when there is none.
  */
 bool rest_member(const struct rest *r, const char *name, char *out, size_t size);
