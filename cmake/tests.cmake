@@ -133,7 +133,8 @@ if(SCALE_SRC)
   add_executable(confab-scale EXCLUDE_FROM_ALL ${SCALE_SRC})
   target_include_directories(confab-scale PRIVATE ${CMAKE_SOURCE_DIR}/src
     ${CMAKE_SOURCE_DIR}/tests/perf/scale)
-  target_link_libraries(confab-scale PRIVATE confab_core ${ALL_ADAPTERS} confab_base)
+  target_link_libraries(confab-scale PRIVATE confab_core confab_load confab_proto ${ALL_ADAPTERS}
+    confab_base)
 endif()
 
 # Fuzzers: ninja fuzz_<name> builds one; it runs the inputs given to it, and mutations of them

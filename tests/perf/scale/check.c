@@ -31,8 +31,8 @@ static void check_ask(struct check *c)
 
 static void check_message(const struct check *c, const struct event *ev)
 {
-    char plain[256];
-    char edited[256];
+    char plain[MODEL_TEXT];
+    char edited[MODEL_TEXT];
     const struct talk *t = c->talk;
     uint32_t n = c->n - t->base; /* wraps for those of the fill, which are never edited */
     size_t plain_len = model_text(t->conv, c->n, false, plain);

@@ -18,6 +18,12 @@ struct options {
     uint64_t seed;
     uint64_t started_us; /* before exec, for a child */
     uint64_t stop_ms;    /* child: stop deciding then, leave the states, and die */
+    /* pages: */
+    const char *server_cmd;
+    uint64_t port;
+    uint64_t pages;   /* of a round, each of another conversation */
+    uint64_t page;    /* messages on it */
+    uint64_t kill_ms; /* 0: no load before; else it is killed after this to four times that */
 };
 
 /* One conversation being written to. */
@@ -65,6 +71,10 @@ void drive_load(const struct options *o); /* a child does not return */
  * and as a child ends as if killed.
  */
 void drive_check(const struct options *o);
+/* Starts a server on the data, again and again, and reads history over its interface. */
+void drive_pages(const struct options *o, char **argv);
+/* main.c: runs `load` as another process, and kills it that long after it served. */
+void drive_kill(const struct options *o, uint64_t after_ms, char **argv);
 /* check.c: an answer to drive_check. */
 void check_answered(struct command *cmd);
 

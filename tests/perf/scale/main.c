@@ -5,6 +5,8 @@
  *   confab-scale load  --data DIR … [--active A] [--seconds S] [--rate R]
  *   confab-scale kill  --data DIR … [--rounds N] [--seed S]
  *   confab-scale check --data DIR …
+ *   confab-scale pages --data DIR … --server-cmd CMD --port P [--rounds N] [--pages K] [--page 50]
+ *                      [--kill-ms MS]
  *
  * fill writes N direct conversations of M messages each. load keeps A of them talking (messages,
  * read cursors, edits) and tells what memory and disk hold. kill does that in a child that is
@@ -12,6 +14,9 @@
  * recover, compare every active conversation with what was acknowledged, and their states with each
  * other; every second child stops deciding before it is killed and leaves the states that it had:
  * those must be equal to the recovered ones, byte for byte. Sizes must be the same in all calls.
+ * pages starts a server on the data and reads pages of history from it (pages.c).
+ * With --texts FILE --text-bytes N the messages are pieces of that file, of that size; the file
+ * must be the same in all calls, too.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -162,6 +167,24 @@ static void print_start(const char *what, const struct start_figures *f)
     (void)fflush(stdout);
 }
 
+void drive_kill(const struct options *o, uint64_t after_ms, char **argv)
+{
+    char path[1024];
+    int status;
+    (void)snprintf(path, sizeof(path), "%s/scale-model", o->rig.data);
+    struct model *m = model_open(path, o->conversations, o->users, (uint32_t)o->messages,
+                                 (uint32_t)o->active, o->seed);
+    atomic_store(&m->serving, 0);
+    pid_t pid = spawn("load", 0, argv);
+    while (!atomic_load(&m->serving) && waitpid(pid, &status, WNOHANG) == 0) {
+        usleep(1000);
+    }
+    usleep((useconds_t)(after_ms * 1000));
+    CHECK(kill(pid, SIGKILL) == 0);
+    await_kill(pid);
+    print_start("load", &m->start);
+}
+
 static void kill_rounds(const struct options *o, char **argv)
 {
     char path[1024];
@@ -214,7 +237,8 @@ static void kill_rounds(const struct options *o, char **argv)
 
 static void usage(void)
 {
-    (void)fputs("usage: confab-scale fill|load|kill|check --data DIR [--NAME NUMBER]...\n", stderr);
+    (void)fputs("usage: confab-scale fill|load|kill|check|pages --data DIR [--NAME NUMBER]...\n",
+                stderr);
     exit(2);
 }
 
@@ -232,6 +256,11 @@ int main(int argc, char **argv)
     uint64_t shards = o.rig.shards;
     uint64_t flush_after = o.rig.flush_after_ms;
     uint64_t checkpoint = o.rig.checkpoint_ms;
+    uint64_t text_bytes = 300;
+    const char *texts = NULL;
+    o.port = 8123;
+    o.pages = 200;
+    o.page = 50;
     const struct {
         const char *name;
         uint64_t *value;
@@ -255,6 +284,11 @@ int main(int argc, char **argv)
         {"--log-segment-bytes", &o.rig.log_segment_bytes},
         {"--started-us", &o.started_us},
         {"--stop-ms", &o.stop_ms},
+        {"--text-bytes", &text_bytes},
+        {"--port", &o.port},
+        {"--pages", &o.pages},
+        {"--page", &o.page},
+        {"--kill-ms", &o.kill_ms},
     };
     if (argc < 2) {
         usage();
@@ -263,6 +297,12 @@ int main(int argc, char **argv)
         bool known = i + 1 < argc && strcmp(argv[i], "--data") == 0;
         if (known) {
             o.rig.data = argv[i + 1];
+        } else if (i + 1 < argc && strcmp(argv[i], "--texts") == 0) {
+            texts = argv[i + 1];
+            known = true;
+        } else if (i + 1 < argc && strcmp(argv[i], "--server-cmd") == 0) {
+            o.server_cmd = argv[i + 1];
+            known = true;
         }
         for (size_t k = 0; k < sizeof(numbers) / sizeof(numbers[0]) && i + 1 < argc; k++) {
             if (strcmp(argv[i], numbers[k].name) == 0) {
@@ -280,6 +320,9 @@ int main(int argc, char **argv)
     if (!o.rig.data || o.users < 3 * MODEL_FRIENDS || o.conversations > o.users * MODEL_FRIENDS) {
         usage();
     }
+    if (texts) {
+        model_texts(texts, (size_t)text_bytes);
+    }
     if (strcmp(argv[1], "fill") == 0) {
         drive_fill(&o);
     } else if (strcmp(argv[1], "load") == 0) {
@@ -288,6 +331,9 @@ int main(int argc, char **argv)
         kill_rounds(&o, argv);
     } else if (strcmp(argv[1], "check") == 0) {
         drive_check(&o);
+    } else if (strcmp(argv[1], "pages") == 0 && o.server_cmd && o.port > 0 && o.port < 65536 &&
+               o.pages > 1) {
+        drive_pages(&o, argv);
     } else {
         usage();
     }

@@ -62,7 +62,35 @@ struct conv_id model_conv(uint64_t conv, uint64_t users)
     return conv_id_direct(u[0], u[1]);
 }
 
-size_t model_text(uint64_t conv, uint32_t n, bool edited, char out[256])
+/* The file of texts; set once, before anything is asked for. */
+static struct {
+    char *data;
+    size_t len;
+    size_t bytes;
+} texts;
+
+void model_texts(const char *path, size_t bytes)
+{
+    FILE *f = fopen(path, "rb");
+    struct stat st;
+    if (!f || fstat(fileno(f), &st) != 0 || (size_t)st.st_size <= bytes || bytes > MODEL_TEXT_MAX ||
+        bytes < 20) {
+        (void)fprintf(stderr, "%s: cannot be read, or is too short\n", path);
+        exit(2);
+    }
+    texts.data = malloc((size_t)st.st_size);
+    CHECK(texts.data);
+    texts.len = fread(texts.data, 1, (size_t)st.st_size, f);
+    (void)fclose(f);
+    CHECK(texts.len > bytes);
+    texts.bytes = bytes;
+    for (size_t i = 0; i < texts.len; i++) {
+        /* Only what needs no care about characters cut in two. */
+        texts.data[i] = texts.data[i] >= ' ' && texts.data[i] < 127 ? texts.data[i] : ' ';
+    }
+}
+
+size_t model_text(uint64_t conv, uint32_t n, bool edited, char out[MODEL_TEXT])
 {
     /* Words, so that chunks compress about as people's talk does; 20 to 120 bytes. */
     static const char *const words[] = {
@@ -70,12 +98,17 @@ size_t model_text(uint64_t conv, uint32_t n, bool edited, char out[256])
         "for",      "bread", "and",   "a",   "letter", "from",  "north",   "maybe",
         "tomorrow", "you",   "know",  "yes", "no",     "her",   "brother", "said",
         "it",       "rains", "again", "ok",  "see",    "there", "thirty",  "meters"};
-    int len = snprintf(out, 256, "%llu/%u%s", (unsigned long long)conv, n, edited ? "*" : "");
+    int len =
+        snprintf(out, MODEL_TEXT, "%llu/%u%s", (unsigned long long)conv, n, edited ? "*" : "");
     uint64_t h = mix(conv * 1000003 + n);
+    if (texts.data) {
+        memcpy(out + len, texts.data + h % (texts.len - texts.bytes), texts.bytes - (size_t)len);
+        return texts.bytes;
+    }
     int want = 20 + (int)(h % 101);
     while (len < want) {
         h = mix(h);
-        len += snprintf(out + len, 256 - (size_t)len, " %s", words[h % 32]);
+        len += snprintf(out + len, MODEL_TEXT - (size_t)len, " %s", words[h % 32]);
     }
     return (size_t)len;
 }
@@ -85,7 +118,7 @@ struct command *model_message(uint64_t conv, uint64_t users, uint32_t n, bool fr
     struct command *cmd = command_new(COMMAND_EVENT);
     CHECK(cmd);
     uint64_t u[2];
-    char text[256];
+    char text[MODEL_TEXT];
     char key[64];
     model_users(conv, users, u);
     cmd->actor = u[n % 2];
@@ -106,7 +139,7 @@ struct command *model_edit(uint64_t conv, uint64_t users, uint32_t n, uint64_t i
     struct command *cmd = command_new(COMMAND_EVENT);
     CHECK(cmd);
     uint64_t u[2];
-    char text[256];
+    char text[MODEL_TEXT];
     model_users(conv, users, u);
     cmd->actor = u[n % 2];
     cmd->conv = conv_id_direct(u[0], u[1]);

@@ -59,6 +59,14 @@ struct conv_id model_conv(uint64_t conv, uint64_t users);
 /* The nth message (from 1) of a conversation. */
 struct command *model_message(uint64_t conv, uint64_t users, uint32_t n, bool fresh);
 struct command *model_edit(uint64_t conv, uint64_t users, uint32_t n, uint64_t id);
-size_t model_text(uint64_t conv, uint32_t n, bool edited, char out[256]);
+/*
+ * 20 to 120 bytes of a few words; or, after model_texts, exactly `bytes` (up to MODEL_TEXT_MAX) out
+ * of a file: as compressible as what people write.
+ */
+#define MODEL_TEXT_MAX 4000U
+#define MODEL_TEXT     (MODEL_TEXT_MAX + 1U)
+size_t model_text(uint64_t conv, uint32_t n, bool edited, char out[MODEL_TEXT]);
+/* Reads the file whole; ends the program when it cannot be read or is not longer than a text. */
+void model_texts(const char *path, size_t bytes);
 
 #endif
