@@ -212,6 +212,7 @@ void engine_free(struct engine *e)
     {
         free(LIST_ENTRY(n, struct inflight, link));
     }
+    engine_flush_rest(e);
     buf_deinit(&e->rec);
     free(e->parts);
     u64map_deinit(&e->late[0]);

@@ -111,6 +111,7 @@ struct resident {
 };
 
 struct flush;
+struct flush_tools;
 
 struct partition {
     uint64_t last_ms;
@@ -256,6 +257,7 @@ struct engine {
     struct chunk_codec *_Atomic spare_codec; /* of whoever decodes chunks next */
     atomic_uint_fast64_t clean_lsn;
     uint32_t flushes;
+    struct flush_tools *flush_tools; /* kept for the next one; NULL: none */
     bool flush_all;
     bool pinned;    /* the cache is over its bound with what cannot be dropped now */
     bool following; /* follow-ups are being sent further up the stack */
@@ -460,6 +462,8 @@ void engine_confirms_rejected(struct engine *e, struct inflight *in);
 
 /* flush.c */
 void engine_flush_due(struct engine *e);
+/* Frees what is kept from one flush to the next. */
+void engine_flush_rest(struct engine *e);
 /* Frees what waits to be written again; only when the engine goes. */
 void engine_flush_drop(struct partition *p);
 

@@ -13,6 +13,52 @@ enum { FLUSHES_MAX = 8, RETRY_MS = 1000, CHECK_MS = 20 };
 
 static void flush_finish_on_shard(struct engine *e, struct engine_job *job);
 
+static bool is_pressed(const struct engine *e)
+{
+    return e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->pinned || e->flush_all;
+}
+
+static void tools_free(struct flush_tools *t)
+{
+    if (t) {
+        chunk_codec_free(t->codec);
+        buf_deinit(&t->records);
+        buf_deinit(&t->keys);
+        buf_deinit(&t->value);
+        free(t);
+    }
+}
+
+/* One set is kept while flush follows flush: making it anew costs more than a chunk. */
+static struct flush_tools *tools_take(struct engine *e)
+{
+    struct flush_tools *t = e->flush_tools;
+    e->flush_tools = NULL;
+    if (!t && (t = calloc(1, sizeof(*t))) != NULL && chunk_codec_new(&t->codec)) {
+        free(t);
+        t = NULL;
+    }
+    return t;
+}
+
+static void tools_give_back(struct engine *e, struct flush_tools *t)
+{
+    if (t && is_pressed(e) && !e->flush_tools) {
+        e->flush_tools = t;
+        return;
+    }
+    tools_free(t);
+    if (!is_pressed(e)) {
+        engine_flush_rest(e);
+    }
+}
+
+void engine_flush_rest(struct engine *e)
+{
+    tools_free(e->flush_tools);
+    e->flush_tools = NULL;
+}
+
 static void flush_free(struct flush *f)
 {
     for (uint32_t i = 0; i < f->nconvs; i++) {
@@ -28,7 +74,7 @@ static void flush_free(struct flush *f)
     store_request_deinit(&f->req);
     dir_request_deinit(&f->dir);
     buf_deinit(&f->batch);
-    chunk_codec_free(f->codec);
+    tools_give_back(f->e, f->tools);
     free(f->convs);
     free(f);
     engine_job_free(job);
@@ -193,16 +239,19 @@ static void start(struct engine *e, struct partition *p)
     struct flush *f = calloc(1, sizeof(*f));
     struct engine_job *job = engine_job_new(e, NULL, NULL, flush_finish_on_shard);
     enum confab_err err = f && job ? CONFAB_OK : CONFAB_NOMEM;
-    if (!err) {
+    if (f) {
         f->e = e;
         f->p = p;
+    }
+    if (!err) {
         f->hurry = e->dirty_bytes > e->cfg.dirty_bytes_max / 2;
         f->req.arg = job;
         f->req.done = flush_request_done;
         job->arg = f;
         job->req.op = STORE_WRITE;
         f->convs = calloc(n + 1, sizeof(*f->convs));
-        err = f->convs ? chunk_codec_new(&f->codec) : CONFAB_NOMEM;
+        f->tools = f->convs ? tools_take(e) : NULL;
+        err = f->tools ? CONFAB_OK : CONFAB_NOMEM;
     }
     if (err) {
         engine_job_free(job);
@@ -429,11 +478,6 @@ static struct partition *oldest(struct engine *e)
         }
     }
     return best;
-}
-
-static bool is_pressed(const struct engine *e)
-{
-    return e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->pinned || e->flush_all;
 }
 
 void engine_flush_due(struct engine *e)

@@ -34,6 +34,14 @@ struct flush_conv {
     uint32_t next_overlay;
 };
 
+/* What forming chunks needs: used by one flush at a time, and then by the next. */
+struct flush_tools {
+    struct chunk_codec *codec;
+    struct buf records; /* of the chunk that is being formed */
+    struct buf keys;    /* its dedup row */
+    struct buf value;   /* what the chunk becomes */
+};
+
 struct flush {
     struct engine *e;
     struct partition *p;
@@ -47,7 +55,7 @@ struct flush {
     struct dir_request dir;
     struct row_key keys[2];
     struct buf batch;
-    struct chunk_codec *codec;
+    struct flush_tools *tools;
     uint64_t lsn;
     enum confab_err err;
     uint64_t started_ns;

@@ -86,7 +86,7 @@ static void chunk_read(struct flush *f)
     uint32_t count;
     if (!err) {
         lc.first_seq = row_sort_u64(f->req.ret_rows[0].sort);
-        err = chunk_decode(f->codec, &lc.records, f->req.ret_rows[0].value, &count);
+        err = chunk_decode(f->tools->codec, &lc.records, f->req.ret_rows[0].value, &count);
     }
     if (!err) {
         err = loaded_end(&lc);
@@ -174,22 +174,22 @@ static enum confab_err put_patched(const struct flush_conv *fc, struct span byte
 static enum confab_err put_chunk(struct flush *f, struct conv_id id, uint64_t first_seq,
                                  const struct buf *records, uint32_t count)
 {
-    struct buf value = {0};
+    struct buf *value = &f->tools->value;
+    buf_clear(value);
     enum confab_err err =
-        chunk_encode(f->codec, &value, span_of(records->data, records->len), count, f->hurry);
+        chunk_encode(f->tools->codec, value, span_of(records->data, records->len), count, f->hurry);
     if (!err) {
         struct row_key rk;
         row_key_conv_seq(&rk, STORE_CHUNK, id, first_seq);
-        store_batch_put(&f->batch, rk.k, span_of(value.data, value.len));
+        store_batch_put(&f->batch, rk.k, span_of(value->data, value->len));
     }
-    buf_deinit(&value);
     return err;
 }
 
 /* The run of events being formed into chunks. */
 struct run {
-    struct buf records;
-    struct buf keys; /* the dedup row */
+    struct buf *records;
+    struct buf *keys; /* the dedup row */
     uint64_t first_seq;
     uint32_t count;
     uint16_t day;       /* of the last event */
@@ -204,12 +204,12 @@ static void put_keys(struct flush *f, const struct flush_conv *fc, struct run *r
         row_key_dedup(&rk, fc->id, run->moved_day, run->first_seq);
         store_batch_del(&f->batch, rk.k);
     }
-    if (run->keys.len > 0) {
+    if (run->keys->len > 0) {
         row_key_dedup(&rk, fc->id, run->day, run->first_seq);
-        store_batch_put(&f->batch, rk.k, span_of(run->keys.data, run->keys.len));
+        store_batch_put(&f->batch, rk.k, span_of(run->keys->data, run->keys->len));
     }
-    f->batch.failed |= run->keys.failed;
-    buf_clear(&run->keys);
+    f->batch.failed |= run->keys->failed;
+    buf_clear(run->keys);
     run->moved_day = 0;
 }
 
@@ -219,7 +219,7 @@ static enum confab_err run_close(struct flush *f, struct flush_conv *fc, struct 
         return CONFAB_OK;
     }
     f->sealed += full;
-    enum confab_err err = put_chunk(f, fc->id, run->first_seq, &run->records, run->count);
+    enum confab_err err = put_chunk(f, fc->id, run->first_seq, run->records, run->count);
     put_keys(f, fc, run);
     struct row_header *row = &fc->row;
     if (full) {
@@ -232,7 +232,7 @@ static enum confab_err run_close(struct flush *f, struct flush_conv *fc, struct 
         }
         row->chunks[row->nchunks++] = (struct chunk_ref){run->first_seq, run->count};
     }
-    buf_clear(&run->records);
+    buf_clear(run->records);
     run->count = 0;
     return err;
 }
@@ -245,13 +245,13 @@ static enum confab_err run_put(struct flush *f, struct flush_conv *fc, struct ru
     if (run->count == 0) {
         run->first_seq = seq;
     }
-    enum confab_err err = put_patched(fc, bytes, &run->records, &patched, &ev);
+    enum confab_err err = put_patched(fc, bytes, run->records, &patched, &ev);
     if (!err && ev.cmid.n > 0) {
-        row_dedup_add(&run->keys, run->count, engine_dedup_hash(ev.actor, ev.cmid));
+        row_dedup_add(run->keys, run->count, engine_dedup_hash(ev.actor, ev.cmid));
     }
     run->day = err ? run->day : flush_day_of(&ev);
     run->count++;
-    if (!err && (run->count == CHUNK_EVENTS_MAX || run->records.len >= CHUNK_BYTES_MAX / 2)) {
+    if (!err && (run->count == CHUNK_EVENTS_MAX || run->records->len >= CHUNK_BYTES_MAX / 2)) {
         err = run_close(f, fc, run, true);
     }
     return err;
@@ -260,7 +260,9 @@ static enum confab_err run_put(struct flush *f, struct flush_conv *fc, struct ru
 /* New events, with the merged chunks before them, in chunks. */
 static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
 {
-    struct run run = {0};
+    struct run run = {.records = &f->tools->records, .keys = &f->tools->keys};
+    buf_clear(run.records);
+    buf_clear(run.keys);
     enum confab_err err = CONFAB_OK;
     uint32_t from = fc->row.nchunks - fc->merge;
     uint32_t to = fc->row.nchunks;
@@ -296,8 +298,6 @@ static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
     if (!err) {
         err = run_close(f, fc, &run, false);
     }
-    buf_deinit(&run.records);
-    buf_deinit(&run.keys);
     return err;
 }
 

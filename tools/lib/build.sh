@@ -16,7 +16,7 @@
 
 # shellcheck disable=SC2034  # used by those that source this
 BUILD_PACKAGES="cmake ninja-build gcc libc6-dev pkg-config librocksdb-dev libsqlite3-dev
-    libutf8proc-dev libsodium-dev libzstd-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libbrotli-dev zlib1g-dev
+    libutf8proc-dev libsodium-dev libzstd-dev liblz4-dev libxxhash-dev libssl-dev libcurl4-openssl-dev libbrotli-dev zlib1g-dev
     libqrencode-dev libzxcvbn-dev"
 
 build_configure() {
