@@ -15,16 +15,19 @@ void snapshot_deinit(struct snapshot *s)
 
 /*
  * Behind the struct: a text of the usual length with its key needs no further allocation. Together
- * no more than what glibc keeps in a thread's cache.
+ * no more than what a pool keeps.
  */
-enum { CACHED_MAX = 1032, BODY_ROOM = 336 };
-_Static_assert(sizeof(struct command) + BODY_ROOM <= CACHED_MAX,
-               "a command would be allocated the slow way");
+enum { BODY_ROOM = 336, COMMAND_BYTES = sizeof(struct command) + BODY_ROOM };
+_Static_assert((size_t)COMMAND_BYTES <= POOL_SIZE_MAX, "a command would be allocated the slow way");
 
 struct command *command_new(enum command_type type)
 {
-    /* Not calloc, here and for what is logged: glibc's takes nothing from the thread's cache. */
-    struct command *cmd = malloc(sizeof(*cmd) + BODY_ROOM);
+    return command_take(NULL, type);
+}
+
+struct command *command_take(struct pool *pool, enum command_type type)
+{
+    struct command *cmd = pool_take(pool, COMMAND_BYTES);
     if (cmd) {
         *cmd = (struct command){.type = type};
         list_init(&cmd->link);
@@ -34,6 +37,11 @@ struct command *command_new(enum command_type type)
 }
 
 void command_free(struct command *cmd)
+{
+    command_give(NULL, cmd);
+}
+
+void command_give(struct pool *pool, struct command *cmd)
 {
     if (!cmd) {
         return;
@@ -53,7 +61,7 @@ void command_free(struct command *cmd)
     circle_unref(cmd->ret_circle);
     buf_deinit(&cmd->body);
     buf_deinit(&cmd->ret);
-    free(cmd);
+    pool_give(pool, cmd, COMMAND_BYTES);
 }
 
 enum confab_err command_set_span(struct command *cmd, struct span *field, struct span bytes)

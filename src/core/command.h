@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/id.h"
 #include "base/list.h"
+#include "base/pool.h"
 #include "core/event.h"
 
 enum command_type {
@@ -246,6 +247,9 @@ struct command {
 struct command *command_new(enum command_type type);
 /* Frees everything it owns; accepts NULL. */
 void command_free(struct command *cmd);
+/* The same with the calling thread's pool; either pair takes what the other made. */
+struct command *command_take(struct pool *pool, enum command_type type);
+void command_give(struct pool *pool, struct command *cmd);
 /* Copies bytes into `body` and makes *ret point there: call it for all spans before any is used, or
  * reserve first; spans set by it stay valid because they are re-based when the body grows. */
 CONFAB_NODISCARD enum confab_err command_set_span(struct command *cmd, struct span *field,

@@ -45,7 +45,7 @@ static void round_end(struct channel *ch)
 static void channel_free(struct shard *s, struct channel *ch)
 {
     round_end(ch);
-    frame_bytes_unref(ch->latest);
+    frame_bytes_unref(&s->pool, ch->latest);
     member_set_unref(ch->members);
     idmap_del(&s->channels.by_conv, ch->conv);
     list_remove(&ch->node);
@@ -144,7 +144,7 @@ void channel_fill(struct shard *s, struct delivery *d, const struct publication 
     wire_put_counter(&s->text, &m);
     ws_frame_end(&s->text, mark, WS_TEXT, NULL);
     struct frame_bytes *bytes =
-        buf_ok(&s->text) ? frame_bytes_new(span_of(s->text.data, s->text.len)) : NULL;
+        buf_ok(&s->text) ? frame_bytes_new(&s->pool, span_of(s->text.data, s->text.len)) : NULL;
     if (!bytes) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         return;
@@ -155,9 +155,9 @@ void channel_fill(struct shard *s, struct delivery *d, const struct publication 
     d->direct = direct_set(&pub->ev);
 }
 
-void channel_unfill(struct delivery *d)
+void channel_unfill(struct shard *s, struct delivery *d)
 {
-    frame_bytes_unref(d->counter);
+    frame_bytes_unref(&s->pool, d->counter);
     member_set_unref(d->all);
     member_set_unref(d->direct);
 }
@@ -177,7 +177,7 @@ bool channel_take(struct shard *s, const struct delivery *d)
         ch->conv = d->conv;
         list_push_back(&s->channels.all, &ch->node);
     }
-    frame_bytes_unref(ch->latest);
+    frame_bytes_unref(&s->pool, ch->latest);
     member_set_unref(ch->members);
     ch->latest = frame_bytes_ref(d->counter);
     ch->members = member_set_ref(d->all);
@@ -191,7 +191,7 @@ bool channel_take(struct shard *s, const struct delivery *d)
 
 static struct frame *counter_frame(struct shard *s, const struct channel *ch)
 {
-    struct frame *f = frame_new(span_of(ch->latest->data, ch->latest->len));
+    struct frame *f = frame_new(&s->pool, span_of(ch->latest->data, ch->latest->len));
     if (!f) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         return NULL;

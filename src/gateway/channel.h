@@ -54,7 +54,7 @@ bool channel_is_large(const struct shard *s, const struct publication *pub);
  */
 void channel_fill(struct shard *s, struct delivery *d, const struct publication *pub);
 /* What channel_fill gave it. */
-void channel_unfill(struct delivery *d);
+void channel_unfill(struct shard *s, struct delivery *d);
 
 /*
  * The conversation of such a delivery has moved. False: no room to remember it, everyone has to

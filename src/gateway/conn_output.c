@@ -168,7 +168,7 @@ bool conn_push(struct shard *s, struct conn *c, struct frame *f)
 
 bool conn_push_bytes(struct shard *s, struct conn *c, struct span bytes)
 {
-    struct frame *f = frame_new(bytes);
+    struct frame *f = frame_new(&s->pool, bytes);
     if (!f) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         conn_kill(s, c);

@@ -40,12 +40,12 @@ enum confab_err fanouts_init(struct shard *s)
     return CONFAB_OK;
 }
 
-static void fanout_clear(struct fanout *f)
+static void fanout_clear(struct shard *s, struct fanout *f)
 {
     frame_unref(f->frame);
     frame_unref(f->short_frame);
     lookers_unref(f->lookers);
-    delivery_free(f->d);
+    delivery_free(s, f->d);
     command_free(f->cmd);
 }
 
@@ -56,10 +56,10 @@ void fanouts_deinit(struct shard *s)
         struct fanout *f = LIST_ENTRY(n, struct fanout, node);
         struct list *k;
         while ((k = list_pop_front(&f->chain)) != NULL) {
-            fanout_clear(LIST_ENTRY(k, struct fanout, node));
+            fanout_clear(s, LIST_ENTRY(k, struct fanout, node));
             free(LIST_ENTRY(k, struct fanout, node));
         }
-        fanout_clear(f);
+        fanout_clear(s, f);
         free(f);
     }
     idmap_deinit(&s->fanouts.by_conv);
@@ -87,7 +87,7 @@ static struct frame *short_frame(struct shard *s, struct fanout *f)
     wire_put_short_message(&s->text, &msg.u.message);
     ws_frame_end(&s->text, mark, WS_TEXT, NULL);
     if (buf_ok(&s->text)) {
-        f->short_frame = frame_new(span_of(s->text.data, s->text.len));
+        f->short_frame = frame_new(&s->pool, span_of(s->text.data, s->text.len));
     }
     if (f->short_frame) {
         frame_event(f->short_frame);
@@ -260,7 +260,7 @@ static void fanout_done(struct shard *s, struct fanout *f)
         }
         if (idmap_put(&s->fanouts.by_conv, conv, next)) {
             members_behind(s, next->d->members);
-            fanout_clear(next);
+            fanout_clear(s, next);
             free(next);
             continue;
         }
@@ -270,7 +270,7 @@ static void fanout_done(struct shard *s, struct fanout *f)
         list_push_back(&s->fanouts.running, &next->node);
         s->fanouts.nrunning++;
     }
-    fanout_clear(f);
+    fanout_clear(s, f);
     free(f);
 }
 
@@ -290,7 +290,7 @@ static void fanout_start(struct shard *s, const struct fanout *what)
         members_behind(s, d->members);
         frame_unref(what->frame);
         lookers_unref(what->lookers);
-        delivery_free(d);
+        delivery_free(s, d);
         free(f);
         return;
     }
@@ -310,7 +310,7 @@ static void fanout_start(struct shard *s, const struct fanout *what)
 void fanout_take(struct shard *s, struct delivery *d)
 {
     uint32_t chunk = s->cfg.fanout_chunk;
-    struct frame *frame = delivery_frame(d);
+    struct frame *frame = delivery_frame(s, d);
     frame->kind = FRAME_LIVE;
     struct fanout f = {.d = d, .frame = frame};
     f.large = d->counter && !look_lookers(s, d->conv, d->members, &f.lookers) && channel_take(s, d);
@@ -328,7 +328,7 @@ void fanout_take(struct shard *s, struct delivery *d)
         (void)fanout_step(s, &f, UINT32_MAX);
     }
     fanout_observe(s, &f);
-    fanout_clear(&f);
+    fanout_clear(s, &f);
 }
 
 bool fanout_defer(struct shard *s, struct command *cmd)

@@ -5,12 +5,12 @@
 
 #include "base/check.h"
 
-struct frame_bytes *frame_bytes_new(struct span bytes)
+struct frame_bytes *frame_bytes_new(struct pool *pool, struct span bytes)
 {
     if (bytes.n > UINT32_MAX / 2) {
         return NULL;
     }
-    struct frame_bytes *b = malloc(sizeof(*b) + bytes.n);
+    struct frame_bytes *b = pool_take(pool, sizeof(*b) + bytes.n);
     if (!b) {
         return NULL;
     }
@@ -28,10 +28,10 @@ struct frame_bytes *frame_bytes_ref(struct frame_bytes *b)
     return b;
 }
 
-void frame_bytes_unref(struct frame_bytes *b)
+void frame_bytes_unref(struct pool *pool, struct frame_bytes *b)
 {
     if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
-        free(b);
+        pool_give(pool, b, sizeof(*b) + b->len);
     }
 }
 
@@ -44,12 +44,13 @@ void frame_event(struct frame *f)
     f->plain_len = f->len - f->head;
 }
 
-struct frame *frame_new(struct span bytes)
+struct frame *frame_new(struct pool *pool, struct span bytes)
 {
     if (bytes.n > UINT32_MAX / 2) {
         return NULL;
     }
-    struct frame *f = malloc(sizeof(*f) + bytes.n);
+    size_t size = sizeof(struct frame) + bytes.n;
+    struct frame *f = pool_take(pool, size);
     if (!f) {
         return NULL;
     }
@@ -57,11 +58,17 @@ struct frame *frame_new(struct span bytes)
     if (bytes.n > 0) {
         memcpy(data, bytes.p, bytes.n);
     }
-    *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = data, .block = f};
+    *f = (struct frame){.refs = 1,
+                        .len = (uint32_t)bytes.n,
+                        .data = data,
+                        .block = f,
+                        .block_size = size,
+                        .pool = pool};
     return f;
 }
 
-void frame_init_bytes(struct frame *f, struct frame_bytes *shared, void *block)
+void frame_init_bytes(struct frame *f, struct pool *pool, struct frame_bytes *shared, void *block,
+                      size_t block_size)
 {
     *f = (struct frame){
         .refs = 1,
@@ -69,6 +76,8 @@ void frame_init_bytes(struct frame *f, struct frame_bytes *shared, void *block)
         .data = shared->data,
         .shared = frame_bytes_ref(shared),
         .block = block,
+        .block_size = block_size,
+        .pool = pool,
     };
     frame_event(f);
 }
@@ -78,11 +87,16 @@ struct frame *frame_of_buf(struct buf *b)
     if (b->len > UINT32_MAX / 2) {
         return NULL;
     }
-    struct frame *f = malloc(sizeof(*f));
+    struct frame *f = pool_take(NULL, sizeof(*f));
     if (f) {
         size_t n;
         uint8_t *data = buf_detach(b, &n);
-        *f = (struct frame){.refs = 1, .len = (uint32_t)n, .data = data, .owned = data, .block = f};
+        *f = (struct frame){.refs = 1,
+                            .len = (uint32_t)n,
+                            .data = data,
+                            .owned = data,
+                            .block = f,
+                            .block_size = sizeof(*f)};
     }
     return f;
 }
@@ -92,9 +106,13 @@ struct frame *frame_of_static(struct span bytes)
     if (bytes.n > UINT32_MAX / 2) {
         return NULL;
     }
-    struct frame *f = malloc(sizeof(*f));
+    struct frame *f = pool_take(NULL, sizeof(*f));
     if (f) {
-        *f = (struct frame){.refs = 1, .len = (uint32_t)bytes.n, .data = bytes.p, .block = f};
+        *f = (struct frame){.refs = 1,
+                            .len = (uint32_t)bytes.n,
+                            .data = bytes.p,
+                            .block = f,
+                            .block_size = sizeof(*f)};
     }
     return f;
 }
@@ -109,9 +127,9 @@ void frame_unref(struct frame *f)
         for (int i = 0; i < DEFLATE_SIZES; i++) {
             frame_unref(f->packed[i]); /* these have none themselves */
         }
-        frame_bytes_unref(f->shared);
+        frame_bytes_unref(f->pool, f->shared);
         free(f->owned);
-        free(f->block);
+        pool_give(f->pool, f->block, f->block_size);
     }
 }
 

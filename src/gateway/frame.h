@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/pool.h"
 #include "proto/deflate.h"
 
 struct frame_bytes {
@@ -18,10 +19,11 @@ struct frame_bytes {
     uint32_t len;
     uint8_t data[];
 };
-/* A copy with one reference; NULL when out of memory. */
-struct frame_bytes *frame_bytes_new(struct span bytes);
+/* A copy with one reference; NULL when out of memory. The pool is the calling thread's, or NULL. */
+struct frame_bytes *frame_bytes_new(struct pool *pool, struct span bytes);
 struct frame_bytes *frame_bytes_ref(struct frame_bytes *b);
-void frame_bytes_unref(struct frame_bytes *b); /* any thread; NULL is fine */
+/* Any thread; NULL is fine. */
+void frame_bytes_unref(struct pool *pool, struct frame_bytes *b);
 
 /*
  * What may be done with it when there is too much. Later ones go first: an ephemeral one is late as
@@ -37,6 +39,8 @@ struct frame {
     struct frame_bytes *shared; /* NULL: not shared */
     uint8_t *owned;             /* NULL: the bytes follow the struct, are shared, or static */
     void *block;                /* what is freed with the last reference, the frame in it */
+    size_t block_size;          /* as it was asked for */
+    struct pool *pool;          /* of its shard: where block and shared bytes go; may be NULL */
     uint8_t head;  /* an event: bytes of its WebSocket header; 0: anything else, see frame_event */
     uint8_t kind;  /* enum frame_kind; whoever made it sets it */
     bool deflated; /* the payload is */
@@ -45,10 +49,11 @@ struct frame {
     struct frame *packed[DEFLATE_SIZES]; /* compressed forms, see gateway/pack.h; NULL: none */
 };
 /* All with one reference; NULL when out of memory. */
-struct frame *frame_new(struct span bytes); /* copies */
-/* Of shared bytes, to which it takes a reference, and a part of `block`, which it frees at its end:
- * no allocation. One reference, too. */
-void frame_init_bytes(struct frame *f, struct frame_bytes *shared, void *block);
+struct frame *frame_new(struct pool *pool, struct span bytes); /* copies */
+/* Of shared bytes, to which it takes a reference, and a part of `block`, which it gives back at its
+ * end: no allocation. One reference, too. */
+void frame_init_bytes(struct frame *f, struct pool *pool, struct frame_bytes *shared, void *block,
+                      size_t block_size);
 struct frame *frame_of_buf(struct buf *b); /* takes the bytes; on failure they stay in the buf */
 struct frame *frame_of_static(struct span bytes); /* bytes that are there for ever */
 static inline struct frame *frame_ref(struct frame *f)

@@ -16,7 +16,7 @@ static struct frame_bytes *frame_end(struct shard *s, size_t mark)
 {
     ws_frame_end(&s->text, mark, WS_TEXT, NULL);
     struct frame_bytes *bytes =
-        buf_ok(&s->text) ? frame_bytes_new(span_of(s->text.data, s->text.len)) : NULL;
+        buf_ok(&s->text) ? frame_bytes_new(&s->pool, span_of(s->text.data, s->text.len)) : NULL;
     if (!bytes) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
     }
@@ -45,8 +45,8 @@ static void host_publish(struct engine_host *host, const struct publication *pub
         channel_fill(s, &what, pub);
     }
     link_publish(s, &what, pub->members);
-    channel_unfill(&what);
-    frame_bytes_unref(bytes);
+    channel_unfill(s, &what);
+    frame_bytes_unref(&s->pool, bytes);
 }
 
 static void host_publish_receipt(struct engine_host *host, const struct receipt *rc)
@@ -74,7 +74,7 @@ static void host_publish_receipt(struct engine_host *host, const struct receipt 
             .kind = DELIVERY_RECEIPT, .conv = rc->conv, .bytes = bytes, .members = rc->members};
         link_publish(s, &what, rc->all);
     }
-    frame_bytes_unref(bytes);
+    frame_bytes_unref(&s->pool, bytes);
 }
 
 static void followup_done(struct shard *s, struct command_sink *sink, struct command *cmd)

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/mpsc.h"
+#include "base/pool.h"
 #include "base/slab.h"
 #include "base/wheel.h"
 #include "gateway/async.h"
@@ -58,6 +59,7 @@ struct shard {
     struct wheel wheel;
     struct slab conns;
     struct slab chunks; /* output queues */
+    struct pool pool;   /* frames, deliveries, commands */
     uint32_t *by_handle;
     uint32_t nhandles;
     uint32_t generation;

@@ -47,28 +47,28 @@ static void notes_free(struct note_item *items, uint32_t n)
     }
 }
 
-struct frame *delivery_frame(struct delivery *d)
+struct frame *delivery_frame(struct shard *s, struct delivery *d)
 {
     if (d->frame.refs == 0) {
-        frame_init_bytes(&d->frame, d->bytes, d);
+        frame_init_bytes(&d->frame, &s->pool, d->bytes, d, sizeof(*d));
     }
     return frame_ref(&d->frame);
 }
 
-void delivery_free(struct delivery *d)
+void delivery_free(struct shard *s, struct delivery *d)
 {
     if (!d) {
         return;
     }
-    frame_bytes_unref(d->bytes);
+    frame_bytes_unref(&s->pool, d->bytes);
     member_set_unref(d->members);
-    frame_bytes_unref(d->counter);
+    frame_bytes_unref(&s->pool, d->counter);
     member_set_unref(d->all);
     member_set_unref(d->direct);
     if (d->frame.refs > 0) {
         frame_unref(&d->frame);
     } else {
-        free(d);
+        pool_give(&s->pool, d, sizeof(*d));
     }
 }
 
@@ -119,7 +119,7 @@ void links_deinit(struct shard *s)
         while (s->in[i].ring && (item = ring_pop(s->in[i].ring)) != NULL) {
             void *p = (void *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
             if (((uintptr_t)item & ITEM_MASK) == ITEM_DELIVERY) {
-                delivery_free(p);
+                delivery_free(s, p);
             } else if (((uintptr_t)item & ITEM_MASK) == ITEM_NOTES) {
                 notes_free(((struct notes *)p)->items, ((struct notes *)p)->n);
                 free(p);
@@ -210,7 +210,7 @@ static bool link_deliver(struct shard *s, struct link_out *l, const struct deliv
     if (ring_free_slots(l->ring) <= reserved(s)) {
         return false;
     }
-    struct delivery *d = malloc(sizeof(*d));
+    struct delivery *d = pool_take(&s->pool, sizeof(*d));
     if (!d) {
         return false;
     }
@@ -386,7 +386,7 @@ static void take_delivery(struct shard *s, struct link_in *l, struct delivery *d
     l->number = d->number;
     if (d->kind == DELIVERY_BEHIND) {
         sessions_behind(s, d->members);
-        delivery_free(d);
+        delivery_free(s, d);
     } else if (d->kind == DELIVERY_TYPING) {
         look_take_typing(s, d);
     } else {

@@ -49,8 +49,8 @@ struct delivery {
 };
 /* The receiver's handle on the bytes, with a reference for the caller; it may outlive the delivery,
  * whose memory it keeps. */
-struct frame *delivery_frame(struct delivery *d);
-void delivery_free(struct delivery *d);
+struct frame *delivery_frame(struct shard *s, struct delivery *d);
+void delivery_free(struct shard *s, struct delivery *d);
 
 struct link_behind {
     struct list node;

@@ -324,13 +324,13 @@ static void on_audience(struct shard *s, struct command_sink *sink, struct comma
         wire_put_typing(session_frame_begin(s), &m);
         ws_frame_end(&s->text, s->text_mark, WS_TEXT, NULL);
         struct frame_bytes *bytes =
-            buf_ok(&s->text) ? frame_bytes_new(span_of(s->text.data, s->text.len)) : NULL;
+            buf_ok(&s->text) ? frame_bytes_new(&s->pool, span_of(s->text.data, s->text.len)) : NULL;
         if (bytes) {
             link_publish_typing(s, cmd->ret_conv, cmd->ret_members, cmd->actor, bytes);
         } else {
             metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         }
-        frame_bytes_unref(bytes);
+        frame_bytes_unref(&s->pool, bytes);
     }
     command_free(cmd);
 }
@@ -382,7 +382,7 @@ void look_typing(struct shard *s, struct conn *c, const struct wire_typing *m)
 void look_take_typing(struct shard *s, struct delivery *d)
 {
     struct viewed *v = idmap_get(&s->looks.by_conv, d->conv);
-    struct frame *f = v && v->n <= LOOK_TOLD_MAX ? delivery_frame(d) : NULL;
+    struct frame *f = v && v->n <= LOOK_TOLD_MAX ? delivery_frame(s, d) : NULL;
     if (v && !f) {
         metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
     }
@@ -400,5 +400,5 @@ void look_take_typing(struct shard *s, struct delivery *d)
         }
     }
     frame_unref(f);
-    delivery_free(d);
+    delivery_free(s, d);
 }

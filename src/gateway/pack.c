@@ -95,7 +95,7 @@ static struct frame *compress(struct shard *s, enum deflate_size size, const str
     uint8_t *at = out->data + sizeof(room) - n;
     ws_header_deflated(head);
     memcpy(at, head, n);
-    struct frame *packed = frame_new(span_of(at, n + len));
+    struct frame *packed = frame_new(&s->pool, span_of(at, n + len));
     if (!packed) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         return NULL;

@@ -148,7 +148,7 @@ bool session_frame_end(struct shard *s, struct conn *c)
         conn_kill(s, c);
         return false;
     }
-    struct frame *f = frame_new(span_of(s->text.data, s->text.len));
+    struct frame *f = frame_new(&s->pool, span_of(s->text.data, s->text.len));
     if (!f) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         conn_kill(s, c);

@@ -55,7 +55,7 @@ void sessions_parked_run(struct shard *s)
         struct command *cmd = LIST_ENTRY(n, struct command, link);
         struct conn *c = conn_of_id(s, cmd->origin);
         if (!c || !conn_is_session(c)) {
-            command_free(cmd); /* its client repeats it elsewhere */
+            command_give(&s->pool, cmd); /* its client repeats it elsewhere */
         } else if (link_is_pressed(s, cmd) || link_request(s, cmd)) {
             list_push_back(&still, &cmd->link);
         } else {
@@ -110,7 +110,7 @@ static void on_send_done(struct shard *s, struct command_sink *sink, struct comm
         wire_put_ack(session_frame_begin(s), &m);
         session_frame_end(s, c);
     }
-    command_free(cmd);
+    command_give(&s->pool, cmd);
 }
 
 static void on_ack_done(struct shard *s, struct command_sink *sink, struct command *cmd)
@@ -120,13 +120,13 @@ static void on_ack_done(struct shard *s, struct command_sink *sink, struct comma
         session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink),
                            span_of(NULL, 0));
     }
-    command_free(cmd);
+    command_give(&s->pool, cmd);
 }
 
 static struct command *session_command(struct shard *s, struct conn *c, enum command_type type,
                                        struct command_sink *sink)
 {
-    struct command *cmd = command_new(type);
+    struct command *cmd = command_take(&s->pool, type);
     if (cmd) {
         cmd->actor = c->user;
         cmd->origin = conn_id(s, c);
@@ -170,13 +170,13 @@ static void on_to_found(struct shard *s, struct user_lookup *l)
     struct command_sink *sink = cmd->context;
     struct conn *c = conn_of_id(s, l->conn);
     if (!c || !conn_is_session(c)) {
-        command_free(cmd);
+        command_give(&s->pool, cmd);
         return;
     }
     if (l->err) {
         session_send_error(s, c, l->err, l->err == CONFAB_NOT_FOUND ? "no such user" : NULL, "to",
                            sink_event(sink), cmd->in.cmid);
-        command_free(cmd);
+        command_give(&s->pool, cmd);
     } else {
         cmd->peer = l->ids[0];
         cmd->peer_deleted = l->deleted[0];
@@ -252,7 +252,7 @@ static void session_send(struct shard *s, struct conn *c, const struct wire_clie
     if (err) {
         session_send_error(s, c, err, field && err == CONFAB_NOT_FOUND ? "no such user" : NULL,
                            field, ref, m->client_msg_id);
-        command_free(cmd);
+        command_give(&s->pool, cmd);
         return;
     }
     send_submit(s, c, cmd);

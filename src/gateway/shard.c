@@ -193,6 +193,7 @@ void shard_free(struct shard *s)
     u64map_deinit(&s->sessions);
     buf_deinit(&s->text);
     free(s->scratch.p);
+    pool_deinit(&s->pool);
     free(s);
 }
 

@@ -132,7 +132,8 @@ static struct frame *update_frame(struct shard *s, uint64_t user, const struct p
         wire_put_presence_update(b, &m);
     }
     ws_frame_end(&s->text, s->text_mark, WS_TEXT, NULL);
-    struct frame *f = buf_ok(&s->text) ? frame_new(span_of(s->text.data, s->text.len)) : NULL;
+    struct frame *f =
+        buf_ok(&s->text) ? frame_new(&s->pool, span_of(s->text.data, s->text.len)) : NULL;
     if (!f) {
         metrics_inc(s->metrics, METRIC_OUT_OF_MEMORY);
         return NULL;

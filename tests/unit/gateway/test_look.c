@@ -309,7 +309,7 @@ static void test_look__dropped_before_anything_else(void **state)
     struct client *b = ws_live(rig, 0, &bob, NULL);
     struct shard *s = rig->shards[0];
     struct conn *c = session_of_user(s, strtoull(bob.user, NULL, 10));
-    struct frame *f = frame_new(span_str("x"));
+    struct frame *f = frame_new(NULL, span_str("x"));
     assert_non_null(c);
     for (int i = 0; i < 4; i++) {
         assert_true(session_deliver_ephemeral(s, c, f));

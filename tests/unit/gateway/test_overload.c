@@ -37,7 +37,7 @@ static struct frame *numbered(int number, size_t more, enum frame_kind kind)
     }
     buf_put_str(&b, "\"}");
     ws_frame_end(&b, mark, WS_TEXT, NULL);
-    struct frame *f = frame_new(span_of(b.data, b.len));
+    struct frame *f = frame_new(NULL, span_of(b.data, b.len));
     assert_non_null(f);
     f->kind = (uint8_t)kind;
     buf_deinit(&b);
