@@ -126,7 +126,7 @@ bool conn_push(struct shard *s, struct conn *c, struct frame *f)
     if (f->len == 0) {
         return true;
     }
-    if (f->head > 0) {
+    if (f->head > 0 && (c->wire & WIRE_WINDOW)) {
         f = pack_frame(s, c, f);
     }
     struct chunk *k = c->out_tail == SLAB_NONE ? NULL : slab_get(&s->chunks, c->out_tail);
@@ -350,10 +350,38 @@ static void pop_frame(struct shard *s, struct conn *c)
     }
 }
 
+/* conn_pop without an array under way: frames are on the wire as they are. */
+static void pop_plain(struct shard *s, struct conn *c, size_t n)
+{
+    uncount(s, c, n);
+    while (c->out_head != SLAB_NONE) {
+        struct chunk *k = slab_get(&s->chunks, c->out_head);
+        while (k->first < k->end) {
+            size_t left = k->frames[k->first]->len - c->out_offset;
+            if (n < left) {
+                c->out_offset += (uint32_t)n;
+                return;
+            }
+            n -= left;
+            c->out_offset = 0;
+            c->out_frames--;
+            unqueue(s, k->frames[k->first++]);
+        }
+        uint32_t at = c->out_head;
+        c->out_head = k->next;
+        chunk_free(s, at);
+    }
+    c->out_tail = SLAB_NONE;
+}
+
 /* Forgets n bytes at the head of the queue, and the frames that end with them. */
 static void conn_pop(struct shard *s, struct conn *c, size_t n)
 {
     uint8_t glue[GLUE_MAX];
+    if (c->array_left == 0) {
+        pop_plain(s, c, n);
+        return;
+    }
     while (c->out_head != SLAB_NONE) {
         struct place p = queue_head(s, c);
         const struct frame *f = queue_next(s, &p);
@@ -409,6 +437,24 @@ void conn_output_forget(struct shard *s, struct conn *c, uint32_t n)
     conn_roomy(s, c);
 }
 
+/* Frames as they are. */
+static int gather_plain(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS])
+{
+    int n = 0;
+    size_t skip = c->out_offset;
+    for (uint32_t at = c->out_head; at != SLAB_NONE && n < WRITE_IOVECS;) {
+        const struct chunk *k = slab_get(&s->chunks, at);
+        for (uint32_t i = k->first; i < k->end && n < WRITE_IOVECS; i++) {
+            const struct frame *f = k->frames[i];
+            iov[n].iov_base = (void *)(uintptr_t)(f->data + skip);
+            iov[n++].iov_len = f->len - skip;
+            skip = 0;
+        }
+        at = k->next;
+    }
+    return n;
+}
+
 /* Up to the end of an array, if one is under way: what follows is for the next turn. */
 static int conn_gather(struct shard *s, const struct conn *c, struct iovec iov[WRITE_IOVECS],
                        uint8_t glue[WRITE_IOVECS][GLUE_MAX])
@@ -462,7 +508,7 @@ static void conn_flush(struct shard *s, struct conn *c)
     if ((c->wire & WIRE_BATCH) && c->array_left == 0 && c->out_offset == 0 && c->out_frames > 1) {
         array_begin(s, c);
     }
-    int niov = conn_gather(s, c, iov, glue);
+    int niov = c->array_left > 0 ? conn_gather(s, c, iov, glue) : gather_plain(s, c, iov);
     if (niov == 0) {
         conn_drained(s, c);
         return;

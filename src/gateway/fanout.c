@@ -16,6 +16,9 @@
 /* A look-up by user costs about as much as passing over so many connections. */
 #define WALK_FACTOR 4U
 #define BULK_TURNS  32U /* how many turns of writing may wait before a fan-out does */
+/* Members whose sessions are remembered: fewer are soon looked up, more take too much memory. */
+#define KNOWN_MIN 8U
+#define KNOWN_MAX 65536U
 
 struct fanout {
     struct list node;   /* running, or in the chain of the running one */
@@ -52,6 +55,8 @@ static void fanout_clear(struct shard *s, struct fanout *f)
 void fanouts_deinit(struct shard *s)
 {
     struct list *n;
+    member_set_unref(s->fanouts.known.members);
+    free(s->fanouts.known.first);
     while (s->fanouts.running.next && (n = list_pop_front(&s->fanouts.running)) != NULL) {
         struct fanout *f = LIST_ENTRY(n, struct fanout, node);
         struct list *k;
@@ -164,13 +169,53 @@ static bool fanout_step_large(struct shard *s, struct fanout *f, uint32_t budget
     return f->at >= end;
 }
 
+/* Looks up where the sessions are. False: no memory. */
+static bool known_fill(struct shard *s, struct fanout_known *k)
+{
+    uint32_t n = k->members->n;
+    if (k->cap < n) {
+        uint32_t *first = realloc(k->first, n * sizeof(*first));
+        if (!first) {
+            return false;
+        }
+        k->first = first;
+        k->cap = n;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct conn *c = session_of_user(s, k->members->users[i]);
+        k->first[i] = c ? c->index : SLAB_NONE;
+    }
+    k->sessions_gen = s->sessions_gen;
+    return true;
+}
+
+/*
+ * The first session of each of the members, SLAB_NONE for those who have none here; NULL: not
+ * known. It is from the second delivery to the same members on, which is when it is worth it.
+ */
+static const uint32_t *known_of(struct shard *s, struct member_set *m)
+{
+    struct fanout_known *k = &s->fanouts.known;
+    if (m->n < KNOWN_MIN || m->n > KNOWN_MAX) {
+        return NULL;
+    }
+    if (k->members != m) {
+        member_set_unref(k->members);
+        k->members = member_set_ref(m);
+        k->sessions_gen = 0;
+        return NULL;
+    }
+    return k->sessions_gen == s->sessions_gen || known_fill(s, k) ? k->first : NULL;
+}
+
 /* Up to about `budget` steps; true when it is done. */
 static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
 {
     if (f->large) {
         return fanout_step_large(s, f, budget);
     }
-    const struct member_set *m = f->d->members;
+    struct member_set *m = f->d->members;
+    const uint32_t *first = f->by_conn ? NULL : known_of(s, m);
     uint32_t end = f->by_conn ? s->conns_high : m->n;
     uint32_t from = f->at;
     uint32_t sent = f->sent;
@@ -180,6 +225,10 @@ static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
             if (c && c->user != 0 && member_set_has(m, c->user)) {
                 fanout_one(s, f, c);
             }
+        } else if (first) {
+            /* A delivery may kill one, for want of memory; its place stays until the turn is over.
+             */
+            fanout_user(s, f, conn_at(s, first[f->at++]));
         } else {
             fanout_user(s, f, session_of_user(s, m->users[f->at++]));
         }

@@ -16,12 +16,21 @@
 #include "base/list.h"
 #include "gateway/link.h"
 
+/* Where the sessions of the latest delivery's members are. */
+struct fanout_known {
+    struct member_set *members; /* a reference; NULL: of none */
+    uint64_t sessions_gen; /* good for as long as shard.sessions_gen is that; 0: not looked up */
+    uint32_t *first;       /* of each member the index of the first session, or SLAB_NONE */
+    uint32_t cap;
+};
+
 struct fanouts {
     struct list running;  /* struct fanout, heads of their conversation's chain */
     struct idmap by_conv; /* the same */
     uint32_t nrunning;
     uint32_t nwaiting;
     uint32_t used; /* steps of this turn */
+    struct fanout_known known;
 };
 
 CONFAB_NODISCARD enum confab_err fanouts_init(struct shard *s);

@@ -73,6 +73,7 @@ struct shard {
     uint64_t hold_until_ms; /* nothing is accepted before identities are known, or then */
     uint32_t conns_high;    /* indices below this were ever in use */
     struct u64map sessions; /* user → index of the first session */
+    uint64_t sessions_gen;  /* changes with them */
     atomic_uint nlive;      /* sessions that take live frames; read by peers */
     uint64_t nsessions;
     uint64_t queued_bytes;     /* of all queues: a frame counts in each that it is in */

@@ -89,6 +89,7 @@ static bool session_index(struct shard *s, struct conn *c)
         return false;
     }
     s->nsessions++;
+    s->sessions_gen++;
     if (c->state == CONN_CARRIED) {
         s->ncarried_kind[c->carrier->kind]++;
     }
@@ -101,6 +102,7 @@ void session_closed(struct shard *s, struct conn *c)
     uint64_t *first = u64map_find(&s->sessions, c->user);
     CHECK(first);
     enum presence_status told = (enum presence_status)(*first >> 32);
+    s->sessions_gen++;
     session_set_live(s, c, false);
     if (c->flags & CONN_LOOKS) {
         look_drop(s, c);
