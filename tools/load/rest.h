@@ -25,7 +25,8 @@ void rest_deinit(struct rest *r);
  */
 CONFAB_NODISCARD enum confab_err rest_call(struct rest *r, const char *method, const char *path,
                                            const char *token, const struct buf *json);
-/* The same in two steps, so that others can be asked meanwhile; a broken connection is CONFAB_NET. */
+/* The same in two steps, so that others can be asked meanwhile; a broken connection is CONFAB_NET.
+ */
 CONFAB_NODISCARD enum confab_err rest_ask(struct rest *r, const char *method, const char *path,
                                           const char *token);
 CONFAB_NODISCARD enum confab_err rest_answer(struct rest *r);
