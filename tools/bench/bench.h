@@ -191,6 +191,7 @@ struct worker_state {
     _Atomic uint64_t sent; /* in this round */
     _Atomic uint32_t failed;
     _Atomic uint32_t reset_seen;
+    _Atomic uint32_t phase_seen;
     struct meters meters;
 };
 struct shared {

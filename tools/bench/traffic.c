@@ -284,11 +284,22 @@ enum confab_err traffic_wait(const struct traffic *t, uint32_t ms)
     return CONFAB_OK;
 }
 
+/* Until then they may send, whatever was under way before. */
+static bool all_drain(const struct traffic *t)
+{
+    for (uint32_t i = 0; i < t->shared->nworkers; i++) {
+        if (atomic_load(&t->shared->worker[i].phase_seen) != PHASE_DRAIN) {
+            return false;
+        }
+    }
+    return true;
+}
+
 enum confab_err traffic_drain(struct traffic *t)
 {
     atomic_store(&t->shared->phase, PHASE_DRAIN);
     uint64_t deadline = now_ns() + (uint64_t)DRAIN_S * NS_PER_S;
-    while (under_way(t) > 0) {
+    while (!all_drain(t) || under_way(t) > 0) {
         if (!healthy(t) || now_ns() > deadline) {
             (void)fprintf(stderr, "confab-bench: %u messages never came\n", under_way(t));
             return CONFAB_NET;

@@ -456,6 +456,7 @@ static void see_phase(struct worker *w)
     }
     bool started = phase == PHASE_RUN;
     w->phase = phase;
+    atomic_store(&w->state->phase_seen, phase);
     for (uint32_t i = 0; i < w->nclients && phase == PHASE_AWAY; i++) {
         close_it(w, &w->clients[i]);
     }
