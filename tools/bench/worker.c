@@ -241,6 +241,16 @@ static size_t take_upgrade(struct worker *w, struct client *c, struct span in)
     return res.head_len;
 }
 
+void client_resume(struct worker *w, struct client *c)
+{
+    struct buf b = {0};
+    buf_printf(
+        &b, c->since.len ? "{\"event\":\"resume\",\"since\":\"%.*s\"}" : "{\"event\":\"resume\"}",
+        (int)c->since.len, (const char *)c->since.data);
+    client_put(w, c, span_of(b.data, b.len));
+    buf_deinit(&b);
+}
+
 static void take_text(struct worker *w, struct client *c, struct span text)
 {
     if (c->state == CLIENT_READY) {
@@ -248,15 +258,9 @@ static void take_text(struct worker *w, struct client *c, struct span text)
         return;
     }
     enum scan_event event = scan_event(text);
-    struct buf b = {0};
     if (event == SCAN_HELLO && c->state == CLIENT_HELLO) {
         c->state = CLIENT_RESUMING;
-        buf_printf(&b,
-                   c->since.len ? "{\"event\":\"resume\",\"since\":\"%.*s\"}"
-                                : "{\"event\":\"resume\"}",
-                   (int)c->since.len, (const char *)c->since.data);
-        client_put(w, c, span_of(b.data, b.len));
-        buf_deinit(&b);
+        client_resume(w, c);
     } else if (event == SCAN_CAUGHT_UP) {
         struct span since = scan_string(text, "\"since\"");
         buf_clear(&c->since);

@@ -28,6 +28,7 @@ struct client {
     bool dirty;
     bool blocked;
     bool ack_due;
+    bool resynced; /* was told to resync: what it missed comes by pages */
     uint32_t attempts;
     uint32_t next_dirty;
     uint64_t retry_ns; /* CLIENT_OFF: when to connect again */
@@ -98,6 +99,8 @@ struct worker {
 void client_dirty(struct worker *w, struct client *c);
 /* Appends a text frame; the key is zero, so nothing has to be masked. */
 void client_put(struct worker *w, struct client *c, struct span text);
+/* Asks for what came since the last `caught_up`. */
+void client_resume(struct worker *w, struct client *c);
 /* Ends it, and connects again after that time. */
 void client_later(struct worker *w, struct client *c, uint64_t after_ms);
 void client_fail(struct worker *w, struct client *c, const char *why);
