@@ -171,6 +171,20 @@ def test_connect__come_back_with_a_token(server):
     assert server.metric("confab_sessions_open") == 0
 
 
+def test_channel__only_who_looks_gets_it(server_factory):
+    server = server_factory("--large-members", "20")
+    [report] = bench(server, "channel", *SHORT, "--members", 60, "--idlers", 40, "--looking", 10,
+                     "--pairs", 3, "--rate", 50, "--floor", "--own-tokens")
+    assert report["errors"] == 0
+    assert (report["members"], report["online"], report["looking"]) == (60, 41, 4)
+    assert report["messages"] > 0 and report["events"] > 0
+    assert report["deliveries_per_s"]["median"] >= 3.9 * report["messages_per_s"]["median"]
+    assert report["floor_deliveries_per_s"]["median"] > 0 and report["share_of_floor"]["median"] > 0
+    # Each shard tells the others of one conversation once a second, however much is said.
+    assert server.metric("confab_counters_total") >= 36
+    assert report["counters"] <= 41 * (server.metric("confab_counter_rounds_total") + 1)
+
+
 def test_sync(tmp_path):
     done = run(None, "sync", "--data", tmp_path, "--seconds", 1)
     sizes = [json.loads(line) for line in done.stdout.splitlines()]

@@ -48,6 +48,7 @@ enum scenario_kind {
     SCENARIO_STUCK,
     SCENARIO_PRESENCE,
     SCENARIO_CONNECT,
+    SCENARIO_CHANNEL,
     SCENARIO_SYNC, /* the floor of durability only */
 };
 
@@ -77,6 +78,7 @@ struct options {
     uint32_t ack_ms;
     uint32_t idlers;   /* connections that do nothing beside the load */
     uint32_t watchers; /* of each person, for presence */
+    uint32_t looking;  /* percent of the idlers, for channel */
     uint32_t messages;
     uint32_t page;  /* messages of a page of history */
     uint32_t lanes; /* pages under way at once */
@@ -141,10 +143,12 @@ struct plan {
     uint32_t nsenders;
     uint32_t window; /* of each sender */
     uint32_t rate;
-    uint32_t limit;  /* messages of each sender in a round; 0: none */
-    bool reads;      /* receivers say `read`, not only `delivered` */
-    uint32_t nstuck; /* of the clients, the last: they may be told not to read */
-    uint32_t block;  /* floor: so many clients, one after the other, get what one sends; 0: all */
+    uint32_t limit;    /* messages of each sender in a round; 0: none */
+    bool reads;        /* receivers say `read`, not only `delivered` */
+    uint32_t nstuck;   /* of the clients, the last: they may be told not to read */
+    uint32_t nlooking; /* of the clients behind the senders, the first: they look at `looked` */
+    char looked[TARGET_BYTES];
+    uint32_t block; /* floor: so many clients, one after the other, get what one sends; 0: all */
 };
 
 struct slot {
@@ -172,6 +176,7 @@ struct meters {
     struct hist connect_ns; /* from connect(2) until caught up */
     struct hist ack_ns;
     struct hist delivery_ns;
+    struct hist complete_ns; /* until everything of a message came */
     struct hist lateness_ns; /* of the load tool itself: sent later than intended */
 };
 
@@ -305,6 +310,8 @@ CONFAB_NODISCARD enum confab_err run_stuck(struct world *w, const struct options
                                            pid_t server);
 CONFAB_NODISCARD enum confab_err run_presence(struct world *w, const struct options *o,
                                               uint16_t port, pid_t server);
+CONFAB_NODISCARD enum confab_err run_channel(struct world *w, const struct options *o,
+                                             uint16_t port, pid_t server);
 CONFAB_NODISCARD enum confab_err run_connect(struct world *w, const struct options *o,
                                              uint16_t port, pid_t server);
 CONFAB_NODISCARD enum confab_err run_sync(const struct options *o);

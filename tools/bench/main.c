@@ -29,6 +29,7 @@ static const char USAGE[] =
     "  stuck     people write two by two, while many others stop reading, round by round\n"
     "  presence  people come and go, each watched by others\n"
     "  connect   everybody connects, signs in and resumes, again and again\n"
+    "  channel   a conversation with very many members, of whom some look, beside pairs\n"
     "  sync      no server: how fast the disk under --data takes writes\n"
     "\n"
     "  --port N          the server's port on 127.0.0.1\n"
@@ -44,13 +45,17 @@ static const char USAGE[] =
     "each\n"
     "  --pairs N         pairs: how many [100]\n"
     "  --spread N        pairs: conversations of each sender [1]\n"
-    "  --members N       group: how many, all online; stuck: how many stop reading [100]\n"
-    "  --senders N       group: members who write [4]; backlog: conversations [100]\n"
+    "  --members N       group: how many, all online; stuck: how many stop reading;\n"
+    "                    channel: how many, online are --senders and --idlers [100]\n"
+    "  --looking N       channel: percent of --idlers who look at it [100]\n"
+    "  --senders N       group, channel: members who write [4, 1]; backlog: conversations\n"
+    "                    [100]\n"
     "  --users N         idle, mixed, presence, connect: how many people [1000]\n"
     "  --watchers N      presence: who watch each of them [20]\n"
     "  --groups N        idle, connect: groups that each user is in [20]\n"
     "  --idlers N        pairs, storm, stuck: connections beside them that do nothing;\n"
-    "                    presence: strangers who watch, and may see nobody [0]\n"
+    "                    presence: strangers who watch, and may see nobody; channel: members\n"
+    "                    who are online and do not write [0]\n"
     "  --messages N      backlog: how many were missed [100000]\n"
     "  --page N, --lanes N  backlog: messages of a page of history, pages under way at once [1000, "
     "2]\n"
@@ -70,9 +75,11 @@ static const char USAGE[] =
     "  --svg FILE        a picture of it\n";
 
 static const char *const NAMES[] = {
-    [SCENARIO_IDLE] = "idle",   [SCENARIO_PAIRS] = "pairs",       [SCENARIO_GROUP] = "group",
-    [SCENARIO_MIXED] = "mixed", [SCENARIO_BACKLOG] = "backlog",   [SCENARIO_STORM] = "storm",
-    [SCENARIO_STUCK] = "stuck", [SCENARIO_PRESENCE] = "presence", [SCENARIO_CONNECT] = "connect",
+    [SCENARIO_IDLE] = "idle",       [SCENARIO_PAIRS] = "pairs",
+    [SCENARIO_GROUP] = "group",     [SCENARIO_MIXED] = "mixed",
+    [SCENARIO_BACKLOG] = "backlog", [SCENARIO_STORM] = "storm",
+    [SCENARIO_STUCK] = "stuck",     [SCENARIO_PRESENCE] = "presence",
+    [SCENARIO_CONNECT] = "connect", [SCENARIO_CHANNEL] = "channel",
     [SCENARIO_SYNC] = "sync",
 };
 
@@ -168,6 +175,7 @@ static const struct number_option {
     {"ack-ms", offsetof(struct options, ack_ms), 0, 60000},
     {"idlers", offsetof(struct options, idlers), 0, 1000000},
     {"watchers", offsetof(struct options, watchers), 1, 500},
+    {"looking", offsetof(struct options, looking), 0, 100},
     {"messages", offsetof(struct options, messages), 1, 100000000},
     {"page", offsetof(struct options, page), 1, 1000},
     {"lanes", offsetof(struct options, lanes), 1, 64},
@@ -279,6 +287,8 @@ static uint32_t people_of(const struct options *o)
         return o->users - o->users % (o->watchers + 1) + o->idlers;
     case SCENARIO_STUCK:
         return o->pairs * 2 + o->idlers + o->members;
+    case SCENARIO_CHANNEL:
+        return o->pairs * 2 + o->members;
     default:
         return o->pairs * 2 + o->idlers;
     }
@@ -314,8 +324,15 @@ static void options_check(struct options *o)
     if (o->scenario == SCENARIO_PRESENCE && o->rate == 0) {
         o->rate = MAX(1U, o->users / 4);
     }
+    if (o->scenario == SCENARIO_CHANNEL && o->senders + o->idlers > o->members) {
+        wrong("--members", "fewer than --senders and --idlers");
+    }
+    if (o->scenario == SCENARIO_CHANNEL && o->rate == 0) {
+        o->rate = 1000;
+    }
     if (o->workers == 0) {
-        o->workers = 1 + people_of(o) / 15000U;
+        bool few = o->scenario == SCENARIO_CHANNEL; /* who is not online needs no connection */
+        o->workers = 1 + (few ? o->senders + o->idlers : people_of(o)) / 15000U;
     }
 }
 
@@ -332,6 +349,7 @@ void options_read(struct options *o, int argc, char **argv)
     *o = (struct options){.users = 1000,
                           .pairs = 100,
                           .members = 100,
+                          .looking = 100,
                           .groups = 20,
                           .watchers = 20,
                           .spread = 1,
@@ -369,7 +387,11 @@ void options_read(struct options *o, int argc, char **argv)
         wrong(argv[optind], "no such scenario");
     }
     o->scenario = (enum scenario_kind)kind;
-    o->senders = o->senders ? o->senders : o->scenario == SCENARIO_BACKLOG ? 100 : 4;
+    if (o->senders == 0) {
+        o->senders = o->scenario == SCENARIO_BACKLOG   ? 100
+                     : o->scenario == SCENARIO_CHANNEL ? 1
+                                                       : 4;
+    }
     options_check(o);
 }
 
@@ -386,6 +408,8 @@ static enum confab_err run(struct world *w, const struct options *o, pid_t *io_s
         return run_idle(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_BACKLOG:
         return run_backlog(w, o, (uint16_t)o->port, *io_server);
+    case SCENARIO_CHANNEL:
+        return run_channel(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_STUCK:
         return run_stuck(w, o, (uint16_t)o->port, *io_server);
     case SCENARIO_CONNECT:

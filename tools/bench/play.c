@@ -226,6 +226,14 @@ void play_ready(struct worker *w, struct client *c)
         presence_ready(w, c);
         return;
     }
+    if (c->index - w->t->plan->nsenders < w->t->plan->nlooking && w->t->world) {
+        char frame[160];
+        int n = snprintf(frame, sizeof(frame), "{\"event\":\"view\",\"conversation_ids\":[\"%s\"]}",
+                         w->t->plan->looked);
+        client_put(w, c, span_of(frame, (size_t)n));
+        client_put(w, c, span_str("{\"event\":\"heartbeat\"}"));
+        w->beats_open++; /* its answer says that the view was read */
+    }
     if (c->sender == NONE) {
         return;
     }
@@ -257,6 +265,7 @@ static bool settle(struct worker *w, const struct mark *mark, uint32_t what)
     } while (!atomic_compare_exchange_weak(&m->left, &left, left - what));
     if (left == what) {
         w->m.complete++;
+        hist_add(&w->m.complete_ns, w->now > mark->intended_ns ? w->now - mark->intended_ns : 0);
         uint32_t own = w->own_of[sender_of(w, mark->slot)];
         if (w->t->shared->nworkers == 1 && own != NONE) {
             w->under_way--;

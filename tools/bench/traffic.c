@@ -131,6 +131,7 @@ void meters_add(struct meters *sum, const struct meters *m)
     hist_merge(&sum->connect_ns, &m->connect_ns);
     hist_merge(&sum->ack_ns, &m->ack_ns);
     hist_merge(&sum->delivery_ns, &m->delivery_ns);
+    hist_merge(&sum->complete_ns, &m->complete_ns);
     hist_merge(&sum->lateness_ns, &m->lateness_ns);
 }
 

@@ -471,7 +471,7 @@ static void see_phase(struct worker *w)
 
 static void tell_state(struct worker *w)
 {
-    uint32_t beats = w->t->opt->scenario == SCENARIO_IDLE ? w->beats_open : 0;
+    uint32_t beats = w->t->opt->scenario == SCENARIO_IDLE || w->t->plan->nlooking > 0 ? w->beats_open : 0;
     atomic_store_explicit(&w->state->under_way, w->under_way + beats, memory_order_relaxed);
     atomic_store_explicit(&w->state->ready, w->ready, memory_order_release);
     atomic_store_explicit(&w->state->sent, w->sent, memory_order_release);
