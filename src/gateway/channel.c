@@ -64,8 +64,10 @@ void channels_deinit(struct shard *s)
 
 bool channel_is_large(const struct shard *s, const struct publication *pub)
 {
+    /* What shows in everybody's list is told to everybody; it is rare. */
+    bool shows = pub->ev.kind == EVENT_RENAME || pub->ev.kind == EVENT_SETTINGS;
     return s->cfg.large_members > 0 && pub->all && pub->all->n > s->cfg.large_members &&
-           pub->conv_kind != CONV_SELF;
+           pub->conv_kind != CONV_SELF && !shows;
 }
 
 /* Whom the event is about, beside who acts. Not all of them need to be members. */
@@ -122,6 +124,7 @@ static void counter_of(const struct publication *pub, struct wire_counter *ret)
         .event_id = ev->id,
         .sent_at_ms = event_time_ms(ev),
         .messages = c->ord,
+        .members = c->nactive,
         .last_message_id = changed && !shown ? 0 : c->last_id,
     };
     if (shown) {

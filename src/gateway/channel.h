@@ -46,7 +46,7 @@ struct channels {
 void channels_init(struct shard *s);
 void channels_deinit(struct shard *s);
 
-/* Owner: is this of a large conversation? */
+/* Owner: is this of a large conversation, and not for everybody's list (a new name, settings)? */
 bool channel_is_large(const struct shard *s, const struct publication *pub);
 /*
  * Owner: gives the delivery of an event what a large conversation's has. Without memory it stays

@@ -373,7 +373,8 @@ struct wire_counter {
     uint64_t event_id;
     uint64_t sent_at_ms;
     uint64_t messages; /* in the conversation so far */
-    /* Writing; parsing passes over them. */
+    uint64_t members;
+    /* Writing; parsing passes over these, and over the members. */
     uint64_t last_message_id;    /* 0: left out, what was known of it does not hold any more */
     struct wire_preview preview; /* message_id 0: left out */
 };

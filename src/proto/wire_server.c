@@ -513,6 +513,7 @@ void wire_put_counter(struct buf *b, const struct wire_counter *m)
     json_w_kid(&w, "event_id", m->event_id);
     json_w_ktime(&w, "sent_at", m->sent_at_ms);
     json_w_ku64(&w, "messages", m->messages);
+    json_w_ku64(&w, "members", m->members);
     if (m->last_message_id) {
         json_w_kid(&w, "last_message_id", m->last_message_id);
     }

@@ -148,7 +148,7 @@ SERVER = {
         "user_id": ref("Id"), "status": PRESENCE_STATUS, "last_seen": nullable(ref("Time"))})),
     "counter": ("A large conversation has moved, told to those who do not look at it", obj({
         "conversation_id": ref("ConversationId"), "seq": SEQ, "event_id": ref("Id"),
-        "sent_at": ref("Time"), "messages": COUNT, "last_message_id": ref("Id"),
+        "sent_at": ref("Time"), "messages": COUNT, "members": COUNT, "last_message_id": ref("Id"),
         "preview": PREVIEW}, optional=("last_message_id", "preview"))),
     "conversations": ("A page of the answer to `resume`", obj({
         "conversations": array(PAGE_ENTRY)})),

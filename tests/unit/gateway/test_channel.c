@@ -129,6 +129,7 @@ static void test_channel__who_looks_gets_the_frame(void **state)
     assert_int_equal(json_number_of(last, "seq"), seq);
     assert_string_equal(json_text(last, "event_id"), id);
     assert_int_equal(json_number_of(last, "messages"), 1);
+    assert_int_equal(json_number_of(last, "members"), 3);
     assert_string_equal(json_text(last, "last_message_id"), id);
     assert_string_equal(json_text(last, "content"), "one");
     assert_string_equal(json_text(last, "from"), ann.user);
@@ -256,12 +257,15 @@ static void test_channel__no_preview_of_what_was_before(void **state)
     call(&ann, "PATCH", path, "{\"name\":\"other\"}");
     const char *f;
     int counters = 0;
+    int names = 0;
     rig_pass(rig, 3000);
     while ((f = ws_next(d)) != NULL) {
         counters += strstr(f, "\"event\":\"counter\"") != NULL;
+        names += strstr(f, "\"name\":\"other\"") != NULL;
         assert_null(strstr(f, "secret"));
     }
     assert_true(counters > 0);
+    assert_int_equal(names, 1); /* in everybody's list */
     client_drop(a);
     client_drop(d);
 }

@@ -135,6 +135,8 @@ export interface PageConversation {
     headId?: string;
     lastMessageAt?: number;
     preview?: Preview;
+    /* Of a large one: how many there are. */
+    messages?: number;
     unread: number;
     mentions: number;
     muted: boolean;
@@ -148,6 +150,19 @@ export interface PageConversation {
     limited: boolean;
     reset: boolean;
     events: SequencedEvent[];
+}
+/* A large conversation has moved, as those are told who do not look at it. */
+export interface Counter {
+    event: 'counter';
+    conversationId: string;
+    seq: number;
+    eventId: string;
+    sentAt: number;
+    messages: number;
+    members: number;
+    /* A preview that is here holds if it is of this one. */
+    lastMessageId?: string;
+    preview?: Preview;
 }
 export interface TypingEvent {
     event: 'typing';
@@ -210,6 +225,7 @@ export type ServerFrame =
     | TokenExpiring
     | ReconnectFrame
     | TypingEvent
+    | Counter
     | PresenceUpdate
     | PlainFrame;
 
@@ -514,6 +530,7 @@ function decodePageConversation(value: unknown): PageConversation {
         ...optional('headId', textOr(o, 'head_id')),
         ...optional('lastMessageAt', timeOr(o, 'last_message_at')),
         ...(o['preview'] === undefined ? {} : { preview: decodePreview(o['preview']) }),
+        ...optional('messages', optionalNumber(o, 'messages')),
         unread: numberOr(o, 'unread', 0),
         mentions: numberOr(o, 'mentions', 0),
         muted: o['muted'] === true,
@@ -578,6 +595,20 @@ function decodeFailure(o: Fields<Events['server_error']>): WireFailure {
     };
 }
 
+function decodeCounter(o: Fields<Events['server_counter']>): Counter {
+    return {
+        event: 'counter',
+        conversationId: text(o, 'conversation_id'),
+        seq: number(o, 'seq', 1),
+        eventId: text(o, 'event_id'),
+        sentAt: time(o, 'sent_at'),
+        messages: number(o, 'messages'),
+        members: number(o, 'members'),
+        ...optional('lastMessageId', textOr(o, 'last_message_id')),
+        ...(o['preview'] === undefined ? {} : { preview: decodePreview(o['preview']) }),
+    };
+}
+
 export function decodePresence(o: Fields): PresenceUpdate {
     const status = o['status'];
     return {
@@ -638,6 +669,8 @@ function decodeEvent(value: unknown): ServerFrame {
                 active: o['active'] !== false,
                 expiresInMs: numberOr(o, 'expires_in_ms', 6000),
             };
+        case 'counter':
+            return decodeCounter(o);
         case 'presence_update':
             return decodePresence(o);
         case 'error':

@@ -472,6 +472,9 @@ export class Client {
             case 'typing':
                 this.typing.onEvent(frame);
                 break;
+            case 'counter':
+                this.sync.onCounter(frame);
+                break;
             case 'presence_update':
                 this.presence.onUpdate(frame);
                 break;

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { HistoryMessage, NewMessage, PageConversation } from '../wire.js';
+import type { Counter, HistoryMessage, NewMessage, PageConversation } from '../wire.js';
 import {
     applyCount,
+    applyCounter,
     applyEvent,
     applyPage,
     applyReceipt,
@@ -51,6 +52,34 @@ function statusOf(c: Parameters<typeof lowestOf>[0], seq: number, others: readon
     const { delivered, read } = lowestOf(c, others);
     return seq <= read ? 'read' : seq <= delivered ? 'delivered' : 'sent';
 }
+
+function counter(seq: number, messages: number, more: Partial<Counter> = {}): Counter {
+    return { event: 'counter', conversationId: 'c', seq, eventId: `e${seq}`, sentAt: seq, messages, members: 2000, ...more };
+}
+
+void test('model: a counter moves the row, and says how many are unread', () => {
+    let c = applyPage(undefined, page(10, { kind: 'group', messages: 7, lastMessageAt: 9 }), ME);
+    const said = { messageId: 'e12', from: '2', content: 'two', type: 'text', sentAt: 12 };
+    c = applyCounter(c, counter(12, 9, { lastMessageId: 'e12', preview: said }));
+    assert.deepEqual([c.head, c.headId, c.unread, c.unsure, c.lastAt, c.memberCount], [12, 'e12', 2, false, 12, 2000]);
+    assert.equal(c.preview?.content, 'two');
+    /* Somebody joins: the message is the last one still. */
+    c = applyCounter(c, counter(13, 9, { lastMessageId: 'e12', members: 2001 }));
+    assert.deepEqual([c.head, c.unread, c.lastAt, c.memberCount, c.preview?.content], [13, 2, 12, 2001, 'two']);
+    assert.equal(applyCounter(c, counter(13, 9)), c);
+    /* It was deleted. */
+    c = applyCounter(c, counter(14, 9));
+    assert.deepEqual([c.unread, c.preview], [2, undefined]);
+    /* One for this user comes itself, behind others that do not: the next counter cannot tell how many. */
+    c = applyEvent(c, message(17, '2', 'you', [ME]), ME);
+    assert.deepEqual([c.unread, c.mentions, c.unsure], [3, 1, true]);
+    c = applyCounter(c, counter(18, 13));
+    assert.deepEqual([c.unread, c.unsure], [4, true]);
+    const told = applyCount(c, { head: 18, read: 10, unread: 6, mentions: 1 });
+    assert.ok(typeof told !== 'string');
+    assert.deepEqual([told.unread, told.unsure], [6, false]);
+    assert.equal(applyCounter(told, counter(19, 14)).unread, 7);
+});
 
 void test('model: unread counts rise with others, and one\'s own message ends them', () => {
     let c = newConversation('c', 'group');

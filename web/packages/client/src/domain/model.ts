@@ -8,6 +8,7 @@
  */
 import type {
     ConvKind,
+    Counter,
     DeliveryReceipt,
     GroupSettings,
     HistoryMessage,
@@ -39,6 +40,8 @@ export interface Conversation {
     lastSeq: number;
     lastAt: number;
     preview: (Preview & { deleted?: boolean }) | undefined;
+    /* Of a large one, of which not every event comes: how many messages there are up to `head`. */
+    messages?: number | 'unknown' | undefined;
     unread: number;
     /* What is here does not tell how many are unread: `unread` is a guess, and the server is asked
      * (counts.ts). */
@@ -283,6 +286,11 @@ export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Con
         ...(missed ? { unsure: true, unreadFrom: ev.seq } : {}),
         ...ownMembership(c, ev, me),
     };
+    if (c.messages !== undefined && ev.seq > c.head + 1) {
+        next.messages = 'unknown';
+    } else if (typeof c.messages === 'number' && ev.event === 'new_message') {
+        next.messages = c.messages + 1;
+    }
     if (c.lastAt === 0) {
         next.lastAt = ev.sentAt; /* a new one stands on top before anybody has said anything */
     }
@@ -322,6 +330,37 @@ export function applyEvent(c: Conversation, ev: SequencedEvent, me: string): Con
     }
     if (c.preview && ev.event === 'message_deleted' && ev.messageId === c.preview.messageId) {
         next.preview = { ...c.preview, content: '', deleted: true };
+    }
+    return next;
+}
+
+/*
+ * A large conversation has moved, and nothing of what it was is here. How many are unread is the
+ * difference to the number known before, or a guess.
+ */
+export function applyCounter(c: Conversation, k: Counter): Conversation {
+    if (k.seq <= c.head) {
+        return c;
+    }
+    const sure = typeof c.messages === 'number' && k.messages >= c.messages;
+    const more = sure ? k.messages - Number(c.messages) : 1;
+    const next: Conversation = {
+        ...c,
+        head: k.seq,
+        headId: k.eventId,
+        ahead: true,
+        messages: k.messages,
+        memberCount: k.members,
+        preview: k.preview ?? (c.preview?.messageId === k.lastMessageId ? c.preview : undefined),
+    };
+    if (more > 0) {
+        next.lastSeq = k.preview?.messageId === k.eventId ? k.seq : 0;
+        next.lastAt = k.preview?.sentAt ?? k.sentAt;
+        if (k.seq > c.own.read) {
+            next.unread = c.unread + more;
+            next.unreadFrom = k.seq + 1;
+            next.unsure = c.unsure || !sure;
+        }
     }
     return next;
 }
@@ -373,6 +412,7 @@ export function applyPage(
         /* Without a message: when it began, or what happened last. */
         lastAt: page.lastMessageAt ?? page.events.at(-1)?.sentAt ?? old.lastAt,
         preview: page.preview,
+        messages: page.messages,
         unread: page.unread,
         unsure: false,
         mentions: page.mentions,

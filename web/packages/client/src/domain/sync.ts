@@ -11,6 +11,7 @@
 import type { Clock, Timer } from '../platform/platform.js';
 import type {
     ClientFrame,
+    Counter,
     PageConversation,
     ResumeFrame,
     SelfEvent,
@@ -19,6 +20,7 @@ import type {
 } from '../wire.js';
 import type { Cursors } from './cursors.js';
 import {
+    applyCounter,
     applyEvent,
     applyPage,
     type Conversation,
@@ -49,6 +51,8 @@ export interface SyncHost {
 export class Sync {
     phase: 'none' | 'sync' | 'live' = 'none';
     private held: SequencedEvent[] = [];
+    /* The latest of each conversation, while in sync. */
+    private counters = new Map<string, Counter>();
     private again = false;
     /* How many resumes in a row have left something unknown. */
     private rounds = 0;
@@ -90,6 +94,7 @@ export class Sync {
     linkDown(): void {
         this.phase = 'none';
         this.held = [];
+        this.counters.clear();
         this.again = false;
         this.againTimer?.cancel();
         this.againTimer = undefined;
@@ -231,7 +236,9 @@ export class Sync {
             c = { ...newConversation(ev.conversationId, kindOf(ev)), head: ev.seq - 1 };
             this.begins(c.id);
         }
-        if (!c || (strict && ev.seq > c.head + 1)) {
+        /* Of a large one what comes between those that are for this user is not missed, but told by
+         * counters. */
+        if (!c || (strict && ev.seq > c.head + 1 && c.messages === undefined)) {
             this.held.push(ev);
             this.resumeAgain();
             return;
@@ -251,6 +258,29 @@ export class Sync {
             this.cursors.soon(c.id);
             this.host.onIncoming(next, item);
         }
+    }
+
+    /* A large conversation has moved: its row does, and history comes when it is looked at. */
+    onCounter(k: Counter): void {
+        if (this.phase === 'sync') {
+            const kept = this.counters.get(k.conversationId);
+            if (!kept || kept.seq < k.seq) {
+                this.counters.set(k.conversationId, k);
+            }
+            return;
+        }
+        const c = this.state.convs.get(k.conversationId);
+        if (!c) {
+            this.resumeAgain();
+            return;
+        }
+        const next = applyCounter(c, k);
+        if (c.left || next === c) {
+            return;
+        }
+        this.state.stale(c.id);
+        this.state.put(next);
+        this.state.timelines.get(c.id)?.timeline.resumed();
     }
 
     onAck(ack: SentAck): void {
@@ -440,6 +470,8 @@ export class Sync {
         this.selfAhead = undefined;
         const held = this.held;
         this.held = [];
+        const counters = [...this.counters.values()];
+        this.counters.clear();
         for (const ev of held) {
             /* Not strict: a gap that the pages did not close is one of history. What belongs to a
              * conversation that is still not known is held again. */
@@ -453,6 +485,9 @@ export class Sync {
         own.since = since;
         own.persister.saveSince(since);
         this.phase = 'live';
+        for (const k of counters) {
+            this.onCounter(k);
+        }
         if (this.again) {
             this.again = false;
             this.resumeLater();

@@ -87,6 +87,8 @@ export class FakeServer {
     busy = 0;
     /* New messages stored for each client_msg_id: more than one would be a mistake. */
     readonly stored = new Map<string, number>();
+    /* Groups are large conversations: their events come as counters, or not, as if somebody looked. */
+    large = false;
     eventsMax = 6;
     firstMax = 4;
     /* Reads that are answered and not told yet, as cursors are made durable together. */
@@ -682,11 +684,41 @@ export class FakeServer {
         });
     }
 
-    private publish(c: FakeConversation, frame: Frame, but?: Connection): void {
+    /* Whom it is about, and the author's own, get the event itself; a new name all do. */
+    private counts(ev: Event, conn: Connection): boolean {
+        const named = (ev.body['members'] as { user_id: string }[] | undefined) ?? [];
+        return (
+            ev.body['event'] !== 'conversation' &&
+            ev.from !== conn.user &&
+            !named.some((m) => m.user_id === conn.user) &&
+            this.random.chance(0.7)
+        );
+    }
+
+    private counter(c: FakeConversation, ev: Event): Frame {
+        const messages = c.events.filter((e) => e.message !== undefined);
+        const last = messages.at(-1);
+        const gone = ev.body['event'] === 'message_deleted' || ev.body['event'] === 'message_edited';
+        return {
+            event: 'counter',
+            conversation_id: c.id,
+            seq: ev.seq,
+            event_id: ev.id,
+            sent_at: iso(ev.at),
+            messages: messages.length,
+            members: c.members.size,
+            ...(last && !gone ? { last_message_id: last.id } : {}),
+            ...(ev.message
+                ? { preview: { message_id: ev.id, from: ev.from, content: ev.message.content, type: 'text', sent_at: iso(ev.at) } }
+                : {}),
+        };
+    }
+
+    private publish(c: FakeConversation, frame: Frame, but?: Connection, ev?: Event): void {
         for (const conn of this.connections) {
             const m = c.members.get(conn.user);
             if (conn.live && conn !== but && m?.active) {
-                conn.toClient.push(frame);
+                conn.toClient.push(ev && this.counts(ev, conn) ? this.counter(c, ev) : frame);
             }
         }
     }
@@ -721,7 +753,7 @@ export class FakeServer {
             author.read = seq;
             author.delivered = seq;
         }
-        this.publish(c, full, origin);
+        this.publish(c, full, origin, this.large && c.kind === 'group' ? ev : undefined);
         return ev;
     }
 
@@ -840,6 +872,9 @@ export class FakeServer {
                           sent_at: iso(last.at),
                       },
                   }
+                : {}),
+            ...(this.large && c.kind === 'group'
+                ? { messages: c.events.filter((e) => e.message !== undefined).length }
                 : {}),
             unread: this.unread(c.id, user),
             mentions: 0,
