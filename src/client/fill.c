@@ -104,7 +104,7 @@ bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch
             snprintf(after, sizeof(after), "%" PRIu64, t->seq);
         }
         snprintf(ret->path, sizeof(ret->path),
-                 "/api/v1/conversations/%s/messages?after=%s&limit=%u", conv, after,
+                 "/api/v1/conversations/%s/messages?after=%s&limit=%u&aliases=false", conv, after,
                  CSESSION_FETCH_SIZE);
         return true;
     }

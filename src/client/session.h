@@ -54,7 +54,7 @@
 
 #define CSESSION_PATH_MAX   160U
 #define CSESSION_FETCHES    2U   /* under way at once */
-#define CSESSION_FETCH_SIZE 100U /* messages asked for */
+#define CSESSION_FETCH_SIZE 1000U /* messages asked for; an older server gives fewer */
 #define CSESSION_HAVE_MAX   400U /* entries of a resume, so that it stays below 64 KiB */
 #define CSESSION_ACK_MS     250U /* between acks of one conversation */
 #define CSESSION_SAVE_MS    1000U

@@ -47,6 +47,7 @@ static void answer_fetch(struct script *h, const char *range, int status, const 
     if (!strstr(f.path, range)) {
         fail_msg("expected %s, got %s", range, f.path);
     }
+    assert_non_null(strstr(f.path, "&limit=1000&aliases=false"));
     csession_fetch_done(h->session, &f, status, 0, span_str(body), h->now);
 }
 
