@@ -15,6 +15,7 @@ struct tail {
     bool begun; /* what comes first is new: nothing before is to be shown */
     bool told;
     uint64_t left; /* messages until the end */
+    bool printed;  /* and not given to the system yet */
     bool broken;   /* standard output is gone */
 };
 
@@ -26,12 +27,16 @@ static bool wanted(const struct tail *t, const char *conv, enum confab_source so
     return t->left > 0 && (t->begun || source != CONFAB_FIRST);
 }
 
-static void printed(struct tail *t)
+/*
+ * What came at once goes out at once, and before its position is kept; a reader that went away ends
+ * it.
+ */
+static void print_now(struct tail *t)
 {
-    /* Each line at once, and a reader that went away ends it. */
-    if (fflush(stdout) != 0) {
+    if (t->printed && (fflush(stdout) != 0 || ferror(stdout))) {
         t->broken = true;
     }
+    t->printed = false;
 }
 
 static void on_message(void *arg, const struct confab_message *m)
@@ -46,7 +51,7 @@ static void on_message(void *arg, const struct confab_message *m)
     } else {
         print_message(t->cli, m, t->conv[0] == '\0', t->ids);
     }
-    printed(t);
+    t->printed = true;
     if (t->left == 0) {
         /* What comes after is for the next `tail --continue`. */
         confab_client_stop(t->client);
@@ -75,7 +80,7 @@ static void on_event(void *arg, const struct confab_event *e)
     } else {
         print_event(t->cli, e, t->conv[0] == '\0');
     }
-    printed(t);
+    t->printed = true;
 }
 
 /* One conversation, for people: who types there. It is not kept, and no message. */
@@ -88,7 +93,7 @@ static void on_typing(void *arg, const struct confab_typing *typing)
     fputs("  ", stdout);
     print_word(stdout, name_of(t->cli, typing->user_id));
     fputs(" is typing\n", stdout);
-    printed(t);
+    t->printed = true;
 }
 
 static void on_conversation(void *arg, const struct confab_conversation *c)
@@ -120,7 +125,7 @@ static void on_reset(void *arg, const char *conv)
         out_begin("reset");
         out_str("conversation_id", conv);
         out_end();
-        printed(t);
+        t->printed = true;
     }
 }
 
@@ -152,6 +157,7 @@ static void on_caught_up(void *arg)
 static enum confab_error on_save(void *arg, const void *data, size_t n)
 {
     struct tail *t = arg;
+    print_now(t);
     return state_save(&t->file, data, n);
 }
 
@@ -169,6 +175,7 @@ static enum confab_error follow(struct tail *t, struct confab_options *o)
     confab_client_start(c);
     while (!error && t->left > 0 && !t->broken && !cli_interrupted()) {
         error = confab_client_run(c, -1);
+        print_now(t);
     }
     cli_client_end(c);
     confab_client_free(c);

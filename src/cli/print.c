@@ -190,10 +190,27 @@ static size_t out_wide(struct confab_text rest)
     return n;
 }
 
+/* Bytes from the start of p that are ASCII and need no escape. */
+static size_t plain_run(const char *p, size_t n)
+{
+    size_t i = 0;
+    while (i < n && (unsigned char)p[i] >= 0x20 && (unsigned char)p[i] < 0x7f && p[i] != '"' &&
+           p[i] != '\\') {
+        i++;
+    }
+    return i;
+}
+
 static void out_quoted(struct confab_text text)
 {
     putchar('"');
     for (size_t i = 0; i < text.n;) {
+        size_t plain = plain_run(text.p + i, text.n - i);
+        (void)fwrite(text.p + i, 1, plain, stdout);
+        i += plain;
+        if (i == text.n) {
+            break;
+        }
         unsigned char c = (unsigned char)text.p[i];
         if (c >= 0x80) {
             i += out_wide((struct confab_text){text.p + i, text.n - i});
@@ -203,10 +220,8 @@ static void out_quoted(struct confab_text text)
             printf("\\%c", c);
         } else if (c == '\n') {
             fputs("\\n", stdout);
-        } else if (c < 0x20 || c == 0x7f) {
-            printf("\\u%04x", c);
         } else {
-            putchar(c);
+            printf("\\u%04x", c);
         }
         i++;
     }
