@@ -3,6 +3,9 @@
  * in pieces, by whoever drives the session. A piece says which range it covers; nothing else moves
  * the position. Failing fetches are repeated with growing waits for as long as the session lives:
  * the connection stays up meanwhile, other conversations are not touched.
+ *
+ * Only between caught_up and the end of the connection, answers included: before the next resume
+ * has been answered nobody knows whether the server's history is still the one that was handed out.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -80,7 +83,7 @@ size_t csession_fills(const struct csession *s)
 
 bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch *ret)
 {
-    if (!csession_is_signed_in(s) || s->fetches >= CSESSION_FETCHES) {
+    if (s->phase != CPHASE_LIVE || s->fetches >= CSESSION_FETCHES) {
         return false;
     }
     LIST_EACH(&s->fills, node)
@@ -91,6 +94,7 @@ bool csession_fetch_next(struct csession *s, uint64_t now, struct csession_fetch
         }
         list_remove(&t->fills);
         t->fetch_id = ++s->next_fetch_id;
+        t->fetch_era = s->answers;
         s->fetches++;
         s->stats.fetches++;
         char conv[CONFAB_CONV_SIZE];
@@ -198,6 +202,13 @@ void csession_fetch_done(struct csession *s, const struct csession_fetch *fetch,
     t->fetch_id = 0;
     if (csession_is_stopped(s)) {
         return; /* asked for again after the next resume */
+    }
+    if (s->phase != CPHASE_LIVE || t->fetch_era != s->answers) {
+        if (cfill_goal(t) > t->seq && !list_is_linked(&t->fills)) {
+            t->fill_at_ms = now;
+            list_push_back(&s->fills, &t->fills);
+        }
+        return;
     }
     struct fill f = {.s = s, .t = t, .goal = cfill_goal(t), .fetch_id = fetch->id, .now = now};
     if (f.goal <= t->seq) {

@@ -197,7 +197,7 @@ static void on_hello(struct csession *s, const struct wire_hello *hello, uint64_
     }
 }
 
-static void on_caught_up(struct csession *s, struct span since, uint64_t server_time_ms,
+static void on_caught_up(struct csession *s, struct span since, uint64_t server_time_ms, bool reset,
                          uint64_t now)
 {
     /* Also when nothing seems to be asked: after a resync that crossed a resume there are two
@@ -214,7 +214,7 @@ static void on_caught_up(struct csession *s, struct span since, uint64_t server_
     }
     s->since.failed = false;
     bool late = s->phase == CPHASE_LIVE;
-    ctrack_caught_up(s, now);
+    ctrack_caught_up(s, reset, now);
     if (!csession_is_signed_in(s)) {
         return;
     }
@@ -290,7 +290,8 @@ static void on_event(struct csession *s, const struct wire_server_msg *m, struct
         err = ctrack_page(s, m->u.page, scratch, now);
         break;
     case WIRE_S_CAUGHT_UP:
-        on_caught_up(s, m->u.caught_up.since, m->u.caught_up.server_time_ms, now);
+        on_caught_up(s, m->u.caught_up.since, m->u.caught_up.server_time_ms, m->u.caught_up.reset,
+                     now);
         break;
     case WIRE_S_TYPING:
         clive_typing(s, &m->u.typing);

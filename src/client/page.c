@@ -148,16 +148,22 @@ static void start_at_page(struct csession *s, struct ctrack *t, struct page_entr
 }
 
 /* The server's history is another one. */
-static void reset(struct csession *s, struct ctrack *t)
+static void reset_conv(struct csession *s, struct ctrack *t)
 {
     char conv[CONFAB_CONV_SIZE];
     s->stats.resets++;
-    ctrack_forget(s, t);
+    ctrack_reset(t);
     t->listed = true;
     cdeliver_conv(t->conv, conv);
     if (s->on.on_reset) {
         s->on.on_reset(s->arg, conv);
     }
+}
+
+/* Also of one that was left meanwhile. */
+static bool has_handed_out(const struct ctrack *t)
+{
+    return t->known || t->left_seq > 0;
 }
 
 static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint64_t now)
@@ -167,9 +173,12 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
     enum confab_source source = CONFAB_MISSED;
     struct ctrack *t = ctrack_find(s, c->conv);
     tell_conversation(s, c, t && t->known);
+    if (t) {
+        t->paged = s->answers;
+    }
     if (c->left) {
-        if (t && t->known && c->reset) {
-            reset(s, t);
+        if (t && has_handed_out(t) && c->reset) {
+            reset_conv(s, t);
             t->listed = false;
         } else if (t && t->known) {
             ctrack_leave(s, t);
@@ -182,10 +191,11 @@ static enum confab_err page_conv(struct csession *s, struct page_entry *e, uint6
             return err == CONFAB_LIMIT ? CONFAB_OK : err;
         }
     }
+    t->paged = s->answers;
     t->listed = true;
-    bool other = t->known && (c->reset || contradicts(e, t));
+    bool other = (has_handed_out(t) && c->reset) || (t->known && contradicts(e, t));
     if (other) {
-        reset(s, t);
+        reset_conv(s, t);
     }
     if (!t->known) {
         source = CONFAB_FIRST;
@@ -249,13 +259,40 @@ enum confab_err ctrack_page(struct csession *s, struct span page, struct scratch
     return err;
 }
 
-void ctrack_caught_up(struct csession *s, uint64_t now)
+/*
+ * The token was of a time that a restore has lost, so the server has told all that there is; a
+ * conversation that was not among it is gone, with what was handed out of it.
+ */
+static void forget_gone(struct csession *s)
 {
     struct idmap_iter it = {0};
     while (csession_is_signed_in(s) && idmap_next(&s->tracks, &it)) {
         struct ctrack *t = it.value;
+        /* Of one that was left a page does not say what there was of it. */
+        if (has_handed_out(t) && (!t->known || t->paged != s->answers)) {
+            const struct wire_conv gone = {.conv = t->conv, .kind = WIRE_GROUP, .left = true};
+            tell_conversation(s, &gone, t->known);
+            reset_conv(s, t);
+            t->listed = false;
+        }
+    }
+}
+
+void ctrack_caught_up(struct csession *s, bool reset, uint64_t now)
+{
+    struct idmap_iter it = {0};
+    if (reset) {
+        forget_gone(s);
+    }
+    s->answers++;
+    while (csession_is_signed_in(s) && idmap_next(&s->tracks, &it)) {
+        struct ctrack *t = it.value;
         ctrack_begin_held(s, t);
         ctrack_drain(s, t, now);
+        if (t->counted_seq > MAX(t->seq, t->left_seq)) {
+            ctrack_aim(t, t->counted_seq, t->counted_id);
+        }
+        t->counted_seq = 0;
         if (!t->known) {
             continue;
         }

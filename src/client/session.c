@@ -132,6 +132,7 @@ enum confab_err csession_new(const struct csession_config *cfg, struct csession 
     list_init(&s->acks);
     list_init(&s->fills);
     list_init(&s->lanes);
+    s->answers = 1;
     idmap_init(&s->tracks, random_u64(cfg->random));
 
     enum confab_err err = CONFAB_OK;

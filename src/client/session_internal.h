@@ -52,6 +52,8 @@ struct ctrack {
      * before.
      */
     uint64_t seek_ms;
+    uint64_t counted_seq; /* while SYNC: what a counter has told since, 0: nothing */
+    uint64_t counted_id;
     uint64_t left_seq;    /* handed out before the user left it; it is not known then */
     uint64_t deliver_seq; /* highest message of others, to be acknowledged */
     uint64_t read_seq;
@@ -59,12 +61,14 @@ struct ctrack {
     uint64_t acked_read;
     uint64_t next_ack_ms;
     uint64_t fill_at_ms;
-    uint64_t fetch_id; /* of the fetch under way, 0 for none */
-    struct list acks;  /* node in csession.acks */
-    struct list fills; /* node in csession.fills */
-    struct list held;  /* cheld by seq */
+    uint32_t fetch_era; /* csession.answers when it was asked */
+    uint64_t fetch_id;  /* of the fetch under way, 0 for none */
+    struct list acks;   /* node in csession.acks */
+    struct list fills;  /* node in csession.fills */
+    struct list held;   /* cheld by seq */
     uint32_t fill_attempts;
     uint32_t begun; /* csession.resumes when it began with a live frame, 0: not sure, see track.c */
+    uint32_t paged; /* csession.answers when a page had it last */
     bool listed;    /* the user's list of conversations had it, at a resume or later */
     bool known;     /* seq counts; else this conversation was only mentioned, or left */
     bool ahead;     /* moved since the last caught_up */
@@ -179,7 +183,8 @@ struct csession {
     uint32_t resumes; /* sent */
     uint32_t asked;   /* of them on this connection */
     uint32_t
-        answered; /* of those: by caught_up or a conflict. Some never are, see clink_is_heard */
+        answered;     /* of those: by caught_up or a conflict. Some never are, see clink_is_heard */
+    uint32_t answers; /* that have ended, or were cut off; from 1 */
     /* While SYNC: what the user's own log says was joined, and was not sure then. */
     struct conv_id joined[CSESSION_JOINED_MAX];
     uint32_t njoined;
@@ -277,7 +282,8 @@ void ctrack_aim(struct ctrack *t, uint64_t seq, uint64_t id);
 /* A list of conversations from resume. */
 CONFAB_NODISCARD enum confab_err ctrack_page(struct csession *s, struct span page,
                                              struct scratch *scratch, uint64_t now);
-void ctrack_caught_up(struct csession *s, uint64_t now);
+/* reset: what no page has told since the last one is not there any more. */
+void ctrack_caught_up(struct csession *s, bool reset, uint64_t now);
 /* Begins with what is held when that is the user's joining; else it waits for a page. */
 void ctrack_begin_held(struct csession *s, struct ctrack *t);
 /* Was something joined that no page brought? Forgets what was noted. */
@@ -289,7 +295,8 @@ CONFAB_NODISCARD enum confab_err ctrack_add(struct csession *s, struct conv_id c
                                             struct ctrack **ret);
 /* Applies what is held and has become next. */
 void ctrack_drain(struct csession *s, struct ctrack *t, uint64_t now);
-void ctrack_forget(struct csession *s, struct ctrack *t);
+/* Forgets the position. What is held came over this connection, and stays. */
+void ctrack_reset(struct ctrack *t);
 void ctrack_free_all(struct csession *s);
 void ctrack_want_ack(struct csession *s, struct ctrack *t, uint64_t now);
 void ctrack_send_acks(struct csession *s, uint64_t now);

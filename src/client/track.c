@@ -6,10 +6,11 @@
  * Held events are bounded over all conversations. One that finds no room is dropped, and its seq
  * becomes the conversation's target: history has it as well.
  *
- * Between resume and caught_up a live event of a conversation without a position says nothing about
- * what is before it, since its page may be still to come: it is held. After caught_up every
- * conversation of the user is known, so one that is not is new, and its first event is where it
- * starts.
+ * Between resume and caught_up a live event says nothing about what is before it, since the page of
+ * its conversation may be still to come: it is held. Not even one that seems to be the next is
+ * handed out: if the server was restored from a backup, what it follows is not what was handed out,
+ * and its id would make the position look right from then on. After caught_up every conversation of
+ * the user is known, so one that is not is new, and its first event is where it starts.
  */
 #include <stdlib.h>
 
@@ -69,9 +70,8 @@ static void forget_position(struct ctrack *t)
     t->fetch_id = 0;
 }
 
-void ctrack_forget(struct csession *s, struct ctrack *t)
+void ctrack_reset(struct ctrack *t)
 {
-    drop_held(s, t);
     forget_position(t);
 }
 
@@ -206,14 +206,14 @@ static bool is_sure(const struct csession *s, struct conv_id conv)
 /* The user's own log says that there is a conversation: the list has it from now on. */
 static void heard_of(struct csession *s, struct conv_id conv, uint64_t now)
 {
-    if (is_sure(s, conv)) {
+    bool sure = is_sure(s, conv);
+    if (sure) {
         ctrack_find(s, conv)->listed = true;
-        return;
     }
-    if (s->phase != CPHASE_SYNC || s->njoined == CSESSION_JOINED_MAX) {
+    if (s->phase == CPHASE_SYNC && s->njoined < CSESSION_JOINED_MAX) {
+        s->joined[s->njoined++] = conv; /* a page may bring it still, or take it away */
+    } else if (!sure) {
         clink_resume_again(s, now);
-    } else {
-        s->joined[s->njoined++] = conv; /* a page may bring it still */
     }
 }
 
@@ -336,11 +336,12 @@ enum confab_err ctrack_live(struct csession *s, const struct wire_server_msg *m,
     } else if (!t->known && s->phase == CPHASE_LIVE) {
         clink_resume_again(s, now); /* held until it is known what comes before it */
     }
-    if (t->known && at->seq <= t->seq) {
+    bool settled = t->known && s->phase == CPHASE_LIVE;
+    if (settled && at->seq <= t->seq) {
         s->stats.repeated++;
         return CONFAB_OK;
     }
-    if (t->known && at->seq == t->seq + 1) {
+    if (settled && at->seq == t->seq + 1) {
         ctrack_apply(s, t, m, CONFAB_LIVE, false, now);
         ctrack_drain(s, t, now);
     } else if (frame.n > 0) {
@@ -378,24 +379,29 @@ void ctrack_must_reach(struct csession *s, struct conv_id conv, uint64_t seq, ui
 void ctrack_counter(struct csession *s, const struct wire_counter *m, uint64_t now)
 {
     struct ctrack *t = ctrack_find(s, m->conv);
-    if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0 || (!t && ctrack_add(s, m->conv, &t) != CONFAB_OK) ||
-        m->seq <= MAX(t->seq, t->left_seq)) {
+    if ((s->opt.flags & CONFAB_NO_FOLLOW) != 0 || (!t && ctrack_add(s, m->conv, &t) != CONFAB_OK)) {
+        return;
+    }
+    if (s->phase != CPHASE_LIVE) {
+        /* Its page may be still to come, and from before this. */
+        if (m->seq > t->counted_seq) {
+            t->counted_seq = m->seq;
+            t->counted_id = m->event_id;
+        }
+        s->stats.counters++;
+        return;
+    }
+    if (m->seq <= MAX(t->seq, t->left_seq)) {
         return;
     }
     s->stats.counters++;
     if (!t->known) {
-        /* Its page is still to come, perhaps from before this. */
         ctrack_aim(t, m->seq, m->event_id);
-        if (s->phase == CPHASE_LIVE) {
-            clink_resume_again(s, now);
-        }
+        clink_resume_again(s, now);
         return;
     }
     bool waits = list_is_linked(&t->fills) || t->fetch_id != 0;
     ctrack_aim(t, m->seq, m->event_id);
-    if (s->phase != CPHASE_LIVE) {
-        return;
-    }
     cfill_check(s, t, now);
     if (!waits && list_is_linked(&t->fills) && !clive_looks(s, m->conv)) {
         t->fill_at_ms = now + random_below(s->random, CSESSION_COUNTER_MS);
@@ -404,10 +410,12 @@ void ctrack_counter(struct csession *s, const struct wire_counter *m, uint64_t n
 
 void ctrack_link_down(struct csession *s)
 {
+    s->answers++; /* the pages of one that was cut off do not count for the next */
     struct idmap_iter it = {0};
     while (idmap_next(&s->tracks, &it)) {
         struct ctrack *t = it.value;
         drop_held(s, t);
+        t->counted_seq = 0;
         list_remove(&t->acks);
         t->next_ack_ms = 0;
         if (t->ahead) {

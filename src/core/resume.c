@@ -28,7 +28,8 @@ struct snapshot_work {
     struct command *cmd;
     struct snapshot snap;
     bool moved;
-    uint64_t check_id; /* the event at c.lo is the client's: it must have this id */
+    uint64_t check_id;  /* the event at c.lo is the client's: it must have this id */
+    struct collect far; /* that event alone, where the row does not reach down to it */
 };
 
 static void resume_run(struct resume *rs);
@@ -55,6 +56,7 @@ static void item_done(struct snapshot_work *w, enum confab_err err)
         snapshot_deinit(&w->snap);
     }
     collect_deinit(&w->c);
+    collect_deinit(&w->far);
     command_free(w->cmd);
     free(w);
     rs->running--;
@@ -130,26 +132,30 @@ static bool mismatch(struct resident *r, const struct resume_item *item)
     if (item->have_seq > r->c.head_seq) {
         return true;
     }
+    if (item->have_seq == r->c.head_seq) {
+        return item->have_id && item->have_id != r->c.head_id;
+    }
     struct slot *s = resident_slot(r, item->have_seq);
     struct event ev;
     return s && item->have_id && !event_peek(span_of(s->bytes, s->len), &ev) &&
            ev.id != item->have_id;
 }
 
-/* The first event was read only to compare its id with the client's. */
-static void drop_checked(struct snapshot_work *w)
+/*
+ * The first event was read only to compare its id with the client's. False: it is not the client's,
+ * so the history that the client has is another one.
+ */
+static bool drop_checked(struct snapshot_work *w)
 {
     struct snapshot *s = &w->snap;
     struct reader rd = reader_of(s->events.data, s->events.len);
     struct event ev;
     if (!command_record_next(&rd, &ev) || ev.seq != w->c.lo) {
-        return; /* too far away, or not visible any more */
-    }
-    if (ev.id != w->check_id) {
-        s->reset = true;
+        return true; /* not visible any more; or too far away, see check_far */
     }
     buf_consume(&s->events, (size_t)(rd.p - s->events.data));
     s->covered_from = MAX(s->covered_from, w->c.lo + 1);
+    return ev.id == w->check_id;
 }
 
 static void item_broken(struct command *cmd)
@@ -157,22 +163,80 @@ static void item_broken(struct command *cmd)
     item_done(cmd->context, cmd->err);
 }
 
+static void row_done(struct snapshot_work *w, uint64_t want)
+{
+    /* Stopped by count, not by the token's time: older ones are missing. */
+    w->snap.limited = !w->c.stopped_at_id && w->snap.covered_from > want;
+    item_done(w, CONFAB_OK);
+}
+
+static void events_done(struct collect *c, enum confab_err err);
+
+/* What the client has is of another history: the row has the latest events of this one. */
+static void begin_anew(struct snapshot_work *w)
+{
+    struct collect c = {.e = w->c.e,
+                        .r = w->c.r,
+                        .done = events_done,
+                        .arg = w,
+                        .user = w->c.user,
+                        .lo = MAX(w->snap.first_visible_seq, 1),
+                        .hi = w->snap.head_seq,
+                        .limit = MIN(w->cmd->events_max, EVENTS_WITHOUT_TOKEN),
+                        .reverse = true};
+    collect_deinit(&w->c);
+    w->c = c;
+    w->check_id = 0;
+    w->snap.reset = true;
+    buf_deinit(&w->snap.events);
+    engine_collect(&w->c);
+}
+
+static void far_done(struct collect *c, enum confab_err err)
+{
+    struct snapshot_work *w = c->arg;
+    struct reader rd = reader_of(c->out.data, c->out.len);
+    struct event ev;
+    if (err) {
+        item_done(w, err);
+    } else if (command_record_next(&rd, &ev) && ev.seq == c->lo && ev.id != w->check_id) {
+        begin_anew(w);
+    } else {
+        row_done(w, c->lo + 1);
+    }
+}
+
+/* So much has happened since that the row begins later: the client's event is read by itself. */
+static void check_far(struct snapshot_work *w)
+{
+    w->far = (struct collect){.e = w->c.e,
+                              .r = w->c.r,
+                              .done = far_done,
+                              .arg = w,
+                              .user = w->c.user,
+                              .lo = w->c.lo,
+                              .hi = w->c.lo,
+                              .limit = 1};
+    engine_collect(&w->far);
+}
+
 static void events_done(struct collect *c, enum confab_err err)
 {
     struct snapshot_work *w = c->arg;
     struct snapshot *s = &w->snap;
-    uint64_t want = c->lo;
     s->events = c->out;
     buf_init(&c->out);
     s->covered_from = c->covered_from;
     s->covered_to = c->covered_to;
-    if (!err && w->check_id) {
-        drop_checked(w);
-        want++;
+    if (err) {
+        item_done(w, err);
+    } else if (w->check_id && s->covered_from > c->lo) {
+        check_far(w);
+    } else if (w->check_id && !drop_checked(w)) {
+        begin_anew(w);
+    } else {
+        row_done(w, s->reset ? s->first_visible_seq : w->check_id ? c->lo + 1 : c->lo);
     }
-    /* Stopped by count, not by the token's time: older ones are missing. */
-    s->limited = !c->stopped_at_id && c->covered_from > (s->reset ? s->first_visible_seq : want);
-    item_done(w, err);
 }
 
 enum step engine_step_snapshot(struct engine *e, struct resident *r, struct command *cmd)

@@ -702,7 +702,7 @@ static void send_caught_up(struct shard *s, struct conn *c, struct resume *r)
     char token[RESUME_TOKEN_BYTES];
     uint64_t epoch = s->deps.epochs ? epochs_present(s->deps.epochs) : 0;
     size_t n = resume_token_write(epoch, r->closed_ms, token);
-    wire_put_caught_up(session_frame_begin(s), span_of(token, n), s->wall_ms);
+    wire_put_caught_up(session_frame_begin(s), span_of(token, n), s->wall_ms, r->lost);
     session_frame_end(s, c);
 }
 

@@ -426,7 +426,8 @@ void wire_put_counter(struct buf *b, const struct wire_counter *m);
 void wire_put_presence_update(struct buf *b, const struct wire_presence_update *m);
 /* {"type":"presence","userId","status"}, for sessions of the short form. */
 void wire_put_short_presence(struct buf *b, const struct wire_presence_update *m);
-void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms);
+/* reset: the token was of a time that is lost; the pages had every conversation of the user. */
+void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms, bool reset);
 void wire_put_resync(struct buf *b);
 void wire_put_reconnect(struct buf *b, uint32_t delay_ms);
 /* The close frame of those that have no WebSocket. */
@@ -464,6 +465,7 @@ struct wire_server_msg {
         struct {
             struct span since;
             uint64_t server_time_ms;
+            bool reset;
         } caught_up;
         struct wire_typist typing;
         struct wire_counter counter;

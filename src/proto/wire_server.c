@@ -394,12 +394,15 @@ void wire_put_short_presence(struct buf *b, const struct wire_presence_update *m
     json_w_object_end(&w);
 }
 
-void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms)
+void wire_put_caught_up(struct buf *b, struct span since, uint64_t server_time_ms, bool reset)
 {
     struct json_writer w;
     begin(&w, b, "caught_up");
     json_w_kstring(&w, "since", since);
     json_w_ktime(&w, "server_time", server_time_ms);
+    if (reset) {
+        json_w_kbool(&w, "reset", true);
+    }
     json_w_object_end(&w);
 }
 

@@ -33,6 +33,7 @@ enum slot {
     S_CONVERSATIONS,
     S_SINCE,
     S_SERVER_TIME,
+    S_RESET,
     S_DELAY_MS,
     S_CLOSE_CODE,
     S_CODE,
@@ -84,6 +85,7 @@ static const struct wire_key keys[] = {
     WIRE_KEY("conversations", S_CONVERSATIONS),
     WIRE_KEY("since", S_SINCE),
     WIRE_KEY("server_time", S_SERVER_TIME),
+    WIRE_KEY("reset", S_RESET),
     WIRE_KEY("delay_ms", S_DELAY_MS),
     WIRE_KEY("close_code", S_CLOSE_CODE),
     WIRE_KEY("code", S_CODE),
@@ -422,8 +424,10 @@ static bool parse_event(struct wire_fields *f, struct wire_server_msg *ret)
     case WIRE_S_CONVERSATIONS:
         return wire_need(f, S_CONVERSATIONS) && wire_get_list(f, S_CONVERSATIONS, &ret->u.page);
     case WIRE_S_CAUGHT_UP:
+        ret->u.caught_up.reset = false;
         return wire_need_string(f, S_SINCE, &ret->u.caught_up.since) &&
-               wire_need_time(f, S_SERVER_TIME, &ret->u.caught_up.server_time_ms);
+               wire_need_time(f, S_SERVER_TIME, &ret->u.caught_up.server_time_ms) &&
+               wire_get_bool(f, S_RESET, &ret->u.caught_up.reset);
     case WIRE_S_RECONNECT:
         ret->u.delay_ms = 0;
         return wire_get_u32(f, S_DELAY_MS, &ret->u.delay_ms);

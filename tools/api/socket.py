@@ -153,7 +153,11 @@ SERVER = {
     "conversations": ("A page of the answer to `resume`", obj({
         "conversations": array(PAGE_ENTRY)})),
     "caught_up": ("Everything before this has been sent", obj({
-        "since": {"type": "string"}, "server_time": ref("Time")})),
+        "since": {"type": "string"}, "server_time": ref("Time"),
+        "reset": {"type": "boolean", "const": True,
+                  "description": "the token was of a time that a restore has lost: forget what no page "
+                                 "had"}},
+        optional=("reset",))),
     "resync": ("Frames were dropped: resume", obj({})),
     "reconnect": ("The server is going away: come back after the delay", obj({
         "delay_ms": {"type": "integer", "minimum": 0}})),

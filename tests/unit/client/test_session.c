@@ -479,6 +479,60 @@ static void test_session__reset_starts_over(void **state)
                      "m a6 six live\n");
 }
 
+static void caught_up_after_a_loss(struct script *h)
+{
+    script_send(h, "{\"event\":\"caught_up\",\"since\":\"t2\",\"server_time\":"
+                   "\"2025-01-31T08:15:30.123Z\",\"reset\":true}");
+}
+
+/*
+ * A live event that seems to follow what is here may follow something else, if the server was
+ * restored: it waits for the page, and is not forgotten with what was.
+ */
+static void test_session__live_events_wait_for_what_a_resume_says(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 6);
+    script_message(h, 'a', 7, 5, "lost");
+    script_drop(h);
+    script_connect(h);
+    script_message(h, 'a', 8, 5, "eight");
+    script_log_is(h, "m a7 lost live\n");
+    script_page(h, 'a', 7, 7, 7, "reset", script_message_text('a', 7, 5, "seven"));
+    caught_up_after_a_loss(h);
+    script_log_is(h, "c a head=7\nreset a\nm a7 seven first\nm a8 eight live\ncaught up\n");
+    /* Where nothing was lost it is only later. */
+    script_drop(h);
+    script_connect(h);
+    script_message(h, 'a', 9, 5, "nine");
+    script_log_is(h, "");
+    script_caught_up(h, "t3");
+    script_log_is(h, "m a9 nine live\ncaught up\n");
+}
+
+/* What a restored server has nothing of is in no page: the end of the answer tells. */
+static void test_session__what_no_page_has_after_a_loss_is_forgotten(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 'a', 6);
+    script_message(h, 'b', 1, 5, "lost");
+    script_log_is(h, "m b1 lost live\n");
+    script_drop(h);
+    script_connect(h);
+    script_page(h, 'a', 6, 7, 6, "", "");
+    script_caught_up(h, "t2"); /* a token that counts: what did not move has no row */
+    script_log_is(h, "c a head=6\ncaught up\n");
+    script_drop(h);
+    script_connect(h);
+    script_page(h, 'a', 6, 7, 6, "", "");
+    script_log_clear(h);
+    caught_up_after_a_loss(h);
+    script_log_is(h, "c b head=0 left\nreset b\ncaught up\n");
+    /* It may begin anew. */
+    script_message(h, 'b', 1, 5, "one");
+    script_log_is(h, "m b1 one live\n");
+}
+
 static void test_session__another_event_at_the_position_resets(void **state)
 {
     struct script *h = *state;
@@ -567,7 +621,7 @@ static void test_session__began_before_the_resume_was_read_is_asked_for_again(vo
     script_expect(h, "\"event\":\"resume\"");
     script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
     script_caught_up(h, "t3");
-    script_log_is(h, "e d2 5 live\nc b head=3 first\nm b3 three first\nm a1 one live\n"
+    script_log_is(h, "c b head=3 first\nm b3 three first\ne d2 5 live\nm a1 one live\n"
                      "c a head=2\nm a2 two missed\ncaught up\n");
 }
 
@@ -1277,6 +1331,8 @@ int main(void)
         T(test_session__limited_page_is_filled_from_history),
         T(test_session__unfinished_gap_survives_a_drop_and_a_restart),
         T(test_session__reset_starts_over),
+        T(test_session__live_events_wait_for_what_a_resume_says),
+        T(test_session__what_no_page_has_after_a_loss_is_forgotten),
         T(test_session__another_event_at_the_position_resets),
         T(test_session__joined_but_in_no_page_is_asked_for_again),
         T(test_session__joined_late_and_not_in_the_last_answer_is_asked_for_again),

@@ -590,6 +590,40 @@ static void test_engine__cold_conversations_leave_memory(void **state)
     assert_int_equal(st.dirty_bytes, 0);
 }
 
+/*
+ * A client's position of a time that a restore has lost, however far above it the conversation is
+ * by now, and wherever the event is: told, with the latest events. One that is right is not.
+ */
+static void test_engine__a_position_of_another_history(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    uint64_t ids[80];
+    for (int i = 0; i < 80; i++) {
+        world_say(w, 1, g, "x", &ids[i]);
+    }
+    for (int stored = 0; stored < 2; stored++) {
+        for (uint64_t at = 2; at <= 81; at += 79 / 4) { /* seq of the event that is compared */
+            struct command *c = world_snapshot(w, 2, g, 0, at, ids[at - 2]);
+            assert_int_equal(c->nsnaps, 1);
+            assert_false(c->snaps[0].reset);
+            assert_int_equal(c->snaps[0].covered_to, 81);
+            assert_true(c->snaps[0].covered_from == at + 1 || c->snaps[0].limited);
+            command_free(c);
+            c = world_snapshot(w, 2, g, 0, at, ids[at - 2] + 1);
+            assert_int_equal(c->nsnaps, 1);
+            assert_true(c->snaps[0].reset);
+            assert_int_equal(c->snaps[0].covered_to, 81);
+            assert_in_range(c->snaps[0].covered_from, 2, 81);
+            assert_true(c->snaps[0].limited && c->snaps[0].events.len > 0);
+            command_free(c);
+        }
+        world_flush(w);
+        w->cfg.recent_max = 0; /* from now on each is read from the store */
+        world_kill(w, false, 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -601,6 +635,7 @@ int main(void)
         T(test_engine__history_of_long_texts),
         T(test_engine__edit_and_delete_change_what_is_read),
         T(test_engine__snapshot_has_all_from_where_it_is_asked),
+        T(test_engine__a_position_of_another_history),
         T(test_engine__unread_mentions_and_receipts),
         T(test_engine__history_tells_what_everybody_has),
         T(test_engine__membership_rules),

@@ -301,11 +301,14 @@ static void test_session_frames(void **state)
     assert_true(m.u.receipt.status == WIRE_READ && m.u.receipt.at_ms == MS1);
 
     buf_clear(&b);
-    wire_put_caught_up(&b, span_str("tok"), MS1);
+    wire_put_caught_up(&b, span_str("tok"), MS1, false);
     m = parsed(&b);
     assert_int_equal(m.event, WIRE_S_CAUGHT_UP);
     proto_assert_span(m.u.caught_up.since, "tok");
-    assert_true(m.u.caught_up.server_time_ms == MS1);
+    assert_true(m.u.caught_up.server_time_ms == MS1 && !m.u.caught_up.reset);
+    buf_clear(&b);
+    wire_put_caught_up(&b, span_str("tok"), MS1, true);
+    assert_true(parsed(&b).u.caught_up.reset);
     buf_clear(&b);
     wire_put_resync(&b);
     assert_int_equal(parsed(&b).event, WIRE_S_RESYNC);

@@ -193,6 +193,8 @@ export interface CaughtUp {
     event: 'caught_up';
     since: string;
     serverTime: number;
+    /* The token was of a time that the server has lost: what no page had is gone. */
+    reset: boolean;
 }
 export interface WireFailure {
     event: 'error';
@@ -660,7 +662,12 @@ function decodeEvent(value: unknown): ServerFrame {
                 conversations: listOf(o, 'conversations').map(decodePageConversation),
             };
         case 'caught_up':
-            return { event: 'caught_up', since: text(o, 'since'), serverTime: time(o, 'server_time') };
+            return {
+                event: 'caught_up',
+                since: text(o, 'since'),
+                serverTime: time(o, 'server_time'),
+                reset: o['reset'] === true,
+            };
         case 'typing':
             return {
                 event: 'typing',

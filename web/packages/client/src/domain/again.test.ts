@@ -83,7 +83,7 @@ function page(): PageConversation {
 void test('again: what begins live and joins the list with no resume between is complete', async () => {
     const { clock, sync, asked } = await rig();
     sync.resume();
-    sync.onCaughtUp('1-1');
+    sync.onCaughtUp('1-1', false);
     sync.onEvent(begins());
     sync.onEvent(joined());
     await clock.pass(10_000);
@@ -93,15 +93,15 @@ void test('again: what begins live and joins the list with no resume between is 
 void test('again: what began live and was in no answer since is asked for when it is joined', async () => {
     const { clock, state, sync, asked } = await rig();
     sync.resume();
-    sync.onCaughtUp('1-1');
+    sync.onCaughtUp('1-1', false);
     sync.onEvent(begins());
     sync.resync();
-    sync.onCaughtUp('1-2');
+    sync.onCaughtUp('1-2', false);
     assert.equal(asked(), 2);
     sync.onEvent(joined());
     assert.equal(asked(), 3);
     sync.onPage(page());
-    sync.onCaughtUp('1-3');
+    sync.onCaughtUp('1-3', false);
     await clock.pass(10_000);
     assert.equal(asked(), 3);
     assert.equal(state.convs.get(CONV)?.head, 2);
@@ -111,14 +111,14 @@ void test('again: joined while a resume is under way, the page of which is still
     for (const told of [true, false]) {
         const { clock, sync, asked } = await rig();
         sync.resume();
-        sync.onCaughtUp('1-1');
+        sync.onCaughtUp('1-1', false);
         sync.onEvent(begins());
         sync.resync();
         sync.onEvent(joined());
         if (told) {
             sync.onPage(page());
         }
-        sync.onCaughtUp('1-2');
+        sync.onCaughtUp('1-2', false);
         await clock.pass(1000);
         assert.equal(asked(), told ? 2 : 3);
     }
@@ -127,10 +127,10 @@ void test('again: joined while a resume is under way, the page of which is still
 void test('again: a beginning that is read after a second resume may be from before a gap', async () => {
     const { clock, sync, asked } = await rig();
     sync.resume();
-    sync.onCaughtUp('1-1');
+    sync.onCaughtUp('1-1', false);
     sync.resync();
     sync.onEvent(begins());
-    sync.onCaughtUp('1-2');
+    sync.onCaughtUp('1-2', false);
     sync.onEvent(joined());
     await clock.pass(1000);
     assert.equal(asked(), 3);
@@ -138,7 +138,7 @@ void test('again: a beginning that is read after a second resume may be from bef
     const fresh = await rig();
     fresh.sync.resume();
     fresh.sync.onEvent(begins());
-    fresh.sync.onCaughtUp('1-1');
+    fresh.sync.onCaughtUp('1-1', false);
     fresh.sync.onEvent(joined());
     await fresh.clock.pass(1000);
     assert.equal(fresh.asked(), 1);
@@ -151,11 +151,41 @@ void test('again: a resync that crosses a resume costs one resume more, not the 
     sync.resync();
     assert.equal(sync.conflict(), true);
     assert.equal(sync.phase, 'sync');
-    sync.onCaughtUp('1-1');
+    sync.onCaughtUp('1-1', false);
     assert.equal(asked(), 2);
     await clock.pass(1000);
     assert.equal(asked(), 3);
-    sync.onCaughtUp('1-2');
+    sync.onCaughtUp('1-2', false);
     await clock.pass(10_000);
     assert.deepEqual([asked(), sync.phase], [3, 'live']);
+});
+
+void test('again: what no page has after a loss is forgotten, and may begin anew', async () => {
+    const { clock, state, sync, asked } = await rig();
+    sync.resume();
+    sync.onCaughtUp('1-1', false);
+    sync.onEvent(begins());
+    sync.onEvent(joined());
+    assert.equal(state.convs.get(CONV)?.head, 1);
+    sync.linkDown();
+    sync.resume();
+    sync.onCaughtUp('1-2', false); /* a token that counts: nothing has moved */
+    assert.equal(state.convs.get(CONV)?.left, false);
+    sync.linkDown();
+    sync.resume();
+    sync.onCaughtUp('1-3', true);
+    assert.equal(state.convs.get(CONV)?.left, true);
+    assert.equal(state.convs.get(CONV)?.head, 0);
+    assert.equal(asked(), 3);
+    /* What is told of it while the answer is under way has its page in the next one. */
+    sync.linkDown();
+    sync.resume();
+    sync.onEvent(begins());
+    sync.onCaughtUp('1-4', true);
+    await clock.pass(1000);
+    assert.equal(asked(), 5);
+    sync.onPage(page());
+    sync.onCaughtUp('1-5', false);
+    assert.equal(state.convs.get(CONV)?.left, false);
+    assert.equal(state.convs.get(CONV)?.head, 2);
 });

@@ -479,7 +479,7 @@ export class Client {
                 this.presence.onUpdate(frame);
                 break;
             case 'caught_up':
-                this.sync.onCaughtUp(frame.since);
+                this.sync.onCaughtUp(frame.since, frame.reset);
                 break;
             case 'resync':
                 this.sync.resync();

@@ -67,6 +67,8 @@ export class Sync {
     private readonly begun = new Map<string, number>();
     /* While in sync: what the user's own log says was joined. */
     private joined = new Set<string>();
+    /* Conversations that pages have had since the last caught_up. */
+    private readonly paged = new Set<string>();
     private selfHead = 0;
     private selfId = '';
     private selfAhead: { seq: number; id: string } | undefined;
@@ -101,6 +103,7 @@ export class Sync {
         this.rounds = 0;
         this.asked = this.answered = 0;
         this.joined.clear();
+        this.paged.clear();
     }
 
     clear(): void {
@@ -175,11 +178,13 @@ export class Sync {
 
     /* The list of the user's conversations has it from now on. */
     private onJoined(conv: string): void {
-        if (this.isSure(conv)) {
+        const sure = this.isSure(conv);
+        if (sure) {
             this.begun.delete(conv);
-        } else if (this.phase === 'sync') {
-            this.joined.add(conv); /* its page may be still to come */
-        } else {
+        }
+        if (this.phase === 'sync') {
+            this.joined.add(conv); /* its page may be still to come, or take it away */
+        } else if (!sure) {
             this.resumeAgain();
         }
     }
@@ -388,9 +393,12 @@ export class Sync {
             return;
         }
         this.begun.delete(page.conversationId);
+        this.paged.add(page.conversationId);
         let c = this.state.convs.get(page.conversationId);
         if (page.left) {
-            if (c) {
+            if (c && page.reset) {
+                this.forgetGone(c);
+            } else if (c) {
                 this.state.put(applyPage(c, page, own.userId));
             }
             return;
@@ -428,6 +436,19 @@ export class Sync {
         }
     }
 
+    /* A restored server knows nothing of it: only that it was there is kept. */
+    private forgetGone(c: Conversation): void {
+        this.state.own?.persister.saveTimeline({ op: 'forget', conv: c.id });
+        this.state.timelines.get(c.id)?.timeline.forget();
+        this.state.put({
+            ...newConversation(c.id, c.kind),
+            name: c.name,
+            with: c.with,
+            left: true,
+        });
+        this.begun.set(c.id, 0);
+    }
+
     private onSelfPage(page: PageConversation): void {
         this.selfId = page.conversationId;
         const missed = page.coveredFrom > this.selfHead + 1 && page.coveredTo >= page.coveredFrom;
@@ -457,11 +478,19 @@ export class Sync {
         this.saveSelf();
     }
 
-    onCaughtUp(since: string): void {
+    onCaughtUp(since: string, reset: boolean): void {
         const own = this.state.own;
         if (!own || this.phase !== 'sync') {
             return;
         }
+        for (const c of reset ? [...this.state.convs.values()] : []) {
+            if (!this.paged.has(c.id)) {
+                this.forgetGone(c);
+                /* If it has begun anew meanwhile, its page tells. */
+                this.again = this.again || this.held.some((ev) => ev.conversationId === c.id);
+            }
+        }
+        this.paged.clear();
         for (const c of this.state.convs.values()) {
             if (c.ahead) {
                 this.state.put({ ...c, ahead: false });
