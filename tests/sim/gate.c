@@ -67,22 +67,38 @@ static void person_init(struct gate *g, uint32_t i)
     req->op = DIR_ACCOUNT_CREATE;
     req->account.user_id = who->id;
     (void)snprintf(req->account.username, sizeof(req->account.username), "person-%u", i);
+    (void)snprintf(req->account.password_hash, sizeof(req->account.password_hash), GATE_PASSWORD);
     (void)snprintf(req->username_key, sizeof(req->username_key), "person-%u", i);
     dir_do(g, req);
     free(req);
     gate_device_new(g, i, who->token);
 }
 
-uint32_t gate_account_hides(struct gate *g, uint32_t person)
+void gate_account(struct gate *g, uint32_t person, struct dir_account *ret)
 {
     struct dir_request *req = calloc(1, sizeof(*req));
     CHECK(req);
     req->op = DIR_ACCOUNT_BY_ID;
     req->user_id = g->people[person].id;
     dir_do(g, req);
-    uint32_t hides = req->account.hides;
+    *ret = req->account;
     free(req);
-    return hides;
+}
+
+bool gate_is_anybody_leaving(struct gate *g)
+{
+    struct dir_request *req = calloc(1, sizeof(*req));
+    CHECK(req);
+    req->op = DIR_ACCOUNTS_LEAVING;
+    req->limit = 1;
+    bool done = false;
+    req->done = dir_done;
+    req->arg = &done;
+    CHECK(directory_submit(g->sim->ports->dir.inner, req) == CONFAB_OK && done && !req->ret_err);
+    bool any = req->ret_nids > 0;
+    dir_request_deinit(req);
+    free(req);
+    return any;
 }
 
 struct mconv *gate_any_conv(struct gate *g, uint32_t person)
@@ -136,6 +152,8 @@ void gate_saw_event(struct sim *s, const struct mconv *c, const struct event *ev
                   conv_id_eq(gs->conv, c->id) &&
                   span_eq(span_of(gs->text.data, gs->text.len), ev->text),
               "events are what was sent", CONV_FMT " seq %llu", CONV_ARG(c->id), ULL(ev->seq));
+    SIM_CHECK(s, !g->people[gs->person].silent, "a deleted account says nothing",
+              CONV_FMT " seq %llu", CONV_ARG(c->id), ULL(ev->seq));
     SIM_CHECK(s, gs->seq == 0, "nothing happens twice", CONV_FMT " seq %llu and %llu",
               CONV_ARG(c->id), ULL(gs->seq), ULL(ev->seq));
     SIM_CHECK(s, gs->outcome != GSEND_FAILED, "what was refused does not happen",
@@ -302,7 +320,8 @@ void gate_round(struct gate *g)
 static bool is_settled(struct gate *g)
 {
     struct sim *s = g->sim;
-    bool all = ports_is_idle(s->ports) && server_is_recovered(g->server);
+    bool all = ports_is_idle(s->ports) && server_is_recovered(g->server) &&
+               !(g->deletes && gate_is_anybody_leaving(g));
     for (uint32_t i = 0; i < GATE_RESTS_MAX && all; i++) {
         all = !g->rests[i].call.busy;
     }
@@ -351,7 +370,10 @@ static void fail_unsettled(struct gate *g)
     }
     for (uint32_t i = 0; i < g->nphones; i++) {
         const struct phone *p = &g->phones[i];
-        struct confab_status st;
+        struct confab_status st = {.state = CONFAB_STATE_REFUSED};
+        if (!p->session) {
+            continue;
+        }
         csession_status(p->session, gate_now(g), &st);
         SIM_CHECK(s, phone_is_settled(p), "what is under way ends",
                   "phone %u: state %d error %d retry %llu outbox %zu fills %zu caught up %llu", i,
@@ -403,11 +425,13 @@ static bool settle(struct gate *g)
         if (!gate_is_alive(g)) {
             return false;
         }
+        life_learn(g, false);
         still = is_settled(g) ? still + 1 : 0;
         /* Long enough at last for clients to notice connections that have vanished. */
         uint64_t ms = still > 0 ? 250 : i < 50 ? 10 : 60 + s->features.engine.cursor_delay_ms / 4;
         clock_sim_advance(&s->clock, ms * MS);
     }
+    life_learn(g, true);
     return true;
 }
 
@@ -420,7 +444,7 @@ static void quiet(struct gate *g)
     net_calm(g, true);
     for (uint32_t i = 0; i < g->nphones; i++) {
         g->phones[i].slow_until_ms = 0;
-        if (!g->phones[i].session) {
+        if (!g->phones[i].session && !g->people[g->phones[i].person].gone) {
             phone_on(&g->phones[i]);
         }
     }
@@ -436,9 +460,14 @@ static void quiet(struct gate *g)
     for (uint32_t i = 0; i < g->nphones; i++) {
         phone_check_quiet(&g->phones[i]);
     }
+    life_check_quiet(g);
     /* Somebody's new phone. */
     struct phone fresh;
-    phone_init(g, &fresh, (uint32_t)sim_below(s, g->npeople), 1000);
+    uint32_t whose = (uint32_t)sim_below(s, g->npeople);
+    while (g->people[whose].gone) {
+        whose = (whose + 1) % g->npeople;
+    }
+    phone_init(g, &fresh, whose, 1000);
     fresh.fresh = true;
     phone_on(&fresh);
     for (int i = 0; fresh.caught_up == 0 || !phone_is_settled(&fresh); i++) {
@@ -487,12 +516,21 @@ static void stop_and_start(struct gate *g)
     local_log_close(s->ports->local);
     s->ports->local = NULL;
     s->ports->log.inner = NULL;
+    life_backup(g);
     server_restart(g);
     struct server_recovery rec;
     server_recovery(g->server, &rec);
     /* What a shard wrote while another one was the last to become quiet. */
     SIM_CHECK(s, rec.records <= 8, "recovery reads from the checkpoint on",
               "%llu records after a drain", ULL(rec.records));
+}
+
+/* It dies, and comes back with what it was at the last backup. */
+static void restore(struct gate *g)
+{
+    server_crash(g);
+    life_restore(g);
+    server_restart(g);
 }
 
 struct weights {
@@ -630,6 +668,7 @@ static void gate_new(struct sim *s)
     s->gate = g;
     g->sim = s;
     draw_config(g);
+    life_draw(g);
     gate_wire_init(g);
     CHECK(net_sim_open(&g->chances, &g->net) == CONFAB_OK);
     net_sim_crash(g->net); /* nothing listens yet */
@@ -665,6 +704,7 @@ void gate_free(struct gate *g)
     if (g->server) {
         server_crash(g);
     }
+    ports_backup_free(g->backup);
     net_sim_close(g->net);
     gate_wire_free(g);
     executor_inline_close(g->password_ex);
@@ -677,9 +717,9 @@ static void check_outcomes(struct gate *g)
 {
     for (uint64_t i = 0; i < g->nsends; i++) {
         const struct gsend *gs = &g->sends[i];
-        bool told = gs->outcome == GSEND_STORED   ? gs->seq > 0
+        bool told = gs->outcome == GSEND_STORED   ? gs->seq > 0 || gs->lost
                     : gs->outcome == GSEND_FAILED ? gs->seq == 0
-                                                  : gs->rest;
+                                                  : gs->rest || g->people[gs->person].gone;
         SIM_CHECK(g->sim, told, "everything sent comes to an end", "k%llu: outcome %d seq %llu",
                   ULL(i + 1), (int)gs->outcome, ULL(gs->seq));
     }
@@ -707,8 +747,10 @@ void gate_run(struct sim *s)
             failed_at = 0;
         } else if (sim_one_in(s, s->features.quiet_every)) {
             quiet(g);
-        } else if (!failed_at && sim_one_in(s, 3000)) {
+        } else if (!failed_at && sim_one_in(s, g->restores ? 1000 : 3000)) {
             stop_and_start(g);
+        } else if (g->backup && sim_one_in(s, 1000)) {
+            restore(g);
         }
     }
     quiet(g);

@@ -57,6 +57,7 @@ struct gsend {
     bool asked;   /* the server may have it */
     uint8_t kind; /* message or edit */
     enum { GSEND_OPEN = 0, GSEND_STORED, GSEND_FAILED } outcome;
+    bool lost;    /* stored, and gone with a restore */
     uint64_t seq; /* in the model, 0: not yet */
     uint64_t id;
     struct buf text;
@@ -72,6 +73,9 @@ struct view {
     bool muted;
     bool pinned;
     uint64_t draft;
+    uint64_t last_id;
+    bool left;  /* the last row of it said so */
+    bool wrong; /* some of what was shown is gone with a restore, and it was not reset since */
 };
 struct views {
     struct view *at;
@@ -100,6 +104,8 @@ struct phone {
     bool killed;        /* what it saves now is lost */
     bool fresh;         /* for one look: keeps what it is told of conversations */
     uint64_t caught_up; /* times */
+    bool doubtful;      /* has not caught up since a restore: it may be told to reset */
+    bool saved_doubtful;
     uint64_t slow_until_ms;
     uint8_t seen[GATE_PEOPLE_MAX];    /* 1 + status of those it follows; 0: not told yet */
     struct confab_conversation *told; /* fresh: without spans */
@@ -111,6 +117,9 @@ struct person {
     char token[GATE_TOKEN_LEN + 1]; /* of the REST calls */
     bool hides;                     /* that they are online, as it was at the last quiet point */
     bool hiding;                    /* that may have changed since */
+    bool leaving;      /* has asked for the account to be deleted; what came of it is not known */
+    bool gone;         /* it is deleted */
+    bool silent;       /* and was so at the last quiet point */
     uint64_t acted_ms; /* a send over REST was begun, which shows as online for a while */
 };
 
@@ -121,7 +130,15 @@ struct gate_net {
     uint16_t shard;
 };
 
-enum rest_kind { REST_NONE = 0, REST_CREATE, REST_CHANGE, REST_SEND, REST_EDIT, REST_READ };
+enum rest_kind {
+    REST_NONE = 0,
+    REST_CREATE,
+    REST_CHANGE,
+    REST_SEND,
+    REST_EDIT,
+    REST_READ,
+    REST_DELETE
+};
 
 struct rest {
     struct http_call call;
@@ -150,6 +167,9 @@ struct gate {
     struct gsend *sends;
     uint64_t nsends;
     uint32_t groups;
+    bool restores; /* there are backups in this run, and accounts that go */
+    bool deletes;
+    struct ports_backup *backup;
 };
 
 /* gate_net.c */
@@ -165,7 +185,10 @@ void gate_saw_event(struct sim *s, const struct mconv *c, const struct event *ev
 uint64_t gate_now(const struct gate *g);
 struct gsend *gate_send_new(struct gate *g, uint32_t person, uint8_t kind, struct conv_id conv);
 struct gsend *gate_send_of(struct gate *g, uint64_t number);
-uint32_t gate_account_hides(struct gate *g, uint32_t person);
+#define GATE_PASSWORD "of the simulator"
+void gate_account(struct gate *g, uint32_t person, struct dir_account *ret);
+/* Is an account deleted that has not left everything yet? */
+bool gate_is_anybody_leaving(struct gate *g);
 /* A turn of everything, in order. */
 void gate_round(struct gate *g);
 bool gate_is_alive(const struct gate *g);
@@ -187,6 +210,11 @@ void phone_server_gone(struct phone *p);
 bool phone_is_settled(const struct phone *p);
 void phone_check_quiet(struct phone *p);
 
+/* All its connections are gone, with what was on the way. */
+void phone_cut(struct phone *p);
+/* A restore: what it has shown of what is lost, by the model, is wrong. */
+void phone_lose(struct phone *p);
+
 /* Switched off in good order; false when its state cannot be saved now. */
 bool phone_off(struct phone *p);
 
@@ -199,6 +227,19 @@ void presence_told(struct phone *p, const struct confab_presence *t);
 bool presence_settle(struct gate *g);
 /* Somebody goes, which is told, and comes back. */
 bool presence_leave(struct gate *g);
+
+/* gate_life.c */
+void life_draw(struct gate *g);
+/* While the server is stopped, in a run with restores: now and then, a copy of all its files. */
+void life_backup(struct gate *g);
+/* While it is stopped or dead: the copy in place of what there is. */
+void life_restore(struct gate *g);
+/* Who deletes their account next; UINT32_MAX: nobody. */
+uint32_t life_draw_leaver(struct gate *g);
+bool life_is_leaving(const struct gate *g, uint32_t person);
+/* Asks the directory; settled: nothing is under way, so that who is there stays. */
+void life_learn(struct gate *g, bool settled);
+void life_check_quiet(struct gate *g);
 
 void rest_act(struct gate *g);
 bool rest_pump(struct gate *g); /* false: none is under way */

@@ -64,6 +64,18 @@ static bool came_back(const struct mconv *c, uint64_t user, uint64_t after)
     return false;
 }
 
+/*
+ * Has it shown what is gone, and not been told? A clock that was set back counts on from where the
+ * log is, so that an event after a restore may come to have the id of one that is lost: then nobody
+ * can tell.
+ */
+static bool is_wrong(const struct phone *p, const struct view *v)
+{
+    const struct mconv *c = v->wrong ? model_conv(p->g->sim->model, v->conv) : NULL;
+    const struct mevent *e = c ? mconv_event(c, v->last) : NULL;
+    return v->wrong && !(e && e->ev.id == v->last_id);
+}
+
 /* Something of a conversation is shown. */
 static const struct mevent *shown(struct phone *p, const char *conv, uint64_t seq, uint64_t id,
                                   enum confab_source source)
@@ -79,6 +91,9 @@ static const struct mevent *shown(struct phone *p, const char *conv, uint64_t se
     SIM_CHECK(s, model_sees(s->model, c, user, seq) != SIGHT_NO, "nobody sees what they may not",
               "phone %u: %.8s seq %llu source %d", p->number, conv, ULL(seq), (int)source);
     struct view *v = view_make(&p->views, c->id);
+    SIM_CHECK(s, !is_wrong(p, v), "what was lost is told", "phone %u: %.8s seq %llu source %d",
+              p->number, conv, ULL(seq), (int)source);
+    v->wrong = false;
     SIM_CHECK(s, seq > v->last, "everything is shown once and in order",
               "phone %u: %.8s seq %llu after %llu, source %d", p->number, conv, ULL(seq),
               ULL(v->last), (int)source);
@@ -92,6 +107,7 @@ static const struct mevent *shown(struct phone *p, const char *conv, uint64_t se
     }
     v->first = v->first ? v->first : seq;
     v->last = seq;
+    v->last_id = id;
     v->filled = v->filled && source == CONFAB_FILLED;
     sim_trace(s, "phone %u shows %.8s seq %llu source %d", p->number, conv, ULL(seq), (int)source);
     s->result.counts.shown++;
@@ -174,8 +190,9 @@ static void on_conversation(void *arg, const struct confab_conversation *k)
     struct phone *p = arg;
     sim_trace(p->g->sim, "phone %u told of %.8s kind %d head %llu left %d known %d", p->number,
               k->conv, (int)k->kind, ULL(k->head), k->left, k->known);
+    struct view *v = view_make(&p->views, conv_of(k->conv));
+    v->left = k->left;
     if (!k->left) {
-        struct view *v = view_make(&p->views, conv_of(k->conv));
         v->muted = k->muted;
         v->pinned = k->pinned;
         v->draft = model_draft(span_of(k->draft.p, k->draft.n));
@@ -190,7 +207,16 @@ static void on_conversation(void *arg, const struct confab_conversation *k)
 static void on_reset(void *arg, const char *conv)
 {
     struct phone *p = arg;
-    sim_fail(p->g->sim, "a device that is right is not reset", "phone %u: %s", p->number, conv);
+    SIM_CHECK(p->g->sim, p->doubtful, "a device that is right is not reset", "phone %u: %s",
+              p->number, conv);
+    struct view *v = view_make(&p->views, conv_of(conv));
+    v->first = v->last = 0;
+    v->filled = v->wrong = false;
+    if (v->left) { /* there is no such conversation: nor what this user had set of it */
+        v->muted = v->pinned = false;
+        v->draft = 0;
+    }
+    sim_trace(p->g->sim, "phone %u resets %.8s", p->number, conv);
 }
 
 static void on_gap(void *arg, const struct confab_gap *gap)
@@ -210,7 +236,7 @@ static void on_sent(void *arg, const struct confab_sent *sent)
     sim_trace(s, "phone %u sent %s error %d seq %llu", p->number, sent->client_msg_id,
               (int)sent->error, ULL(sent->seq));
     if (sent->error) {
-        SIM_CHECK(s, gs->outcome != GSEND_STORED && gs->seq == 0,
+        SIM_CHECK(s, (gs->outcome != GSEND_STORED || gs->lost) && gs->seq == 0,
                   "what was refused does not happen", "phone %u: %s, seq %llu", p->number,
                   sent->client_msg_id, ULL(gs->seq));
         gs->outcome = GSEND_FAILED;
@@ -245,6 +271,7 @@ static void on_caught_up(void *arg)
 {
     struct phone *p = arg;
     p->caught_up++;
+    p->doubtful = false;
     sim_trace(p->g->sim, "phone %u has caught up", p->number);
     p->g->sim->result.counts.resumes++;
 }
@@ -261,6 +288,7 @@ static enum confab_error save(void *arg, const void *data, size_t n)
     buf_clear(&p->state);
     buf_put(&p->state, data, n);
     views_copy(&p->saved, &p->views);
+    p->saved_doubtful = p->doubtful;
     return CONFAB_E_OK;
 }
 
@@ -333,6 +361,7 @@ void phone_kill(struct phone *p)
     p->session = NULL;
     p->killed = false;
     views_copy(&p->views, &p->saved);
+    p->doubtful = p->saved_doubtful;
 }
 
 bool phone_off(struct phone *p)
@@ -360,6 +389,46 @@ static void link_lost(struct phone *p)
     net_sim_drop(p->conn);
     p->conn = NULL;
     csession_link_down(p->session, gate_now(p->g));
+}
+
+void phone_cut(struct phone *p)
+{
+    uint64_t now = gate_now(p->g);
+    struct span none = {NULL, 0};
+    if (p->conn) {
+        link_lost(p);
+    }
+    for (uint32_t i = 0; i < CSESSION_FETCHES; i++) {
+        if (p->calls[i].busy) {
+            csession_fetch_done(p->session, &p->fetches[i], 0, 0, none, now);
+            http_end(&p->calls[i]);
+        }
+    }
+    for (uint32_t i = 0; i < CSESSION_LANES; i++) {
+        if (p->carried[i].busy) {
+            csession_call_done(p->session, &p->carried_of[i], 0, 0, none, now);
+            http_end(&p->carried[i]);
+        }
+    }
+    /* It knows: one that did not would ask the restored server for history in the middle of what it
+     * believes to have, and could not tell (docs/design/sync.md). */
+    if (p->session) {
+        csession_stop(p->session, now);
+        csession_start(p->session, now);
+    }
+}
+
+void phone_lose(struct phone *p)
+{
+    struct views *both[] = {&p->views, &p->saved};
+    p->doubtful = p->saved_doubtful = true;
+    for (size_t i = 0; i < ARRAY_LEN(both); i++) {
+        for (uint32_t k = 0; k < both[i]->n; k++) {
+            struct view *v = &both[i]->at[k];
+            const struct mconv *c = model_conv(p->g->sim->model, v->conv);
+            v->wrong |= v->last > (c ? c->head : 0);
+        }
+    }
 }
 
 static void write_out(struct phone *p)
@@ -538,8 +607,8 @@ void phone_pump(struct phone *p)
     write_out(p);
     struct confab_status st;
     csession_status(p->session, now, &st);
-    SIM_CHECK(p->g->sim, st.state != CONFAB_STATE_REFUSED, "good tokens are good", "phone %u",
-              p->number);
+    SIM_CHECK(p->g->sim, st.state != CONFAB_STATE_REFUSED || life_is_leaving(p->g, p->person),
+              "good tokens are good", "phone %u", p->number);
 }
 
 /* ---- what it does ------------------------------------------------------------------------ */
@@ -600,6 +669,9 @@ void phone_act(struct phone *p)
     struct sim *s = p->g->sim;
     uint64_t now = gate_now(p->g);
     uint64_t what = sim_below(s, 100);
+    if (p->g->people[p->person].gone) {
+        return;
+    }
     if (!p->session) {
         if (what < 40) {
             phone_on(p);
@@ -669,7 +741,14 @@ void phone_heal(struct phone *p)
 bool phone_is_settled(const struct phone *p)
 {
     struct confab_status st;
+    bool gone = p->g->people[p->person].gone;
+    if (gone && !p->session) {
+        return true;
+    }
     csession_status(p->session, gate_now(p->g), &st);
+    if (gone) {
+        return st.state == CONFAB_STATE_REFUSED;
+    }
     if (st.transport == CONFAB_TRANSPORT_SSE && p->way == WAY_NO_STREAMS) {
         return false; /* it hears nothing, and has not noticed yet */
     }
@@ -734,6 +813,13 @@ void phone_check_quiet(struct phone *p)
 {
     struct sim *s = p->g->sim;
     uint64_t user = p->g->people[p->person].id;
+    if (p->g->people[p->person].gone) {
+        return;
+    }
+    for (uint32_t i = 0; i < p->views.n; i++) {
+        SIM_CHECK(s, !is_wrong(p, &p->views.at[i]), "what was lost is told", "phone %u: " CONV_FMT,
+                  p->number, CONV_ARG(p->views.at[i].conv));
+    }
     for (uint32_t i = 0; i < s->model->nconvs; i++) {
         struct mconv *c = s->model->convs[i];
         struct mmember *mm = mconv_active(c, user);

@@ -143,7 +143,9 @@ void presence_told(struct phone *p, const struct confab_presence *t)
 static void learn_hidden(struct gate *g)
 {
     for (uint32_t i = 0; i < g->npeople; i++) {
-        g->people[i].hides = (gate_account_hides(g, i) & DIR_HIDES_ONLINE) != 0;
+        struct dir_account account;
+        gate_account(g, i, &account);
+        g->people[i].hides = (account.hides & DIR_HIDES_ONLINE) != 0;
         g->people[i].hiding = false;
     }
 }
@@ -172,7 +174,7 @@ static const struct phone *who_is_wrong(const struct gate *g, uint32_t gone, uin
     for (uint32_t i = 0; i < g->nphones && i < WATCHERS; i++) {
         const struct phone *p = &g->phones[i];
         for (uint32_t of = 0; of < g->npeople && p->session; of++) {
-            if (of == p->person || !has_phone(g, of)) {
+            if (of == p->person || !has_phone(g, of) || g->people[p->person].gone) {
                 continue;
             }
             enum confab_presence_status want = of == gone || !meet(g, p->person, of)
@@ -220,12 +222,16 @@ static uint32_t draw_leaver(struct gate *g)
     for (uint32_t i = 0; i < g->nphones; i++) {
         const struct phone *p = &g->phones[i];
         struct confab_status st;
+        if (!p->session) {
+            continue;
+        }
         csession_status(p->session, gate_now(g), &st);
         if (p->person == person && st.transport != CONFAB_TRANSPORT_WS) {
             return UINT32_MAX;
         }
     }
-    return has_phone(g, person) && !has_acted(g, person) ? person : UINT32_MAX;
+    bool may = has_phone(g, person) && !has_acted(g, person) && !g->people[person].gone;
+    return may ? person : UINT32_MAX;
 }
 
 bool presence_leave(struct gate *g)
@@ -239,7 +245,7 @@ bool presence_leave(struct gate *g)
     }
     bool alive = !all || wait_until_told(g, gone);
     for (uint32_t i = 0; i < g->nphones; i++) {
-        if (!g->phones[i].session) {
+        if (!g->phones[i].session && !g->people[g->phones[i].person].gone) {
             phone_on(&g->phones[i]);
         }
     }

@@ -87,7 +87,7 @@ static void change_message(struct gate *g, struct rest *r, struct mconv *c)
         return;
     }
     for (uint32_t i = 0; i < g->npeople && !sim_one_in(s, 8); i++) {
-        if (g->people[i].id == e->ev.actor) {
+        if (g->people[i].id == e->ev.actor && !g->people[i].gone) {
             r->person = i;
         }
     }
@@ -177,6 +177,15 @@ static void other_things(struct gate *g, struct rest *r, struct mconv *c)
     }
 }
 
+static void delete_account(struct gate *g, struct rest *r)
+{
+    struct buf json = {0};
+    r->kind = REST_DELETE;
+    buf_put_str(&json, "{\"password\":\"" GATE_PASSWORD "\"}");
+    g->people[r->person].leaving = true;
+    start(g, r, "DELETE", "/api/v1/users/me", &json);
+}
+
 void rest_act(struct gate *g)
 {
     struct sim *s = g->sim;
@@ -186,6 +195,15 @@ void rest_act(struct gate *g)
     }
     memset(r, 0, sizeof(*r));
     r->person = (uint32_t)sim_below(s, g->npeople);
+    uint32_t leaver = sim_one_in(s, 15) ? life_draw_leaver(g) : UINT32_MAX;
+    if (leaver != UINT32_MAX) {
+        r->person = leaver;
+        delete_account(g, r);
+        return;
+    }
+    if (g->people[r->person].gone) {
+        return;
+    }
     struct mconv *c = gate_any_conv(g, r->person);
     uint64_t what = sim_below(s, 10);
     if (g->groups < 2 || !c) {
@@ -195,7 +213,7 @@ void rest_act(struct gate *g)
     } else if (what < 4 && c->kind == CONV_GROUP) {
         for (uint32_t i = 0; i < g->npeople && !sim_one_in(s, 6); i++) {
             const struct mmember *mm = mconv_active(c, g->people[i].id);
-            r->person = mm && mm->role == ROLE_OWNER ? i : r->person;
+            r->person = mm && mm->role == ROLE_OWNER && !g->people[i].gone ? i : r->person;
         }
         members(g, r, c);
     } else if (what < 6) {
@@ -212,9 +230,15 @@ static void answered(struct gate *g, struct rest *r)
     struct sim *s = g->sim;
     int status = r->call.status;
     sim_trace(s, "rest person %u status %d", r->person, status);
-    SIM_CHECK(s, status != 500 && status != 501 && status != 400 && status != 401,
+    bool refused = status == 401 && !life_is_leaving(g, r->person);
+    SIM_CHECK(s, status != 500 && status != 501 && status != 400 && !refused,
               "good requests are good", "person %u: %d %.*s", r->person, status,
               (int)r->call.content.len, (const char *)r->call.content.data);
+    if (r->kind == REST_DELETE && status == 204) {
+        life_learn(g, false);
+        SIM_CHECK(s, g->people[r->person].gone, "what is acknowledged exists", "person %u is there",
+                  r->person);
+    }
     struct gsend *gs = gate_send_of(g, r->number);
     if (!gs || status == 0) {
         return;

@@ -330,6 +330,9 @@ static enum confab_err judge_send(const struct model *m, const struct mconv *c,
     if ((c->settings & SETTING_SEND_ADMINS) && !may(me, 4)) {
         return CONFAB_FORBIDDEN;
     }
+    if (c->kind == CONV_DIRECT && mconv_nactive(c) < c->nmembers) {
+        return CONFAB_GONE;
+    }
     enum sight blocked = model_blocked(m, c);
     if (blocked == SIGHT_YES) {
         return CONFAB_BLOCKED;
@@ -414,6 +417,9 @@ static enum confab_err judge_group(const struct mconv *c, const struct mmember *
                                    const struct event *in)
 {
     const struct mmember *other = mconv_active(c, in->user);
+    if (in->kind == EVENT_LEAVE && in->value == LEAVE_DELETED) {
+        return CONFAB_OK;
+    }
     if (c->kind != CONV_GROUP) {
         return CONFAB_CONFLICT;
     }
@@ -469,6 +475,8 @@ static enum confab_err judge_self(const struct mconv *c, uint64_t actor, const s
         return e->draft == model_draft(in->text) ? CONFAB_EXISTS : CONFAB_OK;
     case EVENT_HIDE:
         return e || conv_id_eq(in->conv, c->id) ? CONFAB_OK : CONFAB_NOT_FOUND;
+    case EVENT_CLOSE:
+        return CONFAB_OK;
     default:
         break;
     }
@@ -613,6 +621,9 @@ static void fold_self(struct model *m, struct mconv *c, const struct event *ev)
         model_conv_make(m, ev->conv)->version++;
         model_conv_make(m, ev->conv)->members_version++;
         break;
+    case EVENT_CLOSE:
+        c->closed = true;
+        break;
     default:
         fold_block(c, ev);
         model_conv_make(m, conv_id_direct(ev->actor, ev->user))->version++;
@@ -711,6 +722,11 @@ static void check_new(struct model *m, struct mconv *c, const struct event *ev)
               (unsigned long long)ev->actor, err_text(err));
     if (ev->kind == EVENT_JOINED || ev->kind == EVENT_LEFT) {
         check_source(m, ev);
+    }
+    if (ev->kind == EVENT_LEAVE && ev->value == LEAVE_DELETED) {
+        const struct mconv *own = model_conv(m, conv_id_self(ev->actor));
+        SIM_CHECK(s, own && own->closed, "follow-ups follow from something",
+                  CONV_FMT " seq %llu: a leave of an account that is there", CONV_ARG(c->id), seq);
     }
     if (ev->kind == EVENT_EDIT || ev->kind == EVENT_DELETE) {
         const struct mevent *target = mconv_event(c, ev->target_seq);

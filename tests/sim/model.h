@@ -59,6 +59,7 @@ struct mblock {
 };
 
 struct mconv {
+    bool closed;   /* self: the account was deleted */
     uint32_t told; /* members that the last edit was published to */
     struct conv_id id;
     uint8_t kind;

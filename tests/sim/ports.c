@@ -215,6 +215,26 @@ static void dir_answer(struct sim_dir *d, struct dir_pending *p)
     req->done(req);
 }
 
+/* BUG_EARLY_LEFT: the first of those that are to leave is called gone, and nobody is told of it. */
+static void leave_early(struct sim_dir *d, struct dir_request *req)
+{
+    if (d->sim->options.bug != BUG_EARLY_LEFT || req->op != DIR_ACCOUNTS_LEAVING ||
+        req->ret_nids == 0) {
+        return;
+    }
+    struct dir_request *left = sim_alloc(sizeof(*left));
+    struct dir_pending done = {.executed = false};
+    left->op = DIR_ACCOUNT_LEFT;
+    left->user_id = req->ret_ids[0];
+    left->done = dir_executed;
+    left->arg = &done;
+    CHECK(directory_submit(d->inner, left) == CONFAB_OK && done.executed);
+    dir_request_deinit(left);
+    free(left);
+    req->ret_nids--;
+    memmove(req->ret_ids, req->ret_ids + 1, req->ret_nids * sizeof(*req->ret_ids));
+}
+
 bool ports_step_dir(struct ports *p)
 {
     struct sim_dir *d = &p->dir;
@@ -227,6 +247,7 @@ bool ports_step_dir(struct ports *p)
         req->req->arg = req;
         CHECK(directory_submit(d->inner, req->req) == CONFAB_OK);
         CHECK(req->executed);
+        leave_early(d, req->req);
         if (sim_one_in(d->sim, 3)) {
             return true;
         }
@@ -694,4 +715,71 @@ void ports_lose(struct ports *p, bool power)
     }
     uint64_t lost = store_mem_crash(p->store.inner, seed + 1);
     sim_trace(s, "lost power=%d batches=%llu", power, (unsigned long long)lost);
+}
+
+/* ---- backups ----------------------------------------------------------------------------- */
+
+struct ports_backup {
+    struct disk_sim *disk;
+    struct message_store *store;
+    struct directory *dir;
+    size_t journal; /* its records then */
+    uint64_t trimmed;
+};
+
+struct ports_backup *ports_backup_new(struct ports *p)
+{
+    struct ports_backup *b = sim_alloc(sizeof(*b));
+    CHECK(!p->local);
+    CHECK(disk_sim_clone(p->disk, &b->disk) == CONFAB_OK);
+    CHECK(store_mem_clone(p->store.inner, p->inline_ex, &b->store) == CONFAB_OK);
+    CHECK(directory_mem_clone(p->dir.inner, p->inline_ex, &b->dir) == CONFAB_OK);
+    b->journal = p->journal.count;
+    b->trimmed = p->log.trimmed;
+    return b;
+}
+
+void ports_backup_free(struct ports_backup *b)
+{
+    if (b) {
+        disk_sim_free(b->disk);
+        store_mem_close(b->store);
+        directory_mem_close(b->dir);
+        free(b);
+    }
+}
+
+/* BUG_KEPT_EPOCHS: one file stays as it is. */
+static void keep_epochs(struct disk *from, struct disk *to)
+{
+    struct disk_file *f = NULL;
+    uint8_t bytes[16384];
+    size_t n = 0;
+    if (disk_open(from, "EPOCHS", DISK_READ, &f) == CONFAB_OK) {
+        CHECK(disk_pread(f, bytes, sizeof(bytes), 0, &n) == CONFAB_OK);
+        disk_close(f);
+        CHECK(disk_replace(to, "EPOCHS.new", "EPOCHS", bytes, n) == CONFAB_OK);
+    }
+}
+
+void ports_restore(struct ports *p, const struct ports_backup *b)
+{
+    struct disk_sim *disk = NULL;
+    CHECK(!p->local && p->store.npending + p->dir.npending == 0);
+    CHECK(disk_sim_clone(b->disk, &disk) == CONFAB_OK);
+    if (p->log.sim->options.bug == BUG_KEPT_EPOCHS) {
+        disk_sim_kill(p->disk); /* where it has halted */
+        keep_epochs(disk_sim_disk(p->disk), disk_sim_disk(disk));
+    }
+    disk_sim_free(p->disk);
+    p->disk = disk;
+    p->lying.inner = disk_sim_disk(disk);
+    store_mem_close(p->store.inner);
+    CHECK(store_mem_clone(b->store, p->inline_ex, &p->store.inner) == CONFAB_OK);
+    directory_mem_close(p->dir.inner);
+    CHECK(directory_mem_clone(b->dir, p->inline_ex, &p->dir.inner) == CONFAB_OK);
+    while (p->journal.count > b->journal) {
+        free(p->journal.at[--p->journal.count].bytes);
+    }
+    p->log.trimmed = b->trimmed;
 }

@@ -102,6 +102,13 @@ void ports_kill(struct ports *p);
 bool ports_fail_all(struct ports *p);
 void ports_lose(struct ports *p, bool power);
 
+/* A copy of all files. While no process runs: nothing is under way. NULL is fine to free. */
+struct ports_backup;
+struct ports_backup *ports_backup_new(struct ports *p);
+void ports_backup_free(struct ports_backup *b);
+/* Puts it in place of what there is; the journal ends where it did then. */
+void ports_restore(struct ports *p, const struct ports_backup *b);
+
 /*
  * Reads the log again and compares it with the journal: what was called durable is there,
  * unchanged. Records that are durable and were not known are appended to the journal and given to

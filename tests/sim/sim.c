@@ -19,10 +19,10 @@
 const char *sim_bug_name(enum sim_bug bug)
 {
     static const char *const names[BUG_COUNT] = {
-        "none",         "ack-before-sync", "lost-batch",   "reordered",   "no-dedup-rows",
-        "no-flush",     "lost-followup",   "short-log",    "open-token",  "stale-members",
-        "lost-cursors", "skipped-session", "deaf-attach",  "early-token", "leaked-receipt",
-        "lost-save",    "leaked-presence", "lost-presence"};
+        "none",         "ack-before-sync", "lost-batch",    "reordered",   "no-dedup-rows",
+        "no-flush",     "lost-followup",   "short-log",     "open-token",  "stale-members",
+        "lost-cursors", "skipped-session", "deaf-attach",   "early-token", "leaked-receipt",
+        "lost-save",    "leaked-presence", "lost-presence", "kept-epochs", "early-left"};
     return bug < BUG_COUNT ? names[bug] : "?";
 }
 

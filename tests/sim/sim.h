@@ -44,6 +44,8 @@ enum sim_bug {
     BUG_LOST_SAVE,                        /* a client's state is called saved and is not */
     BUG_LEAKED_PRESENCE,                  /* what one is told of somebody goes to another as well */
     BUG_LOST_PRESENCE,                    /* a change of presence is not told to one who follows */
+    BUG_KEPT_EPOCHS,                      /* a restore leaves the epochs of the time that is lost */
+    BUG_EARLY_LEFT,                       /* a deleted account counts as left before it has left */
     BUG_COUNT
 };
 const char *sim_bug_name(enum sim_bug bug);
@@ -75,6 +77,8 @@ struct sim_counts {
     uint64_t refused;
     uint64_t shown; /* events handed out by clients */
     uint64_t drains;
+    uint64_t restores;
+    uint64_t deletions;
 };
 
 struct sim_result {

@@ -213,4 +213,47 @@ void directory_mem_attach(struct directory *dir, struct executor *ex)
     pthread_mutex_unlock(&d->lock);
 }
 
+enum confab_err directory_mem_clone(struct directory *dir, struct executor *ex,
+                                    struct directory **ret)
+{
+    struct directory_mem *d = mem_of(dir);
+    struct directory *copy;
+    enum confab_err err = directory_mem_open(ex, &copy);
+    if (err) {
+        return err;
+    }
+    struct directory_mem *to = mem_of(copy);
+    pthread_mutex_lock(&d->lock);
+    const struct {
+        struct ordmap *to;
+        const struct ordmap *from;
+    } maps[] = {{&to->accounts, &d->accounts},
+                {&to->names, &d->names},
+                {&to->devices, &d->devices},
+                {&to->user_devices, &d->user_devices},
+                {&to->tokens, &d->tokens},
+                {&to->chains, &d->chains},
+                {&to->conversations, &d->conversations},
+                {&to->audits, &d->audits},
+                {&to->invites, &d->invites},
+                {&to->codes, &d->codes},
+                {&to->settings, &d->settings},
+                {&to->idem, &d->idem},
+                {&to->idem_bodies, &d->idem_bodies},
+                {&to->seen, &d->seen},
+                {&to->runs, &d->runs}};
+    for (size_t i = 0; i < ARRAY_LEN(maps) && !err; i++) {
+        err = ordmap_copy(maps[i].to, maps[i].from) ? CONFAB_OK : CONFAB_NOMEM;
+    }
+    to->audit_id = d->audit_id;
+    memcpy(to->projected, d->projected, sizeof(to->projected));
+    pthread_mutex_unlock(&d->lock);
+    if (err) {
+        directory_mem_close(copy);
+        return err;
+    }
+    *ret = copy;
+    return CONFAB_OK;
+}
+
 static const struct directory_ops OPS = {"mem", 1, mem_submit};

@@ -13,5 +13,8 @@ CONFAB_NODISCARD enum confab_err directory_mem_open(struct executor *ex, struct 
 void directory_mem_close(struct directory *dir);
 /* Continues on another executor, as a restarted process would. No request may be under way. */
 void directory_mem_attach(struct directory *dir, struct executor *ex);
+/* A second directory that holds the same. CONFAB_NOMEM. */
+CONFAB_NODISCARD enum confab_err directory_mem_clone(struct directory *dir, struct executor *ex,
+                                                     struct directory **ret);
 
 #endif

@@ -152,3 +152,16 @@ struct ordmap_node *ordmap_below(const struct ordmap *m, struct span key)
     struct ordmap_node **at[ORDMAP_HEIGHT_MAX];
     return descend(m, key, at);
 }
+
+bool ordmap_copy(struct ordmap *to, const struct ordmap *from)
+{
+    for (const struct ordmap_node *node = from->head[0]; node; node = ordmap_next(node)) {
+        struct ordmap_node *same = ordmap_node_new(to, ordmap_key(node), ordmap_value(node));
+        if (!same) {
+            return false;
+        }
+        struct ordmap_node *old = ordmap_link(to, same);
+        CHECK(!old);
+    }
+    return true;
+}

@@ -6,6 +6,7 @@
 #ifndef CONFAB_ADAPTERS_MEM_ORDMAP_H
 #define CONFAB_ADAPTERS_MEM_ORDMAP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -31,6 +32,9 @@ void ordmap_deinit(struct ordmap *m); /* frees the nodes; accepts a zeroed map *
 /* Copies key and value; NULL without memory. The node is the caller's until it is linked. */
 struct ordmap_node *ordmap_node_new(struct ordmap *m, struct span key, struct span value);
 void ordmap_node_free(struct ordmap_node *node);
+
+/* Adds copies of all nodes of `from`, none of whose keys is in `to`; false without memory. */
+bool ordmap_copy(struct ordmap *to, const struct ordmap *from);
 
 /* Gives the node to the map; returns the node of the same key that it replaced, or NULL. */
 struct ordmap_node *ordmap_link(struct ordmap *m, struct ordmap_node *node);

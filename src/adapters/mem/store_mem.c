@@ -350,18 +350,8 @@ enum confab_err store_mem_clone(struct message_store *store, struct executor *ex
     if (err) {
         return err;
     }
-    struct ordmap *to = &mem_of(copy)->rows;
     pthread_mutex_lock(&s->lock);
-    const struct ordmap_node *node = ordmap_from(&s->rows, span_of(NULL, 0));
-    for (; node && !err; node = ordmap_next(node)) {
-        struct ordmap_node *same = ordmap_node_new(to, ordmap_key(node), ordmap_value(node));
-        if (same) {
-            struct ordmap_node *old = ordmap_link(to, same);
-            CHECK(!old);
-        } else {
-            err = CONFAB_NOMEM;
-        }
-    }
+    err = ordmap_copy(&mem_of(copy)->rows, &s->rows) ? CONFAB_OK : CONFAB_NOMEM;
     pthread_mutex_unlock(&s->lock);
     if (err) {
         store_mem_close(copy);

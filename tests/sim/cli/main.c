@@ -43,10 +43,11 @@ static void print_counts(const struct sim_counts *c)
            " (%" PRIu64 " messages, %" PRIu64 " found after a crash), refused %" PRIu64
            ", retries %" PRIu64 " (%" PRIu64 " duplicates), reads %" PRIu64 ", resumes %" PRIu64
            ", quiet %" PRIu64 ", checkpoints %" PRIu64 ", evictions %" PRIu64
-           ", states compared %" PRIu64 ", shown by clients %" PRIu64 ", drains %" PRIu64 "\n",
+           ", states compared %" PRIu64 ", shown by clients %" PRIu64 ", drains %" PRIu64
+           ", restores %" PRIu64 ", accounts deleted %" PRIu64 "\n",
            c->steps, c->crashes, c->recovery_crashes, c->events, c->messages, c->unknown_found,
            c->refused, c->retries, c->duplicates, c->reads, c->resumes, c->quiets, c->checkpoints,
-           c->evictions, c->dumps, c->shown, c->drains);
+           c->evictions, c->dumps, c->shown, c->drains, c->restores, c->deletions);
 }
 
 int main(int argc, char **argv)
