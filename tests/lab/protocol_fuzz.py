@@ -265,8 +265,13 @@ class Fuzz:
 
     # -- steps ----------------------------------------------------------------------------------
 
+    @staticmethod
+    def is_none(event):
+        """A text without a name, or with an empty one, is no event."""
+        return not isinstance(event.get("event"), str) or not event["event"]
+
     def send_event(self, one, event):
-        one.no_events += not isinstance(event.get("event"), str)
+        one.no_events += self.is_none(event)
         one.send(frame(TEXT, json.dumps(event).encode()))
 
     def step_good(self, one):
@@ -293,7 +298,7 @@ class Fuzz:
     def step_many(self, one):
         events = [self.rng.choice([self.good_event, self.bad_event])(one.who)
                   for _ in range(self.rng.randrange(2, 20))]
-        one.no_events += sum(not isinstance(event.get("event"), str) for event in events)
+        one.no_events += sum(self.is_none(event) for event in events)
         one.send(b"".join(frame(TEXT, json.dumps(event).encode()) for event in events))
 
     def step_violation(self, one):
