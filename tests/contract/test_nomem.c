@@ -314,8 +314,8 @@ static enum confab_err log_open(struct disk *disk, struct local_log **ret)
     return local_log_open(&cfg, disk, &tick_clock, ret);
 }
 
-/* One record: acknowledged, refused, or (CONFAB_NOMEM) still waiting for memory, so that the log can
- * only be closed. */
+/* One record: acknowledged, refused, or (CONFAB_NOMEM) still waiting for memory, so that the log
+ * can only be closed. */
 static enum confab_err log_append(struct local_log *log, struct log_case *c)
 {
     struct log_store *store = local_log_store(log);
