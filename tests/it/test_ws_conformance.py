@@ -46,8 +46,9 @@ def frame(opcode, payload=b"", fin=True, rsv=0, masked=True, length=None):
     if not masked:
         return head + payload
     key = b"\x11\x22\x33\x44"
-    stream = key * (n // 4 + 1)
-    return head + key + bytes(a ^ b for a, b in zip(payload, stream))
+    stream = (key * (n // 4 + 1))[:n]
+    # As numbers: some of what is sent is large.
+    return head + key + (int.from_bytes(payload, "big") ^ int.from_bytes(stream, "big")).to_bytes(n, "big")
 
 
 def beat(size=None, extra=b""):
