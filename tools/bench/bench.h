@@ -76,9 +76,10 @@ struct options {
     uint32_t warmup;
     uint32_t rounds;
     uint32_t ack_ms;
-    uint32_t idlers;   /* connections that do nothing beside the load */
-    uint32_t watchers; /* of each person, for presence */
-    uint32_t looking;  /* percent of the idlers, for channel */
+    uint32_t heartbeat; /* seconds between those of a connection */
+    uint32_t idlers;    /* connections that do nothing beside the load */
+    uint32_t watchers;  /* of each person, for presence */
+    uint32_t looking;   /* percent of the idlers, for channel */
     uint32_t messages;
     uint32_t page;  /* messages of a page of history */
     uint32_t lanes; /* pages under way at once */

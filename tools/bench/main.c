@@ -66,6 +66,7 @@ static const char USAGE[] =
     "  --size A-B        bytes of a text [100-300]\n"
     "  --texts FILE      texts are lines of this file of that size, instead of drawn words\n"
     "  --ack-ms N        between a receiver's acknowledgements [250]\n"
+    "  --heartbeat N     seconds between the heartbeats of a connection [30]\n"
     "  --rounds N, --seconds N, --warmup N   how often and how long it is measured [5, 10, 2]\n"
     "  --floor           plays the same load on a bare server, round by round, and tells the "
     "share\n"
@@ -172,6 +173,7 @@ static const struct number_option {
     {"seconds", offsetof(struct options, seconds), 1, 86400},
     {"warmup", offsetof(struct options, warmup), 0, 3600},
     {"rounds", offsetof(struct options, rounds), 1, ROUNDS_MAX},
+    {"heartbeat", offsetof(struct options, heartbeat), 1, 600},
     {"ack-ms", offsetof(struct options, ack_ms), 0, 60000},
     {"idlers", offsetof(struct options, idlers), 0, 1000000},
     {"watchers", offsetof(struct options, watchers), 1, 500},
@@ -360,6 +362,7 @@ void options_read(struct options *o, int argc, char **argv)
                           .warmup = 2,
                           .rounds = 5,
                           .ack_ms = 250,
+                          .heartbeat = 30,
                           .messages = 100000,
                           .page = 1000,
                           .lanes = 2,

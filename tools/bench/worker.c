@@ -17,8 +17,10 @@
 
 #define EVENTS_MAX     512
 #define CONNECTING_MAX 128U
-#define BEAT_NS        (30ULL * NS_PER_S)
 #define IDLE_NS        (2ULL * NS_PER_MS)
+/* When all only send heartbeats: what one server with as many connections gets in a turn, many
+ * small ones get by this, and not one by one. */
+#define HOLD_NS        (50ULL * NS_PER_MS)
 #define BACKOFF_MS     250U
 #define BACKOFF_MAX_MS 8000U
 #define STUCK_BUFFER   8192
@@ -422,7 +424,7 @@ static void heartbeats(struct worker *w)
             w->beats_open++;
         }
         w->next_beat = (w->next_beat + 1) % w->nclients;
-        w->next_beat_ns += BEAT_NS / w->nclients;
+        w->next_beat_ns += w->t->opt->heartbeat * (uint64_t)NS_PER_S / w->nclients;
     }
 }
 
@@ -471,7 +473,8 @@ static void see_phase(struct worker *w)
 
 static void tell_state(struct worker *w)
 {
-    uint32_t beats = w->t->opt->scenario == SCENARIO_IDLE || w->t->plan->nlooking > 0 ? w->beats_open : 0;
+    uint32_t beats =
+        w->t->opt->scenario == SCENARIO_IDLE || w->t->plan->nlooking > 0 ? w->beats_open : 0;
     atomic_store_explicit(&w->state->under_way, w->under_way + beats, memory_order_relaxed);
     atomic_store_explicit(&w->state->ready, w->ready, memory_order_release);
     atomic_store_explicit(&w->state->sent, w->sent, memory_order_release);
@@ -480,7 +483,8 @@ static void tell_state(struct worker *w)
 static void wait_for_events(struct worker *w)
 {
     struct epoll_event events[EVENTS_MAX];
-    uint64_t until = MIN(w->now + IDLE_NS, play_next_ns(w));
+    bool holds = w->t->opt->scenario == SCENARIO_IDLE && w->ready == w->nclients;
+    uint64_t until = MIN(w->now + (holds ? HOLD_NS : IDLE_NS), play_next_ns(w));
     uint64_t ns = until > w->now ? until - w->now : 0;
     const struct timespec timeout = {.tv_nsec = (long)ns};
     int n = epoll_pwait2(w->epoll_fd, events, EVENTS_MAX, &timeout, NULL);
