@@ -53,10 +53,10 @@
 #include "base/random.h"
 
 #define CSESSION_PATH_MAX   160U
-#define CSESSION_FETCHES    2U   /* under way at once */
+#define CSESSION_FETCHES    2U    /* under way at once */
 #define CSESSION_FETCH_SIZE 1000U /* messages asked for; an older server gives fewer */
-#define CSESSION_HAVE_MAX   400U /* entries of a resume, so that it stays below 64 KiB */
-#define CSESSION_ACK_MS     250U /* between acks of one conversation */
+#define CSESSION_HAVE_MAX   400U  /* entries of a resume, so that it stays below 64 KiB */
+#define CSESSION_ACK_MS     250U  /* between acks of one conversation */
 #define CSESSION_SAVE_MS    1000U
 #define CSESSION_COUNTER_MS 2000U /* within which a counter is followed by a fetch */
 #define CSESSION_RENEW_MS   5000U /* between attempts to renew a token while connected */
