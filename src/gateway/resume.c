@@ -746,10 +746,15 @@ static bool resume_stall(struct shard *s, struct resume *r)
     return true;
 }
 
-/* So much waits for the client already that the next page has to. */
+/*
+ * So much waits for the client already, or for all, that the next page has to. Pages may take half
+ * of the memory for output: if they filled it, those who read slowest would be told to pull, and
+ * their pages would fill it again, without end.
+ */
 static bool is_full(struct shard *s, const struct conn *c)
 {
-    return c->out_bytes > s->cfg.queue_bytes_max / 4 || overload_is_full(s);
+    return c->out_bytes > s->cfg.queue_bytes_max / 4 ||
+           s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_bytes;
 }
 
 /* Sends what the connection takes; *ret_place when a place became free. May free r. */
