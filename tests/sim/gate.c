@@ -638,6 +638,8 @@ static void draw_config(struct gate *g)
     c->writes_turn = 16U << sim_between(s, 0, 5);
     /* Less than a page of each one's resume would be told to resync again and again. */
     c->output_bytes_max = 262144U << sim_between(s, 0, 6);
+    c->access_ms =
+        JWT_LIFE_MAX_S * 1000U; /* who was signed out is known for as long as a token lives */
     c->resumes_max = (uint32_t)sim_between(s, 1, 16);
     c->resumes_waiting_max = 1U << sim_between(s, 0, 6);
     c->rates.a_minute[RATE_SEND][RATE_USER] =
