@@ -509,6 +509,51 @@ static void test_resume__a_page_follows_at_once(void **state)
     rig_free(small);
 }
 
+static void little_memory(struct shard_config *cfg)
+{
+    cfg->output_bytes_max = 131072;
+    cfg->queue_bytes_max = 1048576;
+    cfg->resume_page = 1;
+}
+
+/* Their pages together are more than the memory for output: they wait, and nobody is told to pull.
+ */
+static void test_resume__many_at_once_leave_room(void **state)
+{
+    (void)state;
+    enum { N = 8 };
+    struct account from, with;
+    struct client *c[N];
+    struct rig *small = rig_new(1, little_memory);
+    account_make(small, "from", &from);
+    account_make(small, "with", &with);
+    fill_groups(small, &from, &with, 40, 3000);
+    for (int i = 0; i < N; i++) {
+        c[i] = ws_open(small, 0, with.token);
+        ws_send(c[i], "{\"event\":\"resume\"}");
+    }
+    rig_settle(small);
+    int done = 0;
+    uint64_t most = small->shards[0]->output_memory;
+    for (int round = 0; done < N && round < 200; round++) {
+        done = 0;
+        for (int i = 0; i < N; i++) {
+            client_recv(c[i]);
+            done += memmem(c[i]->in.data, c[i]->in.len, "caught_up", 9) != NULL;
+        }
+        rig_settle(small);
+        most = MAX(most, small->shards[0]->output_memory);
+    }
+    assert_int_equal(done, N);
+    assert_int_equal(rig_total(small, METRIC_BOUND_OUTPUT_MEMORY), 0);
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 0);
+    assert_in_range(most, 65536, 131072); /* there was more than could go at once */
+    for (int i = 0; i < N; i++) {
+        client_drop(c[i]);
+    }
+    rig_free(small);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_resume__##name, setup, teardown)
@@ -529,6 +574,7 @@ int main(void)
         T(large_events_are_trimmed),
         T(pages_newest_first),
         T(a_page_follows_at_once),
+        T(many_at_once_leave_room),
         T4(pages_newest_first),
         T(twice_at_once),
         T(added_to_a_group_after_the_token),
