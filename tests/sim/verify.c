@@ -5,7 +5,7 @@
 #include "base/check.h"
 #include "users.h"
 
-enum { LIMIT_MAX = 200, PREVIEW_BYTES = 120, MENTIONS_MAX = 100 };
+enum { LIMIT_MAX = 1000, PREVIEW_BYTES = 120, MENTIONS_MAX = 100 };
 
 #define ULL(x) ((unsigned long long)(x))
 
