@@ -140,7 +140,7 @@ class Watched:
 
 
 def test_every_frame_of_a_conversation_is_as_documented(server_factory):
-    server = server_factory()
+    server = server_factory("--large-members", "2")
     alice, bob = server.register("alice"), server.register("bob")
     old = alice.send("before", to="bob").json
     one = Watched(server.socket(token=alice.token, hello=False))
@@ -205,6 +205,10 @@ def test_every_frame_of_a_conversation_is_as_documented(server_factory):
         harness.wait_until(done, f"{method} {where} is taken")
         two.until("self", action=action)
     one.until("membership", action="leave")
+    server.register("carol")
+    large = alice.http("POST", "/api/v1/groups", {"name": "z", "member_ids": ["bob", "carol"]}).json
+    assert alice.send("to many", conversation_id=large["group_id"]).status == 201
+    two.until("counter", conversation_id=large["group_id"])
 
     for text, code in (("[]", "invalid"), ('{"event":"nothing"}', "unsupported"),
                        ('{"event":"send_message","to":"bob","client_msg_id":"b"}', "invalid"),
