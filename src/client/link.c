@@ -136,6 +136,7 @@ void clink_resume(struct csession *s, uint64_t now)
                     have, n, s->batch);
     free(have);
     s->resumes++;
+    s->answer = s->answers;
     s->asked++;
     if (clink_frame_end(s, mark, now)) {
         csession_set_phase(s, CPHASE_SYNC, now);

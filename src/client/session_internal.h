@@ -185,6 +185,7 @@ struct csession {
     uint32_t
         answered;     /* of those: by caught_up or a conflict. Some never are, see clink_is_heard */
     uint32_t answers; /* that have ended, or were cut off; from 1 */
+    uint32_t answer;  /* what `answers` was at the latest resume: its rows have that in `paged` */
     /* While SYNC: what the user's own log says was joined, and was not sure then. */
     struct conv_id joined[CSESSION_JOINED_MAX];
     uint32_t njoined;

@@ -203,9 +203,17 @@ static bool is_sure(const struct csession *s, struct conv_id conv)
     return t && t->known && (t->listed || t->begun == s->resumes);
 }
 
-/* The user's own log says that there is a conversation: the list has it from now on. */
-static void heard_of(struct csession *s, struct conv_id conv, uint64_t now)
+/*
+ * The user's own log says that there is a conversation: the list has it from now on. When it says
+ * so live, no list had it before, and a row of an earlier answer was of a time that a restore has
+ * lost, or was told since this client named it.
+ */
+static void heard_of(struct csession *s, struct conv_id conv, bool live, uint64_t now)
 {
+    struct ctrack *t = ctrack_find(s, conv);
+    if (t && live && t->paged != s->answer) {
+        t->listed = false;
+    }
     bool sure = is_sure(s, conv);
     if (sure) {
         ctrack_find(s, conv)->listed = true;
@@ -264,7 +272,7 @@ void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server
     }
     bool leaving = !stays && is_own_leaving(s, m);
     if (m->event == WIRE_S_SELF && m->u.self.action == WIRE_SELF_JOINED) {
-        heard_of(s, m->u.self.target, now);
+        heard_of(s, m->u.self.target, source == CONFAB_LIVE, now);
     }
     cdeliver(s, m, source);
     if (leaving) {

@@ -596,12 +596,19 @@ static void test_session__joined_late_and_not_in_the_last_answer_is_asked_for_ag
     script_caught_up(h, "t3");
     script_log_is(h, "m a1 one live\ncaught up\ne d2 5 live\nc a head=2\nm a2 two missed\n"
                      "caught up\n");
-    /* The page had it: hearing of it again asks for nothing. */
+    /* The list had it in the same answer: hearing of it asks for nothing. */
     script_send(h, "{\"event\":\"resync\"}");
     script_expect(h, "\"event\":\"resume\"");
-    script_caught_up(h, "t4");
+    script_page(h, 'a', 2, 2, 2, "", "");
     script_send(h, "%s", joined_a(3));
+    script_caught_up(h, "t4");
     script_expect_none(h);
+    /* It did not, in the latest: what went by before it did may be missing. */
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_caught_up(h, "t5");
+    script_send(h, "%s", joined_a(4));
+    script_expect(h, "\"event\":\"resume\"");
 }
 
 /*
