@@ -130,8 +130,8 @@ function MemberRow({ app, c, m, onRemove, onClose }: { app: AppState; c: Convers
 }
 
 function NameForm({ app, c }: { app: AppState; c: Conversation }) {
-    const [name, setName] = useState(c.name);
-    useEffect(() => setName(c.name), [c.name]);
+    const [typed, setTyped] = useState({ over: c.name, text: c.name });
+    const name = typed.over === c.name ? typed.text : c.name; // another's change ends one's own
     return (
         <form class="inline-form"
             onSubmit={(e) => {
@@ -139,7 +139,7 @@ function NameForm({ app, c }: { app: AppState; c: Conversation }) {
                 void app.attempt(() => app.client.rest.renameGroup(c.id, name.trim()));
             }}
         >
-            <Field label={t.groupName} value={name} onValue={setName} maxLength={100} />
+            <Field label={t.groupName} value={name} onValue={(text) => setTyped({ over: c.name, text })} maxLength={100} />
             <button type="submit" class="plain" disabled={name.trim() === '' || name.trim() === c.name}>{t.rename}</button>
         </form>
     );

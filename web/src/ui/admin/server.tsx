@@ -1,6 +1,6 @@
 /* The server: its name, who may come in, how it is. */
 import { AdminApi, type RegistrationMode } from '@confab/client';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { AppState } from '../app-state.js';
 import { Field } from '../parts/field.js';
 import { useLoaded } from '../parts/loaded.js';
@@ -14,8 +14,8 @@ export function ServerView({ app }: { app: AppState }) {
     const settings = useLoaded(() => api.settings());
     const facts = useLoaded(() => app.client.rest.server());
     const status = useLoaded(() => api.status());
-    const [name, setName] = useState('');
-    useEffect(() => setName(settings.value?.serverName ?? ''), [settings.value?.serverName]);
+    const [typed, setTyped] = useState<string>(); // undefined: nothing yet, the name is as loaded
+    const name = typed ?? settings.value?.serverName ?? '';
     const change = async (c: { registration?: RegistrationMode; serverName?: string }) => {
         if (await app.attempt(() => api.changeSettings(c))) {
             app.tell(t.saved);
@@ -33,7 +33,7 @@ export function ServerView({ app }: { app: AppState }) {
                             void change({ serverName: name.trim() });
                         }}
                     >
-                        <Field label={t.serverName} value={name} onValue={setName} maxLength={100} />
+                        <Field label={t.serverName} value={name} onValue={setTyped} maxLength={100} />
                         <button type="submit" class="primary" disabled={name.trim() === '' || name.trim() === settings.value.serverName}>
                             {t.save}
                         </button>
