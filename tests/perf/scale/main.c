@@ -167,18 +167,24 @@ static void print_start(const char *what, const struct start_figures *f)
     (void)fflush(stdout);
 }
 
+/* Until it says that it serves, or ends. */
+static void await_serving(struct model *m, pid_t pid)
+{
+    int status;
+    while (!atomic_load(&m->serving) && waitpid(pid, &status, WNOHANG) == 0) {
+        usleep(1000);
+    }
+}
+
 void drive_kill(const struct options *o, uint64_t after_ms, char **argv)
 {
     char path[1024];
-    int status;
     (void)snprintf(path, sizeof(path), "%s/scale-model", o->rig.data);
     struct model *m = model_open(path, o->conversations, o->users, (uint32_t)o->messages,
                                  (uint32_t)o->active, o->seed);
     atomic_store(&m->serving, 0);
     pid_t pid = spawn("load", 0, argv);
-    while (!atomic_load(&m->serving) && waitpid(pid, &status, WNOHANG) == 0) {
-        usleep(1000);
-    }
+    await_serving(m, pid);
     usleep((useconds_t)(after_ms * 1000));
     CHECK(kill(pid, SIGKILL) == 0);
     await_kill(pid);
@@ -198,10 +204,7 @@ static void kill_rounds(const struct options *o, char **argv)
         uint64_t after_ms = 200 + (x >> 33) % (o->seconds * 1000);
         atomic_store(&m->serving, 0);
         pid_t pid = spawn("load", leave_states ? after_ms : 0, argv);
-        int status;
-        while (!atomic_load(&m->serving) && waitpid(pid, &status, WNOHANG) == 0) {
-            usleep(1000);
-        }
+        await_serving(m, pid);
         if (!leave_states) {
             usleep((useconds_t)(after_ms * 1000));
             CHECK(kill(pid, SIGKILL) == 0);
