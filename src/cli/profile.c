@@ -131,7 +131,9 @@ static bool replace(const char *path, const void *data, size_t n)
     if (len < 0 || (size_t)len >= sizeof(fresh)) {
         return false;
     }
-    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    /* It may be the file itself, by a rename of which a power failure left half. */
+    (void)unlink(fresh);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return false;
     }

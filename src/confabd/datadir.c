@@ -136,7 +136,9 @@ static bool small_replace(const struct datadir *d, const char *name, const char 
     char tmp[PATH_MAX + 16];
     datadir_file(d, name, path);
     (void)snprintf(tmp, sizeof(tmp), "%s.tmp", path);
-    int fd = open(tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    /* It may be the file itself, by a rename of which a power failure left half. */
+    (void)unlink(tmp);
+    int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0) {
         return false;
     }

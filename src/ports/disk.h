@@ -4,7 +4,8 @@
  * threads and at start-up, never from a shard. One file object is used by one thread at a time.
  *
  * Durability: bytes are durable after `sync` of their file; a created, renamed or removed name is
- * durable after `sync_dir`. After a failed sync, nothing is known about the unsynced bytes.
+ * durable after `sync_dir`. Of a rename before it, a crash may leave half: both names, one file.
+ * After a failed sync, nothing is known about the unsynced bytes.
  */
 #ifndef CONFAB_PORTS_DISK_H
 #define CONFAB_PORTS_DISK_H

@@ -328,6 +328,41 @@ static void test_disk__simulated_space_and_halt(void **state)
     fixture_deinit(&f);
 }
 
+/* The power fails at each operation in turn, twice in a row: the file is whole, old or new. */
+static void test_disk__replaced_or_as_before(void **state)
+{
+    (void)state;
+    int fresh = 0;
+    int halves = 0;
+    for (uint64_t seed = 0; seed < 2048; seed++) {
+        struct fixture f;
+        fixture_init(&f, DISK_SIM);
+        const char *last = "first text";
+        assert_int_equal(disk_replace(f.disk, "x.new", "x", last, strlen(last)), CONFAB_OK);
+        for (uint64_t round = 0; round < 3; round++) {
+            const char *next = round % 2 == 0 ? "another" : "something much longer";
+            disk_sim_halt_after(f.sim, (seed >> (3 * round)) % 8); /* all of them together */
+            enum confab_err err = disk_replace(f.disk, "x.new", "x", next, strlen(next));
+            disk_sim_crash(f.sim, seed * 31 + round);
+            struct disk_file *file = NULL;
+            char text[64] = "";
+            size_t n = 0;
+            assert_int_equal(disk_open(f.disk, "x", DISK_READ, &file), CONFAB_OK);
+            assert_int_equal(disk_pread(file, text, sizeof(text) - 1, 0, &n), CONFAB_OK);
+            disk_close(file);
+            bool changed = strcmp(text, next) == 0;
+            assert_true(changed || (err && strcmp(text, last) == 0));
+            fresh += changed;
+            last = changed ? next : last;
+            file = NULL;
+            halves += changed && disk_open(f.disk, "x.new", DISK_READ, &file) == CONFAB_OK;
+            disk_close(file);
+        }
+        fixture_deinit(&f);
+    }
+    assert_true(fresh > 100 && halves > 5);
+}
+
 static void test_disk__fault_plan_and_tear(void **state)
 {
     (void)state;
@@ -369,6 +404,7 @@ int main(void)
         cmocka_unit_test(test_disk__simulated_sectors_mix),
         cmocka_unit_test(test_disk__simulated_failed_sync_loses),
         cmocka_unit_test(test_disk__simulated_space_and_halt),
+        cmocka_unit_test(test_disk__replaced_or_as_before),
         cmocka_unit_test(test_disk__fault_plan_and_tear),
     };
     static const char *const names[] = {"os", "sim", "fault"};

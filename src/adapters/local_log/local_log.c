@@ -3,7 +3,8 @@
  *
  * Recovery of a directory that log_scan finds sound:
  *
- *     scan ──► copy the last segment's batches to a spare ──► sync, rename, sync dir   (serving may
+ *     scan ──► take names of spares off segments' files, sync dir
+ *          ──► copy the last segment's batches to a spare ──► sync, rename, sync dir   (serving may
  * begin) └─► remove what the copy replaces
  *
  * A crash anywhere in it leaves the old segment, or both, of which the next scan takes the copy.
@@ -283,6 +284,11 @@ static enum confab_err recover(struct local_log *log, struct scan *scan)
         if (!err) {
             scan->segments.at[i] = NULL;
         }
+    }
+    for (size_t i = 0; !err && i < scan->twins.count; i++) {
+        char name[LOG_NAME_MAX];
+        log_name_format(LOG_NAME_SPARE, scan->twins.at[i], name);
+        err = disk_unlink(log->disk, name);
     }
     if (!err) {
         /* A spare may have been a segment until just before the process died. Were it written now

@@ -64,6 +64,7 @@ struct scan {
     struct u64_list superseded;   /* segments that a newer copy replaces */
     struct u64_list unreadable;   /* segments without a valid header */
     struct u64_list spares;
+    struct u64_list twins; /* spares by name that are a segment's file: never to be written */
     uint64_t number_max;
     uint64_t end_max; /* damage.open_ended: no LSN from here on was ever given */
     struct local_log_damage damage;

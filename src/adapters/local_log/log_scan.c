@@ -4,6 +4,9 @@
  * INVARIANT: a file gets a segment's name only after its content was synced, and one that replaces
  * another has the same base LSN and a higher number. So of two with one base the higher counts, and
  * a segment without a valid header is damage, never a crash.
+ *
+ * A rename that was under way when the power failed may have left both names. Then a spare is a
+ * segment's file, and writing it would destroy the segment: its header tells.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -90,6 +93,7 @@ void scan_deinit(struct scan *scan)
     free(scan->superseded.at);
     free(scan->unreadable.at);
     free(scan->spares.at);
+    free(scan->twins.at);
     *scan = (struct scan){0};
 }
 
@@ -177,6 +181,50 @@ static enum confab_err load_headers(struct disk *disk, const struct u64_list *nu
         }
     }
     return CONFAB_OK;
+}
+
+/* Does the spare's file hold one of the segments? What cannot be read holds none. */
+static enum confab_err is_twin(struct disk *disk, const struct scan *scan, uint64_t spare,
+                               uint8_t block[LOG_BLOCK], bool *ret)
+{
+    char name[LOG_NAME_MAX];
+    struct disk_file *file = NULL;
+    struct segment_header head;
+    size_t n = 0;
+    log_name_format(LOG_NAME_SPARE, spare, name);
+    enum confab_err err = disk_open(disk, name, DISK_READ, &file);
+    if (!err) {
+        err = disk_pread(file, block, LOG_BLOCK, 0, &n);
+    }
+    disk_close(file);
+    *ret = false;
+    if (err || n < LOG_BLOCK || segment_header_decode(block, &head) != CONFAB_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < scan->segments.count; i++) {
+        const struct segment *seg = scan->segments.at[i];
+        *ret = *ret || (seg->id == head.id && seg->number == head.number);
+    }
+    return CONFAB_OK;
+}
+
+static enum confab_err part_twins(struct disk *disk, struct scan *scan)
+{
+    uint8_t *block = malloc(LOG_BLOCK);
+    enum confab_err err = block ? CONFAB_OK : CONFAB_NOMEM;
+    size_t kept = 0;
+    for (size_t i = 0; !err && i < scan->spares.count; i++) {
+        bool twin;
+        err = is_twin(disk, scan, scan->spares.at[i], block, &twin);
+        if (!err && twin) {
+            err = u64_list_add(&scan->twins, scan->spares.at[i]);
+        } else if (!err) {
+            scan->spares.at[kept++] = scan->spares.at[i];
+        }
+    }
+    scan->spares.count = kept;
+    free(block);
+    return err;
 }
 
 static enum confab_err drop_superseded(struct scan *scan)
@@ -331,6 +379,9 @@ enum confab_err log_scan(struct disk *disk, uint64_t verify_from, struct scan *r
         qsort(ret->spares.at, ret->spares.count, sizeof(uint64_t), by_value);
     }
     err = load_headers(disk, &names.segments, ret);
+    if (!err) {
+        err = part_twins(disk, ret);
+    }
     if (!err) {
         err = drop_superseded(ret);
     }

@@ -6,7 +6,8 @@
  * At disk_sim_crash each 512-byte sector of a file ends as one of the versions it had since the
  * last sync, independently of the others; one of them may end as garbage, including the bytes of it
  * that were durable before. The size ends as one of the sizes since then. Names made, renamed or
- * removed since the last sync_dir happened or did not. Then every open file is closed (operations
+ * removed since the last sync_dir happened or did not; of a rename the new name may have come and
+ * the old one stayed. Then every open file is closed (operations
  * give CONFAB_CLOSED; `close` is still due), and the disk is as after a restart.
  *
  * Any thread; calls are serialised. A file removed while open lives until it is closed.

@@ -273,7 +273,12 @@ static void settle_names(struct sim_files *fs, struct random_source *random)
         if (mode == 1 && lost.count > 0) {
             keep = false; /* in order, as a journal does */
         }
-        if (keep) {
+        if (keep && random && c->kind == NAME_RENAME && dir_find(&fs->durable, c->name) &&
+            random_below(random, 4) == 0) {
+            /* Half of it: not every file system has both parts of a rename in one write. */
+            dir_link(fs, &fs->durable, c->to, dir_find(&fs->durable, c->name)->inode);
+            dir_link(fs, &lost, c->name, &marker);
+        } else if (keep) {
             name_change_apply(fs, &fs->durable, c);
         } else {
             dir_link(fs, &lost, c->name, &marker);
