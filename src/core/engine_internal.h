@@ -13,6 +13,7 @@
 #include "base/mpsc.h"
 #include "core/chunk.h"
 #include "core/engine.h"
+#include "core/keys.h"
 #include "core/kind.h"
 #include "core/rows.h"
 
@@ -99,6 +100,7 @@ struct resident {
     struct row_header row;
 
     struct u64map dedup; /* hash of (user, client_msg_id) → seq, of what is not in the store yet */
+    struct keys *keys;   /* filters over those in the store; NULL until they are asked for */
     struct pending_cursor *pending;
     uint32_t npending;
     uint32_t cap_pending;
@@ -176,9 +178,10 @@ struct turn {
 struct command_work {
     uint64_t target_seq;
     bool looked_up;      /* target_id was looked for in the feed */
-    bool probed;         /* the store was asked for the key; dedup_seq says where it may be */
     bool fetched;        /* the target event was looked for */
-    uint64_t dedup_seq;  /* a message whose key has the same hash; 0: none */
+    uint64_t dedup_seq;  /* a stored message whose key has the same hash; 0: none */
+    uint64_t below;      /* what is in the store from here on has not the key; 0: not looked */
+    uint64_t next_below; /* the same, once nothing was found where it is being looked for */
     struct buf original; /* that message, encoded */
     struct buf target;   /* encoded, patched */
 };
@@ -315,6 +318,9 @@ void partition_stop(struct partition *p, enum confab_err err);
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
 /* A repeated attempt is stored: should the first one come after all, it is looked for. */
 void engine_dedup_late(struct engine *e, struct resident *r, uint64_t dedup_hash);
+/* The messages from `from` to flushed_seq, of these days, are in the store now. */
+void engine_dedup_flushed(struct engine *e, struct resident *r, uint64_t from,
+                          struct key_days days);
 /*
  * Looks for an earlier message with the same key. CONFAB_OK: there is none. CONFAB_AGAIN: wait.
  * CONFAB_EXISTS: answered.

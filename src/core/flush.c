@@ -101,7 +101,7 @@ static void put_members(struct flush *f, struct resident *r)
 }
 
 /* Drops the keys of days that nobody can ask about any more. */
-static void forget_keys(struct flush *f, struct resident *r, const struct flush_conv *fc)
+static void forget_keys(struct flush *f, struct resident *r, struct flush_conv *fc)
 {
     struct event first;
     struct event last;
@@ -111,6 +111,7 @@ static void forget_keys(struct flush *f, struct resident *r, const struct flush_
         return;
     }
     uint16_t today = flush_day_of(&last);
+    fc->days = (struct key_days){flush_day_of(&first), today};
     uint32_t keep = f->e->cfg.dedup_days + 1;
     if (r->row.dedup_day == 0) {
         r->row.dedup_day = flush_day_of(&first);
@@ -126,7 +127,8 @@ static void forget_keys(struct flush *f, struct resident *r, const struct flush_
 
 static enum confab_err take_conv(struct flush *f, struct resident *r, struct flush_conv *fc)
 {
-    *fc = (struct flush_conv){.r = r, .id = r->c.id, .head_seq = r->c.head_seq};
+    *fc = (struct flush_conv){
+        .r = r, .id = r->c.id, .head_seq = r->c.head_seq, .days = {0, UINT16_MAX}};
     uint64_t first = r->flushed_seq + 1;
     fc->first_seq = first;
     fc->nslots = (uint32_t)(r->c.head_seq - r->flushed_seq);
@@ -334,18 +336,8 @@ static void conv_flushed(struct engine *e, struct flush_conv *fc)
     fc->row.dedup_day = r->row.dedup_day;
     r->row = fc->row;
     drop_overlays(r);
-    if (u64map_len(&r->dedup) > 0) {
-        struct u64map_iter it = {0};
-        while (u64map_next(&r->dedup, &it)) {
-            if (*it.value <= r->flushed_seq) {
-                u64map_del(&r->dedup, it.key, NULL);
-            }
-        }
-        if (u64map_len(&r->dedup) == 0) {
-            u64map_deinit(&r->dedup);
-        } else {
-            u64map_shrink(&r->dedup);
-        }
+    if (fc->nslots > 0) {
+        engine_dedup_flushed(e, r, fc->first_seq, fc->days);
     }
     resident_trim(r, e->cfg.recent_max);
 }

@@ -21,6 +21,7 @@ struct flush_conv {
     struct slot *slots; /* the new events; bytes stay the resident's */
     uint32_t nslots;
     uint64_t first_seq;
+    struct key_days days;     /* of the first and the last of them */
     struct overlay *overlays; /* the resident's bytes */
     uint32_t noverlays;
     struct row_header row;

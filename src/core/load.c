@@ -67,6 +67,7 @@ void resident_free(struct engine *e, struct resident *r)
     free(r->garbage);
     free(r->pending);
     u64map_deinit(&r->dedup);
+    keys_free(r->keys);
     member_set_unref(r->set);
     buf_deinit(&r->replay);
     conv_deinit(&r->c);
@@ -154,7 +155,8 @@ void engine_account(struct engine *e, struct resident *r)
     n += r->patch_bytes + ((size_t)r->noverlays + r->ngarbage) * ALLOC_EXTRA;
     n += (size_t)r->cap_overlays * sizeof(*r->overlays);
     n += (size_t)r->cap_garbage * sizeof(*r->garbage);
-    n += u64map_bytes(&r->dedup) + (size_t)r->cap_pending * sizeof(*r->pending);
+    n += u64map_bytes(&r->dedup) + keys_bytes(r->keys);
+    n += (size_t)r->cap_pending * sizeof(*r->pending);
     n += r->set ? sizeof(*r->set) + r->set->n * sizeof(r->set->users[0]) + ALLOC_EXTRA : 0;
     e->cache_bytes += n - r->bytes;
     r->bytes = n;

@@ -145,20 +145,50 @@ void row_dedup_add(struct buf *row, uint32_t offset, uint64_t hash)
     buf_put_u64(row, hash);
 }
 
+enum confab_err row_dedup_open(struct row_dedup_iter *it, struct span row)
+{
+    *it = (struct row_dedup_iter){.bad = false};
+    return row_open(&it->r, row);
+}
+
+bool row_dedup_next(struct row_dedup_iter *it)
+{
+    if (reader_left(&it->r) == 0) {
+        return false;
+    }
+    it->offset = reader_varint(&it->r);
+    it->hash = reader_u64(&it->r);
+    it->bad = it->r.bad;
+    return !it->bad;
+}
+
+uint32_t row_dedup_count_max(size_t bytes)
+{
+    return (uint32_t)(bytes / 9);
+}
+
+uint16_t row_dedup_day(struct span sort)
+{
+    return (uint16_t)(sort.p[0] << 8 | sort.p[1]);
+}
+
+uint64_t row_dedup_first_seq(struct span sort)
+{
+    return row_sort_u64(span_of(sort.p + 2, 8));
+}
+
 enum confab_err row_dedup_find(struct span row, uint64_t hash, uint64_t *ret_offset)
 {
-    struct reader r;
-    enum confab_err err = row_open(&r, row);
-    while (!err && reader_left(&r) > 0) {
-        uint64_t offset = reader_varint(&r);
-        uint64_t h = reader_u64(&r);
-        if (r.bad) {
-            return CONFAB_CORRUPT;
-        }
-        if (h == hash) {
-            *ret_offset = offset;
+    struct row_dedup_iter it;
+    enum confab_err err = row_dedup_open(&it, row);
+    while (!err && row_dedup_next(&it)) {
+        if (it.hash == hash) {
+            *ret_offset = it.offset;
             return CONFAB_OK;
         }
+    }
+    if (!err && it.bad) {
+        return CONFAB_CORRUPT;
     }
     return err ? err : CONFAB_NOT_FOUND;
 }

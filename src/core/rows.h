@@ -51,6 +51,20 @@ void row_dedup_add(struct buf *row, uint32_t offset, uint64_t hash);
  */
 CONFAB_NODISCARD enum confab_err row_dedup_find(struct span row, uint64_t hash,
                                                 uint64_t *ret_offset);
+/* The walk over a row: open, then next until it says false; `bad` when the row is damaged. */
+struct row_dedup_iter {
+    struct reader r;
+    uint64_t offset;
+    uint64_t hash;
+    bool bad;
+};
+CONFAB_NODISCARD enum confab_err row_dedup_open(struct row_dedup_iter *it, struct span row);
+bool row_dedup_next(struct row_dedup_iter *it);
+/* At most this many keys are in rows of so many bytes. */
+uint32_t row_dedup_count_max(size_t bytes);
+/* Of a sort key of 10 bytes. */
+uint16_t row_dedup_day(struct span sort);
+uint64_t row_dedup_first_seq(struct span sort);
 
 struct feed_entry {
     uint64_t id;

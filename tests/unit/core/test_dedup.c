@@ -228,6 +228,118 @@ static void test_dedup__retry_of_a_former_member(void **state)
     command_free(cmd);
 }
 
+static int64_t counter(struct world *w, enum metric id)
+{
+    return metrics_total(w, id);
+}
+
+/* Sends that are not marked as first attempts read the keys once, and then nothing for each. */
+static void test_dedup__new_keys_cost_no_read(void **state)
+{
+    struct world *w = *state;
+    struct conv_id conv = conv_id_direct(1, 2);
+    for (uint32_t n = 1; n <= 1000; n++) {
+        say(w, conv, n, NULL);
+        if (n % 100 == 0) {
+            world_flush(w);
+        }
+    }
+    assert_int_equal(counter(w, METRIC_DEDUP_LOADS), 0); /* it began in memory */
+    assert_true(counter(w, METRIC_DEDUP_PROBES) < 50);
+    assert_int_equal(counter(w, METRIC_DEDUP_PROBES), counter(w, METRIC_DEDUP_MISSES));
+    world_kill(w, false, 0);
+    int64_t probes = counter(w, METRIC_DEDUP_PROBES);
+    for (uint32_t n = 1001; n <= 2000; n++) {
+        say(w, conv, n, NULL);
+        if (n % 100 == 0) {
+            world_flush(w);
+        }
+    }
+    assert_int_equal(counter(w, METRIC_DEDUP_LOADS), 1);
+    assert_true(counter(w, METRIC_DEDUP_PROBES) < probes + 50);
+    for (uint32_t n = 1; n <= 2000; n++) {
+        assert_true(is_known(w, conv, n, 0));
+    }
+    /* Long after the last message nothing is read at all. */
+    world_kill(w, false, 0);
+    world_run(w, 30ULL * DAY_MS);
+    probes = counter(w, METRIC_DEDUP_PROBES);
+    say(w, conv_id_direct(1, 2), 2001, NULL);
+    assert_int_equal(counter(w, METRIC_DEDUP_PROBES), probes);
+}
+
+static struct command *attempt(uint32_t n, struct conv_id conv, bool fresh)
+{
+    char key[32];
+    snprintf(key, sizeof(key), "key-%u", n);
+    struct command *cmd = world_message(1 + n % 2, conv, 2 - n % 2, key, "hello");
+    cmd->fresh = fresh;
+    return cmd;
+}
+
+/* The rows are read while a flush is under way, and what it stores is in none of them, or in all.
+ */
+static void meets_a_flush(struct world *w, bool flush_first, bool reverse)
+{
+    struct conv_id conv = conv_id_direct(1, 2);
+    uint64_t ids[101];
+    for (uint32_t n = 1; n <= 100; n++) {
+        if (n == 51) {
+            world_flush(w);
+            world_kill(w, false, 0);
+        }
+        struct command *cmd = world_do(w, attempt(n, conv, true));
+        assert_int_equal(cmd->err, CONFAB_OK);
+        ids[n] = cmd->ret_id;
+        command_free(cmd);
+    }
+    w->gate.hold = true;
+    if (flush_first) {
+        engine_flush_all(w->e);
+        world_run(w, 0);
+    }
+    world_submit(w, attempt(101, conv, false));
+    world_run(w, 0);
+    engine_flush_all(w->e);
+    for (int i = 0; i < 20 && (w->gate.nheld > 0 || i == 0); i++) {
+        world_run(w, 0);
+        world_release(w, reverse);
+    }
+    w->gate.hold = false;
+    world_run(w, 100);
+    struct command *cmd = world_taken(w);
+    assert_non_null(cmd);
+    assert_int_equal(cmd->err, CONFAB_OK);
+    assert_false(cmd->duplicate);
+    command_free(cmd);
+    world_flush(w);
+    assert_int_equal(counter(w, METRIC_DEDUP_LOADS), 1);
+    for (uint32_t n = 1; n <= 100; n++) {
+        assert_true(is_known(w, conv, n, ids[n]));
+    }
+    assert_true(is_known(w, conv, 101, 0));
+}
+
+static void test_dedup__filters_read_before_a_flush(void **state)
+{
+    meets_a_flush(*state, false, false);
+}
+
+static void test_dedup__filters_read_before_a_flush_that_ends_first(void **state)
+{
+    meets_a_flush(*state, false, true);
+}
+
+static void test_dedup__filters_read_during_a_flush(void **state)
+{
+    meets_a_flush(*state, true, false);
+}
+
+static void test_dedup__filters_read_during_a_flush_that_ends_last(void **state)
+{
+    meets_a_flush(*state, true, true);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +351,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_dedup__first_attempt_after_its_repetition, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_dedup__retry_of_a_former_member, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__new_keys_cost_no_read, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__filters_read_before_a_flush, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__filters_read_before_a_flush_that_ends_first,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__filters_read_during_a_flush, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_dedup__filters_read_during_a_flush_that_ends_last,
+                                        setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
