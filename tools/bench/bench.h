@@ -87,6 +87,7 @@ struct options {
     uint32_t server_cpu; /* NONE: not pinned */
     uint32_t load_cpu;
     bool own_tokens;
+    bool no_fresh; /* messages are not marked as first attempts */
     bool floor;
     bool hold; /* idle: goes on until standard input ends */
     bool json;

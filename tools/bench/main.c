@@ -63,6 +63,7 @@ static const char USAGE[] =
     "  --rate N          messages/s (presence: changes/s) of all together, sent when due whatever "
     "comes back; latency\n"
     "                    counts from when a message should have been sent [0: as fast as it goes]\n"
+    "  --no-fresh        does not mark messages as first attempts: the server looks for each key\n"
     "  --size A-B        bytes of a text [100-300]\n"
     "  --texts FILE      texts are lines of this file of that size, instead of drawn words\n"
     "  --ack-ms N        between a receiver's acknowledgements [250]\n"
@@ -196,6 +197,7 @@ enum {
     OPT_SEED,
     OPT_SIZE,
     OPT_OWN,
+    OPT_NO_FRESH,
     OPT_FLOOR,
     OPT_HOLD,
     OPT_JSON,
@@ -211,6 +213,7 @@ static const struct option OTHERS[] = {
     {"seed", required_argument, NULL, OPT_SEED},
     {"size", required_argument, NULL, OPT_SIZE},
     {"own-tokens", no_argument, NULL, OPT_OWN},
+    {"no-fresh", no_argument, NULL, OPT_NO_FRESH},
     {"floor", no_argument, NULL, OPT_FLOOR},
     {"hold", no_argument, NULL, OPT_HOLD},
     {"json", no_argument, NULL, OPT_JSON},
@@ -256,6 +259,9 @@ static void take_other(struct options *o, int c)
         break;
     case OPT_OWN:
         o->own_tokens = true;
+        break;
+    case OPT_NO_FRESH:
+        o->no_fresh = true;
         break;
     case OPT_FLOOR:
         o->floor = true;

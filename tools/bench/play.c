@@ -71,11 +71,12 @@ static void put_message(struct worker *w, const struct own_sender *s, uint32_t s
         return;
     }
     const struct target *to = target_of(w, s, slot, m->number);
+    bool fresh = first && !w->t->world->opt->no_fresh;
     char frame[512];
     int n = snprintf(frame, sizeof(frame),
                      "{\"event\":\"send_message\",%s,\"client_msg_id\":\"%s-%s\",%s\"content\":"
                      "\"%s ",
-                     to->to, w->t->world->run, text, first ? "\"fresh\":true," : "", text);
+                     to->to, w->t->world->run, text, fresh ? "\"fresh\":true," : "", text);
     uint8_t head[WS_HEADER_MAX];
     static const uint8_t no_mask[4];
     uint64_t len = (uint64_t)n + content.n + 2;
