@@ -78,8 +78,9 @@ struct confab_options {
     /*
      * Persistence: `state` is what `save` got last, in this or an earlier process; it holds
      * positions and unsent messages, and no secret. save must be atomic (write a new file, rename
-     * it). It is called before confab_send returns, and at most once a second for anything else.
-     * NULL: none.
+     * it). It is called before confab_send returns, before on_sent tells a failure, and at most
+     * once a second for anything else. While it fails, a message that the server refused is sent
+     * again, up to send_attempts_max times, and not told of. NULL: none.
      */
     const void *state;
     size_t state_len;

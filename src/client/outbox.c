@@ -3,13 +3,18 @@
  *
  *     queued ──pump──► in flight ──ack──────────────────────────► sent (on_sent)
  *       ▲                │  ├── error busy, storage_*, limit ────► queued, with a wait (bounded)
- *       │                │  └── any other error ─────────────────► failed (on_sent)
+ *       │                │  └── any other error, saved ──────────► failed (on_sent)
  *       └─ link_down, no ack in ACK_TIMEOUT_MS ─┘
  *
  * Each target has a lane, a queue of its own of which only the head is in flight: else a message
  * that has to be repeated would be overtaken by the next. Lanes do not wait for each other. An
  * entry in flight whose fate is unknown is sent again with the same client_msg_id: the server
  * recognises it.
+ *
+ * A refusal is saved before it is told: a process that is killed in between would send the message
+ * again, and what was refused once, for a member who had left, may be taken the next time. One that
+ * cannot be saved is not told, and the message is sent again. What is stored needs no such care:
+ * the answer to a repetition is the first one.
  */
 #include <stdlib.h>
 
@@ -400,6 +405,18 @@ static bool is_temporary(enum confab_error error, const struct wire_failure *f)
     }
 }
 
+/* Saves the state as it will be without the head of the lane. */
+static bool save_without(struct csession *s, struct clane *l, struct centry *e, uint64_t now)
+{
+    list_remove(&e->node);
+    s->outbox_len--;
+    s->save_due = true;
+    bool saved = csession_save(s, now) == CONFAB_E_OK;
+    list_push_front(&l->entries, &e->node);
+    s->outbox_len++;
+    return saved;
+}
+
 bool coutbox_refused(struct csession *s, const struct wire_failure *f, uint64_t now)
 {
     struct clane *l;
@@ -408,7 +425,9 @@ bool coutbox_refused(struct csession *s, const struct wire_failure *f, uint64_t 
         return false;
     }
     enum confab_error error = cerror_of_wire(f->code);
-    if (is_temporary(error, f) && ++e->attempts < s->opt.send_attempts_max) {
+    bool may_wait = ++e->attempts < s->opt.send_attempts_max;
+    bool is_over = !(may_wait && is_temporary(error, f)) && save_without(s, l, e, now);
+    if (may_wait && !is_over) {
         uint64_t cap = s->opt.backoff_min_ms;
         for (uint32_t i = 1; i < e->attempts && cap < s->opt.backoff_max_ms; i++) {
             cap *= 2;

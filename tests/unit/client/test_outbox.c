@@ -347,6 +347,48 @@ static void test_outbox__is_saved_before_it_is_sent(void **state)
     script_expect(h, "k1");
 }
 
+/* What was told as refused does not come back, to be taken then, when the process is killed. */
+static void test_outbox__refusal_is_saved_before_it_is_told(void **state)
+{
+    struct script *h = *state;
+    h->options.backoff_min_ms = 100;
+    open_live(h);
+    assert_int_equal(put(h, "bob", "k1", "1"), CONFAB_E_OK);
+    script_expect(h, "k1");
+    h->save_fails = 1;
+    refuse(h, "k1", "forbidden", 0);
+    script_log_is(h, ""); /* it could not be saved: again */
+    assert_int_equal(csession_outbox_len(h->session), 1);
+    h->now += 200;
+    csession_tick(h->session, h->now);
+    script_expect(h, "k1");
+    refuse(h, "k1", "forbidden", 0);
+    script_log_is(h, "s k1 forbidden\n");
+    h->save_fails = 1; /* killed now */
+    script_restart(h);
+    assert_int_equal(h->save_fails, 0);
+    assert_int_equal(csession_outbox_len(h->session), 0);
+}
+
+/* A state that can never be saved does not keep a message for good. */
+static void test_outbox__refusal_that_cannot_be_saved_is_told_in_the_end(void **state)
+{
+    struct script *h = *state;
+    h->options.send_attempts_max = 3;
+    open_live(h);
+    assert_int_equal(put(h, "bob", "k1", "1"), CONFAB_E_OK);
+    h->save_fails = 1000;
+    for (int i = 0; i < 3; i++) {
+        script_expect(h, "k1");
+        refuse(h, "k1", "forbidden", 0);
+        script_log_is(h, i < 2 ? "" : "s k1 forbidden\n");
+        h->now += 4000;
+        csession_tick(h->session, h->now);
+        script_log_is(h, "error save\n");
+    }
+    assert_int_equal(csession_outbox_len(h->session), 0);
+}
+
 static void test_outbox__survives_a_restart(void **state)
 {
     struct script *h = *state;
@@ -399,6 +441,8 @@ int main(void)
         T(test_outbox__what_was_sent_cannot_be_taken_back),
         T(test_outbox__bad_messages_are_not_queued),
         T(test_outbox__is_saved_before_it_is_sent),
+        T(test_outbox__refusal_is_saved_before_it_is_told),
+        T(test_outbox__refusal_that_cannot_be_saved_is_told_in_the_end),
         T(test_outbox__survives_a_restart),
     };
     return cmocka_run_group_tests_name("outbox", tests, NULL, NULL);
