@@ -91,6 +91,7 @@ void epochs_begin(struct epochs *e, struct disk *disk, uint64_t id, uint64_t clo
     }
     e->at[e->n++] = (struct epoch){.id = id, .from_ms = clock_ms};
     err = save(e, disk);
+    e->written = !err;
     if (err) {
         diag_warn(DIAG_SERVER,
                   "EPOCHS cannot be written: after the next start everybody resumes from the "

@@ -24,7 +24,8 @@ struct epoch {
 };
 
 struct epochs {
-    uint32_t n; /* the last is the present one */
+    uint32_t n;   /* the last is the present one */
+    bool written; /* and the next start will know of it */
     struct epoch at[EPOCHS_MAX];
 };
 

@@ -227,6 +227,7 @@ enum confab_err server_recover(struct server *s)
     if (err == CONFAB_OK) {
         epochs_begin(&s->epochs, s->deps.disk, random_u64(s->loops[0].random) | 1,
                      atomic_load(&s->engine_shared.log_clock_ms));
+        s->recovery.epoch_written = s->epochs.written;
     }
     s->recovery.ms = (clock_mono_ns(s->deps.clock) - began) / NS_PER_MS;
     metrics_gauge_set(&s->checkpoint_metrics, METRIC_RECOVERY_MS, (int64_t)s->recovery.ms);

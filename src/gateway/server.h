@@ -118,6 +118,7 @@ struct server_recovery {
     uint64_t records;
     uint64_t bytes;
     uint64_t ms;
+    bool epoch_written; /* else the next start knows nothing of this one's resume tokens */
 };
 void server_recovery(const struct server *s, struct server_recovery *ret);
 

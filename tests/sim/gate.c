@@ -233,6 +233,14 @@ static bool server_begin(struct gate *g, uint16_t shards)
     err = server_recover(g->server);
     s->ports->store.direct = false;
     SIM_CHECK(s, !err, "recovery reads what is there", "%s", err_text(err));
+    /* Tokens of an epoch that could not be written down look as those of a time that a restore has
+     * lost, and that is the safe side: devices are told to reset what they had. */
+    for (uint32_t i = 0; i < g->nphones && g->unknown_tokens; i++) {
+        g->phones[i].doubtful = g->phones[i].saved_doubtful = true;
+    }
+    struct server_recovery recovery;
+    server_recovery(g->server, &recovery);
+    g->unknown_tokens = !recovery.epoch_written;
     sim_trace(s, "server started shards=%u from_lsn=%llu", shards, ULL(from_lsn));
     return true;
 }

@@ -104,7 +104,8 @@ struct phone {
     bool killed;        /* what it saves now is lost */
     bool fresh;         /* for one look: keeps what it is told of conversations */
     uint64_t caught_up; /* times */
-    bool doubtful;      /* has not caught up since a restore: it may be told to reset */
+    /* Has not caught up since a restore, or since a start that knows no tokens: it may be reset. */
+    bool doubtful;
     bool saved_doubtful;
     uint64_t slow_until_ms;
     uint8_t seen[GATE_PEOPLE_MAX];    /* 1 + status of those it follows; 0: not told yet */
@@ -156,7 +157,8 @@ struct gate {
     struct server *server; /* NULL while down */
     struct executor *password_ex;
     uint16_t shards;
-    bool dead; /* the network is gone for the shards that are freed */
+    bool dead;           /* the network is gone for the shards that are freed */
+    bool unknown_tokens; /* EPOCHS could not be written: the next start knows none of this one's */
     struct gate_net nets[SIM_SHARDS_MAX];
     struct random_seeded randoms[SIM_SHARDS_MAX];
     uint32_t npeople;

@@ -7,7 +7,7 @@
 #include "base/hash64.h"
 #include "process.h"
 
-enum { FLYING_MAX = 6, AGAIN_MAX = 4096, GROUPS_MAX = 14, DAY_MS = 86400000 };
+enum { FLYING_MAX = 6, AGAIN_MAX = 4096, GROUPS_MAX = 14, DAY_MS = 86400000, PROBES_BYTES = 60000 };
 
 static int by_number(const void *a, const void *b)
 {
@@ -725,6 +725,10 @@ static void check_event(struct sim *s, struct uop *op, const struct command *cmd
     }
     check_rule(s, op, cmd);
     bool roomy = s->features.engine.waiting_max >= 64 && s->features.store_queue >= 1000;
+    /* Probes come in one turn, each to a conversation of its own. What they bring into memory has
+     * dirty_bytes_max of room over a full cache, which is emptied once a turn only. */
+    roomy =
+        roomy && (cmd->err != CONFAB_BUSY || s->features.engine.dirty_bytes_max >= PROBES_BYTES);
     SIM_CHECK(s, !in || !in->probe || !cmd->err || op->retry || !roomy,
               "sends are taken in good times", CONV_FMT ": %s", CONV_ARG(cmd->conv),
               err_text(cmd->err));
