@@ -36,6 +36,7 @@
 #define PAGE      4096U
 #define SECTOR    512U
 #define NAME_SIZE 256U
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* The contents of a file at one time, by page; a NULL page is zeros. */
 struct page {
@@ -370,6 +371,8 @@ static void file_lose(struct node *n)
     if (n->synced_size != size && draw(2) == 0) {
         size = n->synced_size;
     }
+    /* Pages behind the end may have come back with what they held: no growth shows that. */
+    n->size = MAX(n->size, (off_t)(n->npages * PAGE));
     file_resize(n, size);
     file_synced(n);
 }
