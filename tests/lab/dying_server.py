@@ -2,11 +2,12 @@
 """Runs a server on a lossy file system, lets it die, takes what was not synced, starts it again.
 
 usage: dying_server.py --mount DIR --breaks FILE --how kill|power --port N --seed N --report FILE
-                        -- COMMAND...
+                        [--deaths N] -- COMMAND...
 
 As long as FILE is there the server dies: at a moment drawn at random, or at the N-th of some
 operation of its own on some of its files, just before it or just after. With `power` each death
-takes the unsynced data with it (tests/lab/lossy_fs.c). When FILE has gone, the server is left alone
+takes the unsynced data with it (tests/lab/lossy_fs.c). After N deaths FILE.enough is made, and it is
+killed no more. When FILE has gone, the server is left alone
 and FILE.calm is made. SIGTERM ends it, and this with its exit code.
 """
 
@@ -15,10 +16,10 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 # Where to die: an operation of the file system, part of the path, and how many of them may pass at
@@ -35,9 +36,9 @@ PLACES = [
 # come so long after it was ready, at most.
 BY_TIME = 0.3
 STARTING = 0.2
-LONGEST_S = 0.3
+LONGEST_S = 0.25
 # An operation that does not come within so long after it was ready: then it dies all the same.
-PATIENCE_S = 0.5
+PATIENCE_S = 0.3
 POLL_S = 0.004
 
 
@@ -48,7 +49,8 @@ class Lab:
         self.power = options.how == "power"
         self.random = random.Random(options.seed)
         self.command = options.command
-        self.url = f"http://127.0.0.1:{options.port}"
+        self.port = options.port
+        self.most = options.deaths
         self.report = Path(options.report)
         self.deaths = 0
         self.places = {}
@@ -81,8 +83,9 @@ class Lab:
 
     def is_ready(self):
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=1) as answer:
-                return answer.status == 200
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                probe.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                return probe.recv(64).startswith(b"HTTP/1.1 200")
         except OSError:
             return False
 
@@ -129,8 +132,14 @@ class Lab:
             if self.process.poll() is not None:
                 sys.exit(f"the server did not start: {self.process.returncode}")
             time.sleep(POLL_S)
-        while self.breaks.exists() and not self.ending:
+        while self.breaks.exists() and not self.ending and self.deaths < self.most:
             self.one_life()
+        if self.deaths >= self.most:
+            self.breaks.with_name(self.breaks.name + ".enough").touch()
+        while self.breaks.exists() and not self.ending:
+            if self.process.poll() is not None:
+                sys.exit(f"the server ended by itself with {self.process.returncode}")
+            time.sleep(POLL_S)
         self.order("user.kill", "")
         # An order may have been carried out just now.
         time_left = time.monotonic() + PATIENCE_S
@@ -163,6 +172,7 @@ def main():
     parser.add_argument("--seed", type=int, required=True)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--report", required=True)
+    parser.add_argument("--deaths", type=int, default=1 << 30)
     parser.add_argument("command", nargs="+")
     Lab(parser.parse_args()).run()
 

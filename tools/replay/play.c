@@ -22,6 +22,7 @@
 #define AWAY_MS_MAX  500U
 #define DRAWS_MAX    64
 #define CALM_POLL_NS 5000000
+#define ENOUGH_NS    10000000U
 #define NS_PER_MS    1000000U
 #define NS_PER_S     1000000000U
 /* A share of 1,000 of the mixed day's messages that go to groups. */
@@ -291,6 +292,21 @@ static void breaks_begin(const struct replay *r)
     }
 }
 
+/* Whoever kills has killed enough: nothing more is sent. Looked for now and then. */
+static void breaks_look(struct replay *r, uint64_t *look_ns)
+{
+    char enough[4096];
+    if (!r->opt.breaks || r->now_ns < *look_ns) {
+        return;
+    }
+    *look_ns = r->now_ns + ENOUGH_NS;
+    (void)snprintf(enough, sizeof(enough), "%s.enough", r->opt.breaks);
+    if (access(enough, F_OK) == 0) {
+        r->nmessages = r->next;
+        *look_ns = UINT64_MAX;
+    }
+}
+
 /* What comes now is read without anybody killing the server. */
 static enum confab_err breaks_end(const struct replay *r)
 {
@@ -436,9 +452,11 @@ enum confab_err play_all(struct replay *r)
     r->started_ns = r->now_ns = clock_mono_ns(clock_system());
     uint64_t progress = progress_of(r);
     uint64_t progress_ns = r->now_ns;
+    uint64_t look_ns = 0;
     while (!all_complete(r)) {
         pump(r);
         turn(r);
+        breaks_look(r, &look_ns);
         err = kill_when_due(r, &k);
         if (err != CONFAB_OK) {
             return err;
