@@ -6,8 +6,8 @@
 #include "base/check.h"
 #include "core/chunk.h"
 
-/* 16 bits a key, 7 of them set, all within the 64 bytes of one cache line. */
-enum { KEYS_PER_BLOCK = 32, BLOCK_WORDS = 8, BLOCK_BYTES = 64, PROBES = 7, FILTER_KEYS_MIN = 256 };
+/* 24 bits a key, 7 of them set, all within the 64 bytes of one cache line. */
+enum { KEYS_PER_BLOCK = 21, BLOCK_WORDS = 8, BLOCK_BYTES = 64, PROBES = 7, FILTER_KEYS_MIN = 256 };
 
 struct keys *keys_new(void)
 {

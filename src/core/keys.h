@@ -2,7 +2,7 @@
  * Which keys of retries a conversation may have in the store: Bloom filters in memory, each over
  * the messages of one run of seqs, so that a key that was never stored costs no read, and one that
  * may have been is looked for among the rows of that run only. A key that was added is always found
- * (INVARIANT: a filter never says no to it); one in a thousand others is found, too.
+ * (INVARIANT: a filter never says no to it); one in ten thousand others is found, too.
  *
  * Filters lie in the order of their seqs. What is added goes into the last one until it is full.
  * One thread at a time. docs/design/message-store.md, "Keys of retries", has the whole.
