@@ -51,6 +51,16 @@ def test_pairs__at_a_rate_over_many_conversations(server):
     assert 300 <= report["messages"] <= 500
 
 
+@pytest.mark.parametrize("options", [[], ["--no-fresh"]])
+def test_pairs__with_and_without_the_mark_of_a_first_attempt(server_factory, options):
+    # Conversations that leave memory: their keys are read for whoever does not say "fresh".
+    server = server_factory("--cache-bytes", "1M", "--flush-after", "100ms", "--shards", "1")
+    [report] = bench(server, "pairs", *SHORT, "--seconds", 3, "--pairs", 2, "--spread", 100,
+                     "--window", 16, "--size", "2000-2000", *options)
+    assert report["errors"] == 0
+    assert (server.metric("confab_dedup_loads_total") > 0) == bool(options)
+
+
 def test_group__everybody_gets_everything(server):
     [report] = bench(server, "group", *SHORT, "--members", 20, "--senders", 2, "--window", 2)
     assert report["errors"] == 0
