@@ -589,7 +589,7 @@ static void test_local_log__repair_stopped_anywhere(void **state)
     }
     bool finished = false;
     for (uint64_t k = 0; !finished; k++) {
-        for (uint64_t seed = 0; seed < 8; seed++) {
+        for (uint64_t seed = 0; seed < 24; seed++) {
             struct fixture copy = f;
             struct local_log_damage damage;
             CHECK(disk_sim_clone(f.sim, &copy.sim) == CONFAB_OK);

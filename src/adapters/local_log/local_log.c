@@ -265,7 +265,10 @@ static enum confab_err clean_up(struct local_log *log, const struct scan *scan,
         }
     }
     for (size_t i = 0; !err && i < scan->superseded.count; i++) {
-        err = retire(log, scan->superseded.at[i]);
+        /* Not written again: by half of a rename it may be a file that repair has put aside. */
+        char name[LOG_NAME_MAX];
+        log_name_format(LOG_NAME_SEGMENT, scan->superseded.at[i], name);
+        err = disk_unlink(log->disk, name);
     }
     if (!err && replaced) {
         err = retire(log, replaced);

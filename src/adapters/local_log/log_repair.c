@@ -68,7 +68,11 @@ static enum confab_err set_aside(struct repair *r, uint64_t number)
     char to[LOG_NAME_MAX];
     log_name_format(LOG_NAME_SEGMENT, number, from);
     log_name_format(LOG_NAME_DAMAGED, number, to);
-    enum confab_err err = disk_rename(r->disk, from, to);
+    /* After a power failure the file may have both names, and renaming would leave it so. */
+    enum confab_err err = disk_unlink(r->disk, to);
+    if (!err || err == CONFAB_NOT_FOUND) {
+        err = disk_rename(r->disk, from, to);
+    }
     return err ? err : disk_sync_dir(r->disk);
 }
 

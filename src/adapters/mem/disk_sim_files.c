@@ -148,7 +148,9 @@ static void dir_rename(struct sim_files *fs, struct sim_names *dir, const char *
                        const char *to)
 {
     struct sim_entry *e = dir_find(dir, from);
-    if (e && strcmp(from, to) != 0) {
+    const struct sim_entry *there = dir_find(dir, to);
+    /* As POSIX has it: of two names of one file, none goes. */
+    if (e && !(there && there->inode == e->inode)) {
         struct sim_inode *inode = e->inode;
         inode->refs++;
         dir_unlink(fs, dir, from);
