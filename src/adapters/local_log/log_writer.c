@@ -18,6 +18,7 @@
  * what recovery tells a torn tail from corruption by.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -25,6 +26,7 @@
 #include "base/check.h"
 #include "base/crc32c.h"
 #include "base/diag.h"
+#include "base/thread.h"
 #include "local_log_internal.h"
 
 struct local_log *local_log_of(struct log_store *store)
@@ -540,6 +542,7 @@ static void wait_for_work(struct local_log *log)
 static void *run(void *arg)
 {
     struct local_log *log = arg;
+    thread_wake_soon(); /* everybody waits for the next sync to begin */
     pthread_mutex_lock(&log->mu);
     for (;;) {
         if (wants_write(log) || (!log->stopping && wants_spare(log))) {
@@ -565,6 +568,7 @@ enum confab_err local_log_start_thread(struct local_log *log)
     if (pthread_create(&log->thread, NULL, run, log) != 0) {
         return CONFAB_NOMEM;
     }
+    (void)pthread_setname_np(log->thread, "log");
     log->has_thread = true;
     return CONFAB_OK;
 }
