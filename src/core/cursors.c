@@ -238,15 +238,11 @@ void engine_log_cursors(struct engine *e, bool all)
 static bool author_of(struct resident *r, uint64_t seq, uint64_t *ret_user)
 {
     const struct slot *s = resident_slot(r, seq);
-    struct event ev;
     if (!s) {
         *ret_user = r->c.last_from;
         return seq == r->c.last_seq;
     }
-    if (event_peek(span_of(s->bytes, s->len), &ev)) {
-        return false;
-    }
-    *ret_user = ev.kind == EVENT_MESSAGE ? ev.actor : 0;
+    *ret_user = s->kind == EVENT_MESSAGE ? s->actor : 0;
     return true;
 }
 

@@ -59,7 +59,6 @@ static struct inflight *inflight_new(struct engine *e, enum logrec kind, struct 
 
 void inflight_free(struct engine *e, struct inflight *in)
 {
-    free(in->event.bytes);
     buf_deinit(&in->payload);
     if (e->nspare_inflight < SPARE_INFLIGHT_MAX) {
         list_push_front(&e->spare_inflight, &in->link);
@@ -112,7 +111,7 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     ev->ord = r->next_ord + ((k->flags & KIND_COUNTS) ? 1 : 0);
     ev->id = stamp_id(e, p);
     struct buf *rec = &e->rec;
-    uint8_t raw[16];
+    uint8_t raw[CONV_ID_BYTES];
     conv_id_write(r->c.id, raw);
     buf_clear(rec);
     buf_put(rec, raw, sizeof(raw));
@@ -123,13 +122,8 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
         err = CONFAB_TOO_LARGE;
     }
     if (!err) {
-        size_t n = rec->len - sizeof(raw);
-        in->event.bytes = malloc(n);
-        in->event.len = (uint32_t)n;
-        err = in->event.bytes ? CONFAB_OK : CONFAB_NOMEM;
-        if (!err) {
-            memcpy(in->event.bytes, rec->data + sizeof(raw), n);
-        }
+        in->event_len = (uint32_t)(rec->len - sizeof(raw));
+        in->event_kind = (uint8_t)ev->kind;
     }
     uint64_t dedup = 0;
     if (!err && ev->cmid.n > 0) {

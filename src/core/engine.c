@@ -25,6 +25,7 @@ void engine_config_defaults(struct engine_config *cfg)
         .flush_after_ms = 20000,
         .cursor_delay_ms = 1000,
         .recent_max = 64,
+        .durable_max = 128, /* all that is done for so many fits into a processor's cache */
         .dedup_days = 7,
     };
 }
@@ -564,7 +565,7 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
             in->r->barrier = false;
         }
         if (in->kind == LOGREC_EVENT) {
-            const struct event_kind *k = event_kind_of(in->event.bytes[1]);
+            const struct event_kind *k = event_kind_of(in->event_kind);
             in->r->next_seq--;
             in->r->next_ord -= (k->flags & KIND_COUNTS) ? 1 : 0;
             if (in->dedup_hash) {
@@ -640,11 +641,12 @@ void engine_seal(struct engine *e)
     reject_turn(e, t, err);
 }
 
-void engine_poll(struct engine *e)
+bool engine_poll(struct engine *e)
 {
     e->now_ms = clock_wall_ms(e->clock);
-    engine_take_durable(e);
+    bool more = engine_take_durable(e);
     take_jobs(e);
+    return more;
 }
 
 /* The log may have failed while another shard or a checkpoint used it. */

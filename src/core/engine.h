@@ -91,6 +91,7 @@ struct engine_config {
     uint32_t flush_after_ms;   /* age at which a dirty partition is flushed */
     uint32_t cursor_delay_ms;  /* coalescing of cursors */
     uint32_t recent_max;       /* events kept in memory of a clean conversation */
+    uint32_t durable_max;      /* records that one engine_poll takes */
     uint32_t dedup_days;       /* how long client_msg_ids are remembered, at least 7 */
     uint64_t edit_window_ms;   /* how long after sending a message may be edited; 0: always */
 };
@@ -127,7 +128,8 @@ void engine_submit(struct engine *e, struct command *cmd);
 /* A follow-up command that `send` carried away has come back. */
 void engine_followup_done(struct engine *e, struct command *cmd);
 void engine_seal(struct engine *e);
-void engine_poll(struct engine *e);
+/* True: more is durable already, for the next call; the effects of what was taken may go first. */
+bool engine_poll(struct engine *e);
 /* Returns milliseconds until it wants to be called again at the latest. */
 uint32_t engine_tick(struct engine *e);
 

@@ -25,6 +25,8 @@ enum logrec {
     LOGREC_MEMBER = 4,  /* conversation and what a member's own log says about it */
 };
 enum { LOGREC_VERSION = 1 };
+/* An event's record begins with its conversation. */
+enum { CONV_ID_BYTES = 16 };
 
 /* A turn's submission is sealed early above this size. */
 enum { TURN_BYTES = 1 << 20 };
@@ -32,7 +34,19 @@ enum { TURN_BYTES = 1 << 20 };
 /* An encoded event in memory. */
 struct slot {
     uint8_t *bytes;
+    uint64_t actor;
     uint32_t len;
+    uint8_t kind;
+    bool own; /* an allocation of its own, not a part of a piece */
+};
+
+/* Memory of events that follow each other in a conversation; freed with the last of them. */
+struct event_piece {
+    struct event_piece *next;
+    uint32_t size;
+    uint32_t used;
+    uint32_t nslots;
+    uint8_t data[];
 };
 
 /* A change to an event that is in the store already; applied to what is read until it is flushed.
@@ -82,6 +96,8 @@ struct resident {
     uint64_t next_seq;
     uint64_t next_ord;
 
+    struct event_piece *pieces; /* oldest first; each has slots */
+    struct event_piece *last_piece;
     struct slot *slots;
     uint32_t slots_at;
     uint32_t nslots;
@@ -106,7 +122,7 @@ struct resident {
     uint32_t cap_pending;
     struct member_set *set;
     struct buf replay;
-    size_t slot_bytes;
+    size_t slot_bytes;  /* of pieces, and of slots with bytes of their own */
     size_t patch_bytes; /* of overlays and garbage */
     size_t extra_bytes; /* of member_extra, when it was loaded or flushed */
     size_t bytes;       /* as accounted in e->cache_bytes */
@@ -157,10 +173,11 @@ struct inflight {
     struct resident *r; /* EVENT, MEMBER */
     struct partition *p;
     struct command *cmd; /* may be NULL */
-    uint32_t offset;
+    uint32_t offset;     /* in the submission, where an event's bytes are until it is folded */
+    uint32_t event_len;  /* EVENT */
+    uint8_t event_kind;  /* EVENT */
     uint64_t ms;
     uint64_t dedup_hash;
-    struct slot event;  /* EVENT */
     struct buf payload; /* other kinds: as logged */
     struct list acks;   /* CURSORS: commands to complete */
 };
@@ -247,7 +264,8 @@ struct engine {
     uint64_t dirty_bytes;
     struct buf rec;        /* the record being encoded */
     struct turn *turn;     /* being filled */
-    struct list turns;     /* submitted */
+    struct list turns;     /* submitted, not all folded */
+    struct turn *durable;  /* the one of them that is being folded */
     size_t unsynced_bytes; /* of them */
     uint64_t inflight;
     uint64_t jobs; /* store and directory requests under way */
@@ -297,11 +315,13 @@ void inflight_free(struct engine *e, struct inflight *in);
 void engine_turn_done(struct engine *e, struct turn *t);
 
 /* fold.c */
-void engine_take_durable(struct engine *e);
-/* Folds one logged record into a loaded conversation, in a run or in recovery. Takes the bytes
- * over. */
+/* False: nothing more is durable for now. What lies in between is for the effects of what was
+ * taken, while it is in the processor's cache. */
+bool engine_take_durable(struct engine *e);
+/* Folds one logged record into a loaded conversation, in a run or in recovery; keeps a copy of the
+ * bytes, of which ev is the decoded form. */
 CONFAB_NODISCARD enum confab_err engine_fold_event(struct engine *e, struct resident *r,
-                                                   struct slot event, uint64_t lsn,
+                                                   struct span bytes, uint64_t lsn,
                                                    const struct event *ev);
 CONFAB_NODISCARD enum confab_err engine_fold_member(struct resident *r, struct span payload);
 CONFAB_NODISCARD enum confab_err engine_fold_confirm(struct engine *e, struct resident *r,
@@ -340,13 +360,22 @@ void engine_start_loads(struct engine *e);
 void engine_load_soon(struct engine *e, struct resident *r);
 void engine_tail_done(struct engine *e, struct resident *r);
 void resident_free(struct engine *e, struct resident *r);
-struct slot *resident_slot(struct resident *r, uint64_t seq); /* NULL: not in memory */
-/* Takes the bytes over, also on failure. */
-CONFAB_NODISCARD enum confab_err resident_append(struct resident *r, struct slot event);
-/* Drops flushed events beyond the newest `keep`. */
-void resident_trim(struct resident *r, uint32_t keep);
 struct member_set *resident_set(struct resident *r); /* borrowed; NULL: out of memory */
 void resident_set_changed(struct resident *r);
+
+/* slots.c */
+/* What the C library adds to an allocation, about. */
+enum { RESIDENT_ALLOC_EXTRA = 16 };
+struct slot *resident_slot(struct resident *r, uint64_t seq); /* NULL: not in memory */
+/* A copy of the bytes, as the event after the last. */
+CONFAB_NODISCARD enum confab_err resident_append(struct resident *r, struct span bytes,
+                                                 const struct event *ev);
+/* Takes the new bytes over; the caller looks after those that a slot had of its own. */
+void resident_slot_replace(struct resident *r, struct slot *s, uint8_t *bytes, uint32_t len);
+/* Drops flushed events beyond the newest `keep`. */
+void resident_trim(struct resident *r, uint32_t keep);
+/* All of them, flushed or not. */
+void resident_slots_free(struct resident *r);
 
 /* target.c */
 /*

@@ -71,49 +71,49 @@ static enum confab_err patch_slot(struct resident *r, struct slot *s, const stru
         return CONFAB_NOMEM;
     }
     void *garbage = r->garbage;
-    if (r->flushing && !grow(&garbage, r->ngarbage, &r->cap_garbage, sizeof(*r->garbage))) {
+    bool kept = s->own && r->flushing;
+    if (kept && !grow(&garbage, r->ngarbage, &r->cap_garbage, sizeof(*r->garbage))) {
         buf_deinit(&b);
         return CONFAB_NOMEM;
     }
     r->garbage = garbage;
-    if (r->flushing) {
+    if (kept) {
         r->garbage[r->ngarbage++] = *s;
         r->patch_bytes += s->len;
-    } else {
+    } else if (s->own) {
         free(s->bytes);
     }
     size_t len;
-    r->slot_bytes -= s->len;
-    s->bytes = buf_detach(&b, &len);
-    s->len = (uint32_t)len;
-    r->slot_bytes += s->len;
+    uint8_t *bytes = buf_detach(&b, &len);
+    resident_slot_replace(r, s, bytes, (uint32_t)len);
     return CONFAB_OK;
 }
 
-static enum confab_err add_overlay(struct resident *r, uint64_t seq, struct slot cause)
+static enum confab_err add_overlay(struct resident *r, uint64_t seq, struct span cause)
 {
     void *items = r->overlays;
     if (!grow(&items, r->noverlays, &r->cap_overlays, sizeof(*r->overlays))) {
         return CONFAB_NOMEM;
     }
     r->overlays = items;
-    uint8_t *copy = malloc(cause.len);
+    uint8_t *copy = malloc(cause.n);
     if (!copy) {
         return CONFAB_NOMEM;
     }
-    memcpy(copy, cause.bytes, cause.len);
+    memcpy(copy, cause.p, cause.n);
     uint32_t at = overlay_place(r->overlays, r->noverlays, seq + 1);
     memmove(&r->overlays[at + 1], &r->overlays[at], (r->noverlays - at) * sizeof(*r->overlays));
-    r->overlays[at] = (struct overlay){seq, {copy, cause.len}, false};
+    r->overlays[at] = (struct overlay){
+        .target_seq = seq, .cause = {.bytes = copy, .len = (uint32_t)cause.n, .own = true}};
     r->noverlays++;
-    r->patch_bytes += cause.len;
+    r->patch_bytes += cause.n;
     if (r->noverlays >= OVERLAYS_SOON) {
         r->p->dirty_since_ms = 0; /* old enough: each may stand for a chunk to be written again */
     }
     return CONFAB_OK;
 }
 
-static enum confab_err apply_patches(struct resident *r, const struct event *ev, struct slot event)
+static enum confab_err apply_patches(struct resident *r, const struct event *ev, struct span bytes)
 {
     uint64_t seqs[2];
     int n = event_patch_targets(ev, seqs);
@@ -124,7 +124,7 @@ static enum confab_err apply_patches(struct resident *r, const struct event *ev,
             err = patch_slot(r, s, ev);
         }
         if (!err && seqs[i] <= MAX(r->flushed_seq, r->flushing_seq)) {
-            err = add_overlay(r, seqs[i], event);
+            err = add_overlay(r, seqs[i], bytes);
         }
     }
     return err;
@@ -161,18 +161,16 @@ static enum confab_err project_add(struct engine *e, struct partition *p, const 
     return CONFAB_OK;
 }
 
-enum confab_err engine_fold_event(struct engine *e, struct resident *r, struct slot event,
+enum confab_err engine_fold_event(struct engine *e, struct resident *r, struct span bytes,
                                   uint64_t lsn, const struct event *ev)
 {
     uint32_t followups = r->c.nfollowups;
     enum confab_err err = conv_fold(&r->c, ev);
-    if (err) {
-        free(event.bytes);
-    } else {
-        err = resident_append(r, event);
+    if (!err) {
+        err = resident_append(r, bytes, ev);
     }
     if (!err) {
-        err = apply_patches(r, ev, event);
+        err = apply_patches(r, ev, bytes);
     }
     if (!err && !e->replaying) {
         err = engine_feed_add(r->p, ev, r->c.id);
@@ -190,7 +188,8 @@ enum confab_err engine_fold_event(struct engine *e, struct resident *r, struct s
     }
     resident_mark_dirty(r);
     engine_account_part(e, r->p);
-    engine_part_folded(e, r->p, lsn, event.len + LOG_RECORD_HEADER + 16, event_time_ms(ev));
+    engine_part_folded(e, r->p, lsn, bytes.n + LOG_RECORD_HEADER + CONV_ID_BYTES,
+                       event_time_ms(ev));
     metrics_inc(e->metrics, METRIC_EVENTS_FOLDED);
     return CONFAB_OK;
 }
@@ -301,7 +300,7 @@ static void publish(struct engine *e, struct resident *r, const struct event *ev
 }
 
 /* A durable event of this run: fold, then let the effects out. */
-static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
+static void event_durable(struct engine *e, const struct turn *t, struct inflight *in, uint64_t lsn)
 {
     struct resident *r = in->r;
     struct event ev;
@@ -309,7 +308,9 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
     struct cursors_before cursors = {0};
     uint64_t ord_before = 0;
     uint32_t followups = r->c.nfollowups;
-    enum confab_err err = event_decode(span_of(in->event.bytes, in->event.len), &ev);
+    struct span bytes =
+        span_of(t->sub.bytes.data + in->offset + LOG_RECORD_HEADER + CONV_ID_BYTES, in->event_len);
+    enum confab_err err = event_decode(bytes, &ev);
     if (!err && (ev.kind == EVENT_REMOVE || ev.kind == EVENT_LEAVE) && resident_set(r)) {
         before = member_set_ref(resident_set(r));
     }
@@ -319,10 +320,8 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
         cursors.delivered = me ? me->delivered_seq : 0;
         ord_before = me ? me->read_ord : 0;
     }
-    struct slot event = in->event;
     if (!err) {
-        err = engine_fold_event(e, r, event, lsn, &ev);
-        in->event.bytes = NULL;
+        err = engine_fold_event(e, r, bytes, lsn, &ev);
     }
     if (err) {
         partition_stop(r->p, err);
@@ -355,12 +354,13 @@ static void event_durable(struct engine *e, struct inflight *in, uint64_t lsn)
     member_set_unref(before);
 }
 
-static void record_durable(struct engine *e, struct inflight *in, uint64_t lsn)
+static void record_durable(struct engine *e, const struct turn *t, struct inflight *in,
+                           uint64_t lsn)
 {
     struct span payload = span_of(in->payload.data, in->payload.len);
     switch (in->kind) {
     case LOGREC_EVENT:
-        event_durable(e, in, lsn);
+        event_durable(e, t, in, lsn);
         break;
     case LOGREC_CURSORS:
         engine_cursors_durable(e, in);
@@ -406,40 +406,64 @@ static void record_failed(struct engine *e, struct inflight *in, enum confab_err
     }
 }
 
-void engine_take_durable(struct engine *e)
+/* The oldest submission of which something is left. */
+static struct turn *durable_turn(struct engine *e)
 {
-    struct log_submission *sub;
-    while ((sub = log_store_poll(e->log, e->cfg.shard))) {
-        struct turn *t = CONTAINER_OF(sub, struct turn, sub);
-        list_remove(&t->link);
+    if (!e->durable) {
+        struct log_submission *sub = log_store_poll(e->log, e->cfg.shard);
+        if (!sub) {
+            return NULL;
+        }
+        e->durable = CONTAINER_OF(sub, struct turn, sub);
         e->unsynced_bytes -= sub->bytes.len;
         if (sub->ret_err) {
             e->failed = sub->ret_err;
         } else {
             metrics_observe(e->metrics, METRIC_H_LOG_APPEND,
-                            clock_mono_ns(e->clock) - t->submitted_ns);
+                            clock_mono_ns(e->clock) - e->durable->submitted_ns);
         }
+    }
+    return e->durable;
+}
+
+static void take_record(struct engine *e, const struct turn *t, struct inflight *in)
+{
+    struct resident *r = in->r;
+    e->inflight--;
+    /* After a failed fold nothing later of the partition may be folded or answered. */
+    enum confab_err err = t->sub.ret_err ? t->sub.ret_err : in->p->stopped;
+    if (err) {
+        e->unknown_ms = MIN(e->unknown_ms, in->ms);
+        record_failed(e, in, err);
+    } else {
+        record_durable(e, t, in, t->sub.ret_lsn + in->offset);
+    }
+    if (r && --r->inflight == 0) {
+        r->barrier = false;
+    }
+    inflight_free(e, in);
+    if (r && r->inflight == 0) {
+        engine_pump(e, r);
+    }
+}
+
+bool engine_take_durable(struct engine *e)
+{
+    struct turn *t;
+    uint32_t n = 0;
+    while ((t = durable_turn(e))) {
         struct list *it;
-        while ((it = list_pop_front(&t->records))) {
-            struct inflight *in = LIST_ENTRY(it, struct inflight, link);
-            struct resident *r = in->r;
-            e->inflight--;
-            /* After a failed fold nothing later of the partition may be folded or answered. */
-            enum confab_err err = sub->ret_err ? sub->ret_err : in->p->stopped;
-            if (err) {
-                e->unknown_ms = MIN(e->unknown_ms, in->ms);
-                record_failed(e, in, err);
-            } else {
-                record_durable(e, in, sub->ret_lsn + in->offset);
-            }
-            if (r && --r->inflight == 0) {
-                r->barrier = false;
-            }
-            inflight_free(e, in);
-            if (r && r->inflight == 0) {
-                engine_pump(e, r);
-            }
+        while (n < e->cfg.durable_max && (it = list_pop_front(&t->records))) {
+            take_record(e, t, LIST_ENTRY(it, struct inflight, link));
+            n++;
         }
+        if (!list_is_empty(&t->records)) {
+            return true;
+        }
+        /* Only now: the log must keep what is not folded. */
+        list_remove(&t->link);
+        e->durable = NULL;
         engine_turn_done(e, t);
     }
+    return false;
 }

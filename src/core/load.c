@@ -10,7 +10,7 @@
 /* Loads under way at a time; more wait in loadq. */
 enum { LOADS_MAX = 256, LOAD_BATCH = 16, LRU_TRIES = 64, LOAD_RETRY_MS = 500 };
 /* Beside each allocation, and of the map of residents for each: on average. */
-enum { ALLOC_EXTRA = 16, RESIDENT_INDEX = 40 };
+enum { RESIDENT_INDEX = 40 };
 
 struct resident *engine_resident(struct engine *e, struct conv_id id)
 {
@@ -53,16 +53,13 @@ void resident_free(struct engine *e, struct resident *r)
         list_remove(&r->follow);
         e->cache_bytes -= r->bytes;
     }
-    for (uint32_t i = 0; i < r->nslots; i++) {
-        free(r->slots[r->slots_at + i].bytes);
-    }
+    resident_slots_free(r);
     for (uint32_t i = 0; i < r->noverlays; i++) {
         free(r->overlays[i].cause.bytes);
     }
     for (uint32_t i = 0; i < r->ngarbage; i++) {
         free(r->garbage[i].bytes);
     }
-    free(r->slots);
     free(r->overlays);
     free(r->garbage);
     free(r->pending);
@@ -72,53 +69,6 @@ void resident_free(struct engine *e, struct resident *r)
     buf_deinit(&r->replay);
     conv_deinit(&r->c);
     free(r);
-}
-
-struct slot *resident_slot(struct resident *r, uint64_t seq)
-{
-    if (seq < r->mem_first || seq - r->mem_first >= r->nslots) {
-        return NULL;
-    }
-    return &r->slots[r->slots_at + (seq - r->mem_first)];
-}
-
-enum confab_err resident_append(struct resident *r, struct slot event)
-{
-    if (r->slots_at + r->nslots == r->cap_slots) {
-        if (r->slots_at >= r->cap_slots / 2 && r->slots_at > 0) {
-            memmove(r->slots, r->slots + r->slots_at, r->nslots * sizeof(*r->slots));
-            r->slots_at = 0;
-        } else {
-            uint32_t cap = r->cap_slots ? r->cap_slots * 2 : 8;
-            struct slot *slots = realloc(r->slots, (size_t)cap * sizeof(*slots));
-            if (!slots) {
-                free(event.bytes);
-                return CONFAB_NOMEM;
-            }
-            r->slots = slots;
-            r->cap_slots = cap;
-        }
-    }
-    r->slots[r->slots_at + r->nslots++] = event;
-    r->slot_bytes += event.len;
-    return CONFAB_OK;
-}
-
-void resident_trim(struct resident *r, uint32_t keep)
-{
-    while (r->nslots > keep && r->mem_first <= r->flushed_seq) {
-        r->slot_bytes -= r->slots[r->slots_at].len;
-        free(r->slots[r->slots_at].bytes);
-        r->slots_at++;
-        r->nslots--;
-        r->mem_first++;
-    }
-    if (r->nslots == 0 && r->cap_slots > 0) {
-        free(r->slots);
-        r->slots = NULL;
-        r->cap_slots = 0;
-        r->slots_at = 0;
-    }
 }
 
 struct member_set *resident_set(struct resident *r)
@@ -149,15 +99,15 @@ void resident_set_changed(struct resident *r)
 
 void engine_account(struct engine *e, struct resident *r)
 {
-    size_t n = sizeof(*r) + RESIDENT_INDEX + ALLOC_EXTRA + conv_bytes(&r->c) + r->extra_bytes;
-    n += r->slot_bytes + (size_t)r->nslots * ALLOC_EXTRA;
-    n += (size_t)r->cap_slots * sizeof(*r->slots) + ALLOC_EXTRA;
-    n += r->patch_bytes + ((size_t)r->noverlays + r->ngarbage) * ALLOC_EXTRA;
+    size_t n =
+        sizeof(*r) + RESIDENT_INDEX + RESIDENT_ALLOC_EXTRA + conv_bytes(&r->c) + r->extra_bytes;
+    n += r->slot_bytes + (size_t)r->cap_slots * sizeof(*r->slots) + RESIDENT_ALLOC_EXTRA;
+    n += r->patch_bytes + ((size_t)r->noverlays + r->ngarbage) * RESIDENT_ALLOC_EXTRA;
     n += (size_t)r->cap_overlays * sizeof(*r->overlays);
     n += (size_t)r->cap_garbage * sizeof(*r->garbage);
     n += u64map_bytes(&r->dedup) + keys_bytes(r->keys);
     n += (size_t)r->cap_pending * sizeof(*r->pending);
-    n += r->set ? sizeof(*r->set) + r->set->n * sizeof(r->set->users[0]) + ALLOC_EXTRA : 0;
+    n += r->set ? sizeof(*r->set) + r->set->n * sizeof(r->set->users[0]) + RESIDENT_ALLOC_EXTRA : 0;
     e->cache_bytes += n - r->bytes;
     r->bytes = n;
 }

@@ -295,17 +295,10 @@ static enum confab_err replay_record(struct engine *e, struct resident *r, uint6
     switch (kind) {
     case LOGREC_EVENT: {
         struct event ev;
-        struct slot s = {malloc(bytes.n), (uint32_t)bytes.n};
-        if (!s.bytes) {
-            return CONFAB_NOMEM;
+        enum confab_err err = event_decode(bytes, &ev);
+        if (!err) {
+            err = engine_fold_event(e, r, bytes, lsn, &ev);
         }
-        memcpy(s.bytes, bytes.p, bytes.n);
-        enum confab_err err = event_decode(span_of(s.bytes, s.len), &ev);
-        if (err) {
-            free(s.bytes);
-            return err;
-        }
-        err = engine_fold_event(e, r, s, lsn, &ev);
         if (!err && ev.cmid.n > 0) {
             err = u64map_put(&r->dedup, engine_dedup_hash(ev.actor, ev.cmid), ev.seq);
         }

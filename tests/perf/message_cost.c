@@ -1,8 +1,8 @@
 /*
  * What a message costs: pairs of people, eight messages of each under way at once, receipts on, on
  * one shard with the memory adapters. tests/proofs/test_cost.py counts the instructions of two runs
- * with callgrind; the difference is the messages' own. Usage: message_cost ROUNDS; prints how many
- * messages that were.
+ * with callgrind; the difference is the messages' own. Usage: message_cost ROUNDS [PAIRS_MAX];
+ * prints how many messages that were.
  */
 #include "rig.h"
 
@@ -16,13 +16,14 @@
 
 #include "proto/ws.h"
 
-#define PAIRS  16
-#define WINDOW 8
+#define PAIRS     16
+#define PAIRS_MAX 128
+#define WINDOW    8
 
-static struct account from[PAIRS];
-static struct account to[PAIRS];
-static struct client *sender[PAIRS];
-static struct client *receiver[PAIRS];
+static struct account from[PAIRS_MAX];
+static struct account to[PAIRS_MAX];
+static struct client *sender[PAIRS_MAX];
+static struct client *receiver[PAIRS_MAX];
 static unsigned long sent;
 
 /* 200 bytes, as people write them. */
@@ -75,13 +76,14 @@ static void take_all(int pair)
 
 int main(int argc, char **argv)
 {
-    long rounds = argc == 2 ? strtol(argv[1], NULL, 10) : 0;
-    if (rounds <= 0) {
-        fprintf(stderr, "usage: %s ROUNDS\n", argv[0]);
+    long rounds = argc == 2 || argc == 3 ? strtol(argv[1], NULL, 10) : 0;
+    long pairs = argc == 3 ? strtol(argv[2], NULL, 10) : PAIRS;
+    if (rounds <= 0 || pairs <= 0 || pairs > PAIRS_MAX) {
+        fprintf(stderr, "usage: %s ROUNDS [PAIRS]\n", argv[0]);
         return 2;
     }
     struct rig *rig = rig_new(1, NULL);
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < pairs; i++) {
         char name[16];
         snprintf(name, sizeof(name), "from%d", i);
         account_make(rig, name, &from[i]);
@@ -91,17 +93,17 @@ int main(int argc, char **argv)
         receiver[i] = ws_live(rig, 0, &to[i], NULL);
     }
     for (long r = 0; r < rounds; r++) {
-        for (int i = 0; i < PAIRS; i++) {
+        for (int i = 0; i < pairs; i++) {
             write_some(i);
         }
         rig_pass(rig, 50);
-        for (int i = 0; i < PAIRS; i++) {
+        for (int i = 0; i < pairs; i++) {
             take_all(i);
         }
     }
     rig_settle(rig);
     printf("%lu\n", sent);
-    for (int i = 0; i < PAIRS; i++) {
+    for (int i = 0; i < pairs; i++) {
         client_drop(sender[i]);
         client_drop(receiver[i]);
     }
