@@ -225,6 +225,9 @@ void conn_touch_bulk(struct shard *s, struct conn *c);
  * on.
  */
 bool conns_write(struct shard *s);
+/* The first part of that: those that are not among the many of a large fan-out. Returns how many.
+ */
+uint32_t conns_write_touched(struct shard *s);
 
 /* The timer of the connection: what it means depends on its state. */
 void conn_arm(struct shard *s, struct conn *c, uint32_t after_ms);

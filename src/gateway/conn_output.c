@@ -566,7 +566,7 @@ static void write_bulk(struct shard *s, uint32_t writes)
     }
 }
 
-bool conns_write(struct shard *s)
+uint32_t conns_write_touched(struct shard *s)
 {
     uint32_t at = s->dirty;
     uint32_t writes = 0;
@@ -580,9 +580,17 @@ bool conns_write(struct shard *s)
             writes++;
         }
     }
-    write_bulk(s, s->cfg.writes_turn - MIN(writes, s->cfg.writes_turn / 4 * 3));
     s->spreading = false;
     s->touched = 0;
+    return writes;
+}
+
+bool conns_write(struct shard *s)
+{
+    uint32_t writes = conns_write_touched(s);
+    s->spreading = true;
+    write_bulk(s, s->cfg.writes_turn - MIN(writes, s->cfg.writes_turn / 4 * 3));
+    s->spreading = false;
     metrics_gauge_set(s->metrics, METRIC_OUTPUT_BYTES, (int64_t)(s->queued_bytes - s->kept_bytes));
     metrics_gauge_set(s->metrics, METRIC_CARRIED_KEPT, (int64_t)s->kept_bytes);
     metrics_gauge_set(s->metrics, METRIC_OUTPUT_MEMORY, (int64_t)s->output_memory);

@@ -15,6 +15,7 @@
 #include "gateway/watch.h"
 
 #define EVENTS_PER_TURN 512
+#define FOLDS_PER_TURN  16
 
 void shard_config_defaults(struct shard_config *cfg)
 {
@@ -277,8 +278,9 @@ static int poll_timeout(struct shard *s, int timeout_ms)
     return timeout_ms < 0 && limit >= INT32_MAX ? -1 : (int)MIN(limit, INT32_MAX);
 }
 
-static void turn_read(struct shard *s, int timeout_ms)
+static bool turn_read(struct shard *s, int timeout_ms)
 {
+    bool more = false;
     struct net_event events[EVENTS_PER_TURN];
     int n =
         s->deps.net->ops->poll(s->deps.net, events, EVENTS_PER_TURN, poll_timeout(s, timeout_ms));
@@ -297,12 +299,32 @@ static void turn_read(struct shard *s, int timeout_ms)
             conn_accept_all(s);
         } else {
             conn_on_event(s, events[i].handle, events[i].flags);
+            more = links_receive_own(s) || more; /* decided while it is in the cache */
         }
     }
     /* After the input, so that what came in time counts even when the turn is late. */
     wheel_advance(&s->wheel, s->now_ms, on_timer, s);
     async_drain(s);
     conns_resume(s);
+    return more;
+}
+
+/*
+ * What is durable: some of it at a time, and each time its effects to those whom they concern, as
+ * far as what they touch is then still in the processor's cache. True: something is left.
+ */
+static bool turn_fold(struct shard *s)
+{
+    for (int i = 0; i < FOLDS_PER_TURN; i++) {
+        if (!engine_poll(s->engine)) {
+            return false;
+        }
+        links_flush(s);
+        links_receive_own(s);
+        fanouts_run(s);
+        conns_write_touched(s);
+    }
+    return true;
 }
 
 static void publish_health(struct shard *s)
@@ -322,12 +344,11 @@ static void publish_health(struct shard *s)
 uint32_t shard_turn(struct shard *s, int timeout_ms)
 {
     /* Read, and decide what was read. */
-    turn_read(s, timeout_ms);
-    bool more = s->busy;
-    more = links_receive(s) || more;
+    bool more = turn_read(s, timeout_ms);
+    more = links_receive(s) || s->busy || more;
     /* Submit; take durable, fold; effects. */
     engine_seal(s->engine);
-    engine_poll(s->engine);
+    more = turn_fold(s) || more;
     s->engine_next_ms = engine_tick(s->engine);
     links_flush(s);
     s->busy = false;
