@@ -178,41 +178,65 @@ struct member_view {
     uint64_t read_ms;      /* 0: not read */
 };
 
+/*
+ * In the order in which it is used: what every command has and what its answer needs first, since
+ * hundreds are under way at once and each line of the processor's cache that is looked at again
+ * has been forgotten meanwhile.
+ */
 struct command {
     struct list link; /* of whoever holds it */
     enum command_type type;
     uint16_t origin_shard; /* the host's: where `complete` carries it back to */
-    uint64_t actor;
-    uint64_t origin;   /* the host's: session handle, excluded from the live frame */
+    bool fresh;
+    bool duplicate;    /* result */
     void *context;     /* the host's */
+    uint64_t origin;   /* the host's: session handle, excluded from the live frame */
     uint64_t begun_ns; /* the host's: when the request was read */
+    uint64_t actor;
+
+    enum confab_err err; /* result */
+    uint32_t nsnaps;
+    struct conv_id ret_conv;
+    uint64_t ret_seq;
+    uint64_t ret_id;
+    const char *err_field; /* static text or NULL */
+    /* Set for commands that an engine makes for itself: called in place of the host's complete. */
+    void (*internal_done)(struct command *cmd);
+
+    /* The engine's while it holds the command. */
+    struct command_work *work;
+    struct buf body;                /* owned bytes */
+    struct buf ret;                 /* result */
+    struct resume_item *items;      /* owned */
+    struct list_entry *entries;     /* owned */
+    struct snapshot *snaps;         /* owned */
+    struct member_set *ret_members; /* a reference */
+    struct circle *ret_circle;      /* the same */
+
+    struct event in; /* spans point into `body` */
     struct conv_id conv;
     uint64_t peer;
     bool peer_deleted; /* the account is: no conversation begins with it any more */
-    struct event in;   /* spans point into `body` */
-    struct buf body;   /* owned bytes */
-    bool fresh;
     bool durable;
-
     bool ack_read;
+    bool reverse;
+    bool messages_only;
+    bool with_changes;
+    bool more;             /* result */
+    uint8_t ret_conv_kind; /* HISTORY */
+
+    uint32_t limit;
     uint64_t to_seq;
     uint64_t from_seq;
     uint64_t at_id;
     uint64_t at_ms;
     uint64_t offset;
-    uint32_t limit;
-    bool reverse;
-    bool messages_only;
-    bool with_changes;
-
-    uint64_t since_ms;         /* 0: no token, everything has moved */
-    struct resume_item *items; /* owned */
+    uint64_t since_ms; /* 0: no token, everything has moved */
     uint32_t nitems;
     uint32_t events_max; /* per conversation in a snapshot */
+    uint32_t nentries;
 
-    /* Results. */
-    enum confab_err err;
-    const char *err_field; /* static text or NULL */
+    /* Other results. */
     /* HISTORY, in conversations of up to CONV_STATUS_MEMBERS_MAX: what every member was delivered
      * and has read; a sender counts as having read what they sent. Else 0. */
     struct cursor_low ret_delivered;
@@ -220,27 +244,9 @@ struct command {
     uint64_t ret_count;
     uint64_t ret_ndelivered;
     uint64_t ret_nread;
-    struct conv_id ret_conv;
-    uint8_t ret_conv_kind; /* HISTORY */
-    uint64_t ret_seq;
-    uint64_t ret_id;
-    bool duplicate;
-    bool more;
     uint64_t covered_from;
     uint64_t covered_to;
     uint64_t closed_ms;
-    struct buf ret;
-    struct member_set *ret_members; /* a reference */
-    struct circle *ret_circle;      /* the same */
-    struct list_entry *entries;     /* owned */
-    uint32_t nentries;
-    struct snapshot *snaps; /* owned */
-    uint32_t nsnaps;
-
-    /* The engine's while it holds the command. */
-    struct command_work *work;
-    /* Set for commands that an engine makes for itself: called in place of the host's complete. */
-    void (*internal_done)(struct command *cmd);
 };
 
 /* Zeroed and linked to itself; NULL when out of memory. */
