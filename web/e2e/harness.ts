@@ -30,6 +30,8 @@ export class Server {
     /* Where people reach it, if that is elsewhere: a proxy. Set it before start(). */
     front: string | undefined;
     greeting = '';
+    /* Options beside the usual ones. Set them before start(). */
+    options: string[] = [];
     private setup: string | undefined;
     private process: ChildProcess | undefined;
     private port = 0;
@@ -37,7 +39,7 @@ export class Server {
     private readonly data = mkdtempSync(join(tmpdir(), 'confab-e2e-'));
 
     async start(): Promise<this> {
-        const args = ['--data', this.data, '--password-cost', 'low'];
+        const args = ['--data', this.data, '--password-cost', 'low', ...this.options];
         if (this.front !== undefined) {
             /* It tells the address of the proxy then, not its own. */
             this.port ||= await freePort();

@@ -57,6 +57,133 @@ test('trouble: what is written while the server is away waits, outlives the tab,
     await ben.close();
 });
 
+/* Somebody who writes to `other`, with a page that opens without a server. */
+async function writer(server: Server, username: string, other: string): Promise<{ p: Person; token: string }> {
+    const { token } = await server.account(other, other);
+    const p = await Person.join(server, username, username);
+    await p.page.evaluate(() => navigator.serviceWorker.ready);
+    await until('the page is the worker\'s', () => p.page.evaluate(() => navigator.serviceWorker.controller !== null));
+    await p.chatWith(other);
+    await p.say('before');
+    await p.status('before', 'Sent');
+    return { p, token };
+}
+
+async function received(server: Server, token: string): Promise<string[]> {
+    const list = (await server.call('GET', '/api/v1/conversations', token))['conversations'] as { conversation_id: string }[];
+    const page = await server.call('GET', `/api/v1/conversations/${list[0]?.conversation_id ?? ''}/messages`, token);
+    return (page['messages'] as { content: string }[]).map((m) => m.content);
+}
+
+test('trouble: what waits is to be seen in all tabs, whichever of them has it to send', async (t) => {
+    const server = await ownServer(t);
+    const { p, token } = await writer(server, 'ivo', 'jan');
+    const second = await p.context.newPage();
+    await second.goto(p.page.url());
+    await second.locator('[data-link=live]').waitFor({ state: 'attached' });
+    await p.page.bringToFront();
+    await server.stop('SIGKILL');
+    await p.page.locator('[data-link=offline], [data-link=connecting]').waitFor({ state: 'attached' });
+    await p.say('one');
+    await p.say('two');
+    const waiting = async (page: typeof second): Promise<void> => {
+        const all = page.locator('[data-test=outgoing] .text');
+        await until('both are shown', async () => (await all.allTextContents()).join() === 'one,two');
+    };
+    await waiting(p.page);
+    await waiting(second);
+    /* The second tab comes while the first, where they were written, is not there: they are its own now. */
+    const url = p.page.url();
+    await p.page.goto('about:blank');
+    await second.reload();
+    await waiting(second);
+    await p.page.goto(url);
+    await waiting(p.page);
+    await p.page.getByRole('button', { name: 'Menu', exact: true }).click();
+    await p.page.getByRole('menuitem', { name: 'Sign out' }).click();
+    await p.page.getByText('2 messages have not been sent yet').waitFor();
+    await p.page.keyboard.press('Escape');
+    await server.start();
+    for (const page of [p.page, second]) {
+        await until('none waits', async () => (await page.locator('[data-test=outgoing]').count()) === 0);
+        await page.locator('[data-test=message]', { hasText: 'two' }).waitFor();
+        assert.deepEqual((await page.locator('[data-test=message] .text').allTextContents()).map((s) => s.trim()), ['before', 'one', 'two']);
+    }
+    assert.deepEqual((await received(server, token)).sort(), ['before', 'one', 'two']);
+    await second.close();
+    await p.close();
+});
+
+test('trouble: a page that is left right after Enter has kept what was written', async (t) => {
+    const server = await ownServer(t);
+    const { p } = await writer(server, 'kim', 'lea');
+    await p.page.reload();
+    await p.live();
+    await until('nothing waits', async () => (await p.page.locator('[data-test=outgoing]').count()) === 0);
+    await server.stop('SIGKILL');
+    await p.page.locator('[data-link=offline], [data-link=connecting]').waitFor({ state: 'attached' });
+    const written: string[] = [];
+    for (let i = 0; i < 12; i++) {
+        await p.composer.fill(`text ${i}`);
+        written.push(`text ${i}`);
+        const left = p.page.waitForEvent('load');
+        await p.page.evaluate(() => {
+            document.querySelector<HTMLButtonElement>('button.send')?.click();
+            location.reload();
+        });
+        await left;
+        await p.composer.waitFor();
+        const kept = p.page.locator('[data-test=outgoing] .text');
+        await until('all are kept', async () => (await kept.allTextContents()).join() === written.join());
+        assert.equal(await p.composer.inputValue(), '');
+    }
+    await p.close();
+});
+
+test('trouble: without storage it says so, and everything else works', async () => {
+    const mia = await Person.open(server, 'mia', 'Mia');
+    await mia.context.addInitScript(() => {
+        IDBFactory.prototype.open = () => {
+            throw new DOMException('not here', 'SecurityError');
+        };
+    });
+    const ned = await server.account('ned', 'Ned');
+    await mia.signUp();
+    await mia.page.getByText('This browser does not keep messages').waitFor();
+    await mia.chatWith('ned');
+    await mia.say('all the same');
+    await mia.status('all the same', 'Sent');
+    assert.deepEqual(await received(server, ned.token), ['all the same']);
+    await mia.reload();
+    await mia.message('all the same').waitFor();
+    await mia.close();
+});
+
+test('trouble: what is written where nothing can be loaded is shown, and sent later', async (t) => {
+    const server = new Server();
+    t.after(() => server.end());
+    server.options = ['--large-members', '2'];
+    await server.start();
+    const { p, token } = await writer(server, 'ola', 'pia');
+    const third = await server.account('quin', 'Quin');
+    const me = await server.call('GET', '/api/v1/users/ola', token);
+    const group = await server.call('POST', '/api/v1/groups', token, { name: 'Large', members: [third.id, String(me['user_id'])] });
+    await p.row('Large').waitFor();
+    await server.write(token, { conversation_id: String(group['conversation_id']) }, 'only told by a counter');
+    await p.row('Large').locator('[data-test=unread]').waitFor();
+    await server.stop('SIGKILL');
+    await p.page.locator('[data-link=offline], [data-link=connecting]').waitFor({ state: 'attached' });
+    await p.row('Large').click();
+    await p.page.getByText('could not be loaded').waitFor();
+    await p.say('all the same');
+    await p.page.locator('[data-test=outgoing]', { hasText: 'all the same' }).waitFor();
+    await server.start();
+    await p.message('all the same').waitFor();
+    await p.message('only told by a counter').waitFor();
+    assert.equal(await p.page.locator('[data-test=outgoing]').count(), 0);
+    await p.close();
+});
+
 test('trouble: a server killed in mid-conversation loses and doubles nothing', async (t) => {
     const server = await ownServer(t);
     const cat = await Person.join(server, 'cat', 'Cat');

@@ -83,7 +83,7 @@ if (root) {
         render(<Root app={app} />, root);
         startPresence(app);
         startKeys(app);
-        startInstall((hash) => app.go(hash));
+        startInstall({ open: (hash) => app.go(hash), settled: () => app.client.settled() });
         void app.client.start();
     });
 }

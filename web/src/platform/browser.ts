@@ -3,6 +3,7 @@
  * may live under a sub-path behind a proxy.
  */
 import type {
+    Channels,
     Clock,
     Http,
     HttpAnswer,
@@ -11,7 +12,7 @@ import type {
     Random,
     SocketOpener,
 } from '@confab/client';
-import { Carriers, noLocks } from '@confab/client';
+import { Carriers, noChannels, noLocks } from '@confab/client';
 
 const base = new URL('.', document.baseURI);
 const REQUEST_MS = 30_000;
@@ -159,12 +160,24 @@ function tabLocks(): Locks {
     };
 }
 
+const channels: Channels = {
+    open(name, onWord) {
+        if (!('BroadcastChannel' in window)) {
+            return noChannels.open(name, onWord);
+        }
+        const channel = new BroadcastChannel(name);
+        channel.onmessage = (e: MessageEvent<unknown>) => onWord(e.data);
+        return { say: (word) => channel.postMessage(word), close: () => channel.close() };
+    },
+};
+
 export const browserPlatform: Platform = {
     clock,
     random,
     sockets: new Carriers(clock, random, http, sockets),
     http,
     locks: tabLocks(),
+    channels,
 };
 
 /* What this device is called in the list of devices. */

@@ -103,7 +103,9 @@ export class IndexedDbStore implements Store {
     }
 
     async commit(batch: Batch): Promise<void> {
-        const tx = this.db.transaction(tables, 'readwrite', { durability: 'relaxed' });
+        /* What is sent waits for the outbox: it is in the way only where it has to be. */
+        const used = batch.outboxRemove.length > 0 ? tables : tables.filter((t) => t !== 'outbox');
+        const tx = this.db.transaction(used, 'readwrite', { durability: 'relaxed' });
         const done = tx.done;
         try {
             for (const op of batch.timeline) {
@@ -127,6 +129,7 @@ export class IndexedDbStore implements Store {
             done.catch(() => undefined);
             throw e;
         }
+        tx.commit();
         await done;
     }
 
@@ -175,7 +178,12 @@ export class IndexedDbStore implements Store {
     }
 
     async putOutbox(entry: OutboxEntry): Promise<void> {
-        await this.db.put('outbox', entry);
+        /* Committed at once, not when the request has been answered: a page that is left before that
+         * (a reload right after Enter) would take it back. */
+        const tx = this.db.transaction('outbox', 'readwrite');
+        void tx.store.put(entry);
+        tx.commit();
+        await tx.done;
     }
 
     loadOutbox(): Promise<OutboxEntry[]> {

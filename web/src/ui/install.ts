@@ -14,9 +14,16 @@ export const installable = signal<(() => Promise<void>) | undefined>(undefined);
 export const newVersion = signal<(() => void) | undefined>(undefined);
 
 const LOOK_EVERY_MS = 60 * 60_000;
+const SETTLE_MS = 2000;
 
-/* `onOpen`: a notification was clicked, which belongs there. */
-export function startInstall(onOpen: (hash: string) => void): void {
+interface Hooks {
+    /* A notification was clicked, which belongs there. */
+    open: (hash: string) => void;
+    /* Until everything that was written is kept. */
+    settled: () => Promise<void>;
+}
+
+export function startInstall({ open, settled }: Hooks): void {
     window.addEventListener('beforeinstallprompt', (e) => {
         e.preventDefault();
         installable.value = async () => {
@@ -30,9 +37,9 @@ export function startInstall(onOpen: (hash: string) => void): void {
     }
     const workers = navigator.serviceWorker;
     workers.addEventListener('message', (e: MessageEvent<unknown>) => {
-        const open = (e.data as { open?: unknown } | null)?.open;
-        if (typeof open === 'string' && open.startsWith('#/')) {
-            onOpen(open);
+        const hash = (e.data as { open?: unknown } | null)?.open;
+        if (typeof hash === 'string' && hash.startsWith('#/')) {
+            open(hash);
         }
     });
     /*
@@ -42,7 +49,8 @@ export function startInstall(onOpen: (hash: string) => void): void {
     let before = workers.controller;
     workers.addEventListener('controllerchange', () => {
         if (before) {
-            location.reload();
+            const late = new Promise((done) => setTimeout(done, SETTLE_MS));
+            void Promise.race([settled(), late]).finally(() => location.reload());
         }
         before = workers.controller;
     });

@@ -63,7 +63,8 @@ function List({ app, c, userId, timeline, setMode, handle, first, picked, setPic
     const byId = useMemo(() => new Map(items.map((i) => [i.id, i])), [items]);
     const atEnd = timeline?.atEnd ?? true;
     const me = client.userId ?? '';
-    const outgoing = atEnd ? client.outgoing(c?.id, userId) : [];
+    /* Where the end cannot be loaded, what was written is to be seen all the same. */
+    const outgoing = atEnd || timeline?.failed === true ? client.outgoing(c?.id, userId) : [];
     /* Only where the boundary itself is in the window. */
     const mark = newFrom !== undefined && timeline && timeline.bounds()[0] <= newFrom ? newFrom : undefined;
     const rows = listRows(items, outgoing, me, mark);

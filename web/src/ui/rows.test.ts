@@ -40,3 +40,12 @@ void test('rows: what waits goes on with one\'s own messages, under the key it k
     const sent = listRows([message(1, '1', NOON), { ...message(2, '1', NOON + MINUTE), clientMsgId: 'k' }], [], '1', undefined);
     assert.deepEqual(sent.map((r) => r.key), ['day-1', 'e1', 'k']);
 });
+
+void test('rows: one that is stored is not shown as waiting any more, though its answer is still to come', () => {
+    const items = [message(1, '2', NOON), { ...message(2, '1', NOON), clientMsgId: 'k' }];
+    const entry = (clientMsgId: string): OutboxEntry => ({
+        clientMsgId, target: { user: '2' }, content: 'x', mentions: [], createdAt: NOON, order: 1, owner: 'tab', tried: true,
+    });
+    const rows = listRows(items, [{ entry: entry('k'), state: 'sending' }, { entry: entry('l'), state: 'queued' }], '1', undefined);
+    assert.deepEqual(rows.map((r) => r.key), ['day-1', 'e1', 'k', 'l']);
+});

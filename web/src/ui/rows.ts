@@ -31,10 +31,13 @@ function joins(a: Bubble | undefined, b: Bubble | undefined): boolean {
 /* `newFrom`: the seq of the first message that was unread when the list was opened. */
 export function listRows(
     items: readonly Item[],
-    outgoing: readonly Outgoing[],
+    waiting: readonly Outgoing[],
     me: string,
     newFrom: number | undefined,
 ): ListRow[] {
+    /* One that was stored before its answer came is here already. */
+    const here = new Set(waiting.length === 0 ? [] : items.map((i) => (i.kind === 'message' ? i.clientMsgId : undefined)));
+    const outgoing = waiting.filter((o) => !here.has(o.entry.clientMsgId));
     const rows: ListRow[] = [];
     let day: number | undefined;
     /* Whoever has answered has read. */

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Auth, memoryKeeper } from '../net/auth.js';
 import { Rest } from '../net/rest.js';
-import { FakeClock, FakeHttp, SeededRandom } from '../mocks/index.js';
+import { FakeClock, FakeHttp, FakeSockets, SeededRandom } from '../mocks/index.js';
+import { noChannels, noLocks } from '../platform/platform.js';
 import { MemoryStores } from '../store/memory.js';
 import type { ClientFrame, PageConversation, SelfEvent, SequencedEvent } from '../wire.js';
 import { Cursors } from './cursors.js';
+import { Elsewhere } from './elsewhere.js';
 import { Outbox } from './outbox.js';
 import { Persister } from './persister.js';
 import { State } from './state.js';
@@ -20,14 +22,21 @@ async function rig() {
     const state = new State();
     const store = await new MemoryStores().open('1');
     const persister = new Persister(store, clock, () => undefined);
-    const outbox = new Outbox(clock, new SeededRandom(1), 'tab', {
+    const random = new SeededRandom(1);
+    const outbox = new Outbox(clock, random, 'tab', {
         send: () => false,
         save: () => Promise.resolve(),
         remove: () => undefined,
         directWith: () => undefined,
         changed: () => undefined,
     });
-    state.own = { userId: '1', store, persister, outbox, since: undefined, release: () => undefined };
+    const platform = { clock, random, http, sockets: new FakeSockets(), locks: noLocks, channels: noChannels };
+    const elsewhere = new Elsewhere({ platform, userId: '1', tab: 'tab', store, outbox, persister }, {
+        head: () => 0,
+        changed: () => undefined,
+        failed: () => undefined,
+    });
+    state.own = { userId: '1', store, persister, outbox, elsewhere, since: undefined, release: () => undefined };
     const sent: ClientFrame[] = [];
     const rest = new Rest(http, new Auth(clock, http, memoryKeeper(), 'test'));
     const send = (frame: ClientFrame): void => void sent.push(frame);

@@ -13,12 +13,14 @@ import { ApiError, type Auth, type Credentials } from '../net/auth.js';
 import { Reconnector } from '../net/reconnector.js';
 import { type Registration, Rest } from '../net/rest.js';
 import { CLOSE_TOKEN, CLOSE_TOO_MANY, Session } from '../net/session.js';
-import type { Platform, Timer } from '../platform/platform.js';
-import type { OutboxEntry, Slice, StoreOpener } from '../store/store.js';
+import type { Platform } from '../platform/platform.js';
+import { MemoryStore } from '../store/memory.js';
+import type { OutboxEntry, Saved, Slice, Store, StoreOpener } from '../store/store.js';
 import type { ClientFrame, Hello, Member, SequencedEvent, ServerFrame, User, WireFailure } from '../wire.js';
 import { Counts } from './counts.js';
 import { Cursors } from './cursors.js';
 import { Drafts } from './drafts.js';
+import { Elsewhere } from './elsewhere.js';
 import {
     applyReceipt,
     applyStatuses,
@@ -40,7 +42,6 @@ import { Timeline } from './timeline.js';
 import type { Topic } from './topics.js';
 import { Typing } from './typing.js';
 
-const ADOPT_EVERY_MS = 30_000;
 const PROBE_MS = 2000;
 
 export type AccountState = 'unknown' | 'out' | 'in';
@@ -79,8 +80,6 @@ export class Client {
     private readonly auth: Auth;
     private readonly tab: string;
     private session: Session | undefined;
-    private adoptTimer: Timer | undefined;
-    private releaseTab: () => void = () => undefined;
 
     constructor(private readonly opt: ClientOptions) {
         this.platform = opt.platform;
@@ -206,6 +205,12 @@ export class Client {
         own?.store.close();
     }
 
+    /* Until all so far is kept, as far as that is possible: before the page is left. */
+    async settled(): Promise<void> {
+        const own = this.state.own;
+        await Promise.all([own?.outbox.saved(), own?.persister.flush()]);
+    }
+
     /* Ends without signing out; what is to be kept is written. */
     async stop(): Promise<void> {
         await this.settle(this.leave('unknown'));
@@ -221,8 +226,7 @@ export class Client {
     private async enter(userId: string): Promise<void> {
         await this.settle(this.leave('unknown'));
         const { clock, random, locks } = this.platform;
-        const store = await this.opt.stores.open(userId);
-        const saved = await store.load();
+        const { store, saved } = await this.openStore(userId);
         const persister = new Persister(store, clock, () => {
             this.storageFailed = true;
             this.state.topics.touch('link');
@@ -235,10 +239,28 @@ export class Client {
                 this.session?.send(frame);
                 return true;
             },
-            save: (entry) => store.putOutbox(entry),
-            remove: (id) => persister.removeOutbox(id),
+            save: async (entry) => {
+                try {
+                    await store.putOutbox(entry);
+                } finally {
+                    elsewhere.saved(entry);
+                }
+            },
+            remove: (id, ack) => {
+                persister.removeOutbox(id);
+                elsewhere.removed(id, ack);
+            },
             directWith: (user) => this.state.directs.get(user),
             changed: () => this.state.topics.touch('outbox'),
+        });
+        const { platform, tab } = this;
+        const elsewhere = new Elsewhere({ platform, userId, tab, store, outbox, persister }, {
+            head: (conv) => this.state.convs.get(conv)?.head ?? 0,
+            changed: () => this.state.topics.touch('outbox'),
+            failed: () => {
+                this.storageFailed = true;
+                this.state.topics.touch('link');
+            },
         });
         for (const c of saved.conversations) {
             if (c.kind === 'self') {
@@ -260,6 +282,7 @@ export class Client {
             store,
             persister,
             outbox,
+            elsewhere,
             since: saved.since,
             release: () => undefined,
         };
@@ -267,15 +290,25 @@ export class Client {
         own.release = locks.hold(`confab-writer-${userId}`, () =>
             persister.become(this.state.all(), own.since),
         );
-        this.releaseTab = locks.hold(`confab-tab-${this.tab}`, () => undefined);
         this.account = 'in';
         this.signedOutBy = undefined;
         this.state.topics.touch('account');
         this.state.topics.touch('list');
-        await this.adoptOrphans();
-        this.scheduleAdoption();
+        await elsewhere.look();
         this.reconnector.start();
         void this.learnMe();
+    }
+
+    /* Where the browser's cannot be had, one that lasts as long as the page. */
+    private async openStore(userId: string): Promise<{ store: Store; saved: Saved }> {
+        try {
+            const store = await this.opt.stores.open(userId);
+            return { store, saved: await store.load() };
+        } catch {
+            this.storageFailed = true;
+            const store = new MemoryStore();
+            return { store, saved: await store.load() };
+        }
     }
 
     private leave(to: AccountState): Account | undefined {
@@ -283,9 +316,8 @@ export class Client {
         this.session?.close();
         this.session = undefined;
         this.reconnector.stop();
-        this.adoptTimer?.cancel();
         own?.outbox.clear();
-        this.releaseTab();
+        own?.elsewhere.close();
         this.sync.clear();
         this.counts.clear();
         this.originals.clear();
@@ -448,7 +480,7 @@ export class Client {
             timeline.resumed();
         }
         void this.cursors.checkStatuses();
-        void this.adoptOrphans();
+        void this.state.own?.elsewhere.look();
     }
 
     private onFrame(frame: ServerFrame): void {
@@ -566,14 +598,19 @@ export class Client {
 
     /* What is waiting to be sent there, in order. */
     outgoing(conv: string | undefined, user: string | undefined): ReturnType<Outbox['entries']> {
-        const all = this.state.own?.outbox.entries() ?? [];
-        return all.filter(({ entry: { target } }) =>
-            'conversation' in target ? target.conversation === conv : target.user === user,
-        );
+        const own = this.state.own;
+        const all = own ? [...own.outbox.entries(), ...own.elsewhere.entries()] : [];
+        return all
+            .filter(({ entry: { target } }) =>
+                'conversation' in target ? target.conversation === conv : target.user === user,
+            )
+            .sort((a, b) => a.entry.order - b.entry.order);
     }
 
+    /* In all tabs. */
     get unsent(): number {
-        return this.state.own?.outbox.size() ?? 0;
+        const own = this.state.own;
+        return own ? own.outbox.size() + own.elsewhere.size() : 0;
     }
 
     /* A timeline is shared by all that have it open; release it when it is not shown any more. */
@@ -655,11 +692,15 @@ export class Client {
     }
 
     retrySend(clientMsgId: string): void {
-        this.state.own?.outbox.retry(clientMsgId);
+        const own = this.state.own;
+        if (own && !own.elsewhere.retry(clientMsgId)) {
+            own.outbox.retry(clientMsgId);
+        }
     }
 
     dropSend(clientMsgId: string): boolean {
-        return this.state.own?.outbox.drop(clientMsgId) ?? false;
+        const own = this.state.own;
+        return own !== undefined && (own.elsewhere.drop(clientMsgId) || own.outbox.drop(clientMsgId));
     }
 
     /* ---- Members ---- */
@@ -699,38 +740,5 @@ export class Client {
         } else {
             this.state.memberLists.set(ev.conversationId, [...others, ...ev.members]);
         }
-    }
-
-    /* ---- Several tabs ---- */
-
-    /* Messages of tabs that are gone, or of the last time, are sent by this one. */
-    private async adoptOrphans(): Promise<void> {
-        const own = this.state.own;
-        if (!own) {
-            return;
-        }
-        try {
-            const entries = await own.store.loadOutbox();
-            const strangers = new Set(entries.map((e) => e.owner).filter((o) => o !== this.tab));
-            const names = [...strangers].map((o) => `confab-tab-${o}`);
-            const free = new Set(names.length > 0 ? await this.platform.locks.free(names) : []);
-            for (const entry of entries.sort((a, b) => a.order - b.order)) {
-                const ours = entry.owner === this.tab; /* from before this tab signed in again */
-                if (this.state.own === own && (ours || free.has(`confab-tab-${entry.owner}`))) {
-                    own.outbox.adopt(entry);
-                }
-            }
-            own.outbox.pump();
-        } catch {
-            this.storageFailed = true;
-            this.state.topics.touch('link');
-        }
-    }
-
-    private scheduleAdoption(): void {
-        this.adoptTimer = this.platform.clock.after(ADOPT_EVERY_MS, () => {
-            void this.adoptOrphans();
-            this.scheduleAdoption();
-        });
     }
 }

@@ -170,3 +170,29 @@ void test('outbox: goes on without storage, and is bounded', async () => {
         }
     }, OutboxFull);
 });
+
+void test('outbox: who leaves waits until all is saved; without storage, too', async () => {
+    const { stored, state, outbox, add } = rig();
+    state.up = false;
+    add('c', '1');
+    add('c', '2');
+    await outbox.saved();
+    assert.equal(stored.size, 2);
+    state.works = false;
+    add('c', '3');
+    await outbox.saved();
+    assert.equal(outbox.size(), 3);
+});
+
+void test('outbox: what another tab has done with is let go, but not while an answer is awaited', async () => {
+    const { sent, outbox, add } = rig();
+    const [first, second] = [add('c', '1'), add('c', '2')];
+    await settle();
+    assert.equal(outbox.letGo(first.clientMsgId), undefined);
+    assert.equal(outbox.letGo(second.clientMsgId), second);
+    assert.equal(outbox.size(), 1);
+    outbox.linkDown();
+    assert.equal(outbox.letGo(first.clientMsgId)?.content, '1');
+    outbox.pump();
+    assert.equal(sent.length, 1);
+});

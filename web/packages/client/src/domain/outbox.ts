@@ -47,7 +47,8 @@ export interface OutboxHost {
     /* False: there is no session to send on. */
     send(frame: SendFrame): boolean;
     save(entry: OutboxEntry): Promise<void>;
-    remove(clientMsgId: string): void;
+    /* Stored by the server, as `ack` says, or taken back. */
+    remove(clientMsgId: string, ack?: SentAck): void;
     /* The conversation with a person, if there is one already. */
     directWith(userId: string): string | undefined;
     changed(): void;
@@ -59,6 +60,7 @@ export class Outbox {
     private readonly live = new Map<string, Live>();
     private timer: Timer | undefined;
     private order = 0;
+    private saving: Promise<unknown> = Promise.resolve();
     inflightMax = 16;
 
     constructor(
@@ -77,7 +79,7 @@ export class Outbox {
         const own = { ...entry, owner: this.owner, tried: true };
         this.put(own, true);
         if (entry.owner !== this.owner) {
-            void this.host.save(own).catch(() => undefined);
+            void this.save(own);
         }
     }
 
@@ -104,12 +106,10 @@ export class Outbox {
         };
         this.order = entry.order;
         const live = this.put(entry, false);
-        const go = (): void => {
+        void this.save(entry).then(() => {
             live.saved = true;
             this.pump();
-        };
-        /* Without storage it is sent all the same. */
-        this.host.save(entry).then(go, go);
+        });
         return entry;
     }
 
@@ -139,7 +139,7 @@ export class Outbox {
             live.entry = entry;
             live.tries = 0;
             live.retryAt = 0;
-            void this.host.save(entry).catch(() => undefined);
+            void this.save(entry);
             this.host.changed();
             this.pump();
         }
@@ -154,6 +154,26 @@ export class Outbox {
         this.done(clientMsgId);
         this.pump();
         return true;
+    }
+
+    failed(clientMsgId: string): boolean {
+        return this.live.get(clientMsgId)?.entry.failed !== undefined;
+    }
+
+    /* It is no more for this tab to send; one whose answer is awaited stays until that has come. */
+    letGo(clientMsgId: string): OutboxEntry | undefined {
+        const live = this.live.get(clientMsgId);
+        if (!live || live.inFlight) {
+            return undefined;
+        }
+        this.live.delete(clientMsgId);
+        this.pump();
+        return live.entry;
+    }
+
+    /* Until what was to be saved so far is, or could not be. */
+    async saved(): Promise<void> {
+        await this.saving;
     }
 
     /* ---- The connection ---- */
@@ -214,7 +234,7 @@ export class Outbox {
     acked(ack: SentAck): OutboxEntry | undefined {
         const live = this.live.get(ack.clientMsgId);
         if (live) {
-            this.done(ack.clientMsgId);
+            this.done(ack.clientMsgId, ack);
         }
         return live?.entry;
     }
@@ -233,7 +253,7 @@ export class Outbox {
                 this.clock.now() + (f.retryAfterMs ?? 0) + Math.floor(this.random.fraction() * cap);
         } else {
             live.entry = { ...live.entry, failed: { code: f.code, message: f.message } };
-            void this.host.save(live.entry).catch(() => undefined);
+            void this.save(live.entry);
         }
         this.host.changed();
         this.pump();
@@ -255,9 +275,16 @@ export class Outbox {
         return live;
     }
 
-    private done(clientMsgId: string): void {
+    /* Without storage it is sent all the same. */
+    private save(entry: OutboxEntry): Promise<void> {
+        const one = this.host.save(entry).catch(() => undefined);
+        this.saving = Promise.all([this.saving, one]);
+        return one;
+    }
+
+    private done(clientMsgId: string, ack?: SentAck): void {
         this.live.delete(clientMsgId);
-        this.host.remove(clientMsgId);
+        this.host.remove(clientMsgId, ack);
         this.host.changed();
     }
 

@@ -4,6 +4,7 @@
  */
 import type { Store } from '../store/store.js';
 import type { Member, SequencedEvent } from '../wire.js';
+import type { Elsewhere } from './elsewhere.js';
 import { type Conversation, type Item, itemOf, patchOf } from './model.js';
 import type { Originals } from './originals.js';
 import type { Outbox } from './outbox.js';
@@ -18,6 +19,7 @@ export interface Account {
     store: Store;
     persister: Persister;
     outbox: Outbox;
+    elsewhere: Elsewhere;
     since: string | undefined;
     release: () => void;
 }

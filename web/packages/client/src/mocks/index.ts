@@ -3,3 +3,4 @@ export { answer, FakeHttp, FakeSocket, FakeSockets, FakeStream, refusal } from '
 export { SeededRandom } from './random.js';
 export { FakeServer } from './server.js';
 export { Device, World } from './rig.js';
+export { FakeTabs } from './tabs.js';

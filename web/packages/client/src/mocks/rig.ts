@@ -2,7 +2,7 @@
 import { Auth, memoryKeeper } from '../net/auth.js';
 import { Client } from '../domain/client.js';
 import type { Conversation, MessageItem } from '../domain/model.js';
-import { noLocks } from '../platform/platform.js';
+import { type Channels, type Clock, type Locks, noChannels, noLocks, type SocketOpener } from '../platform/platform.js';
 import { MemoryStores } from '../store/memory.js';
 import type { StoreOpener } from '../store/store.js';
 import { FakeClock, settle } from './clock.js';
@@ -20,8 +20,8 @@ export class World {
         this.server = new FakeServer(this.random);
     }
 
-    device(user: string, stores: StoreOpener = new MemoryStores()): Device {
-        return new Device(this, user, stores);
+    device(user: string, stores: StoreOpener = new MemoryStores(), tab?: Tab): Device {
+        return new Device(this, user, stores, tab);
     }
 
     /* Until nobody has anything to say any more but heartbeats. */
@@ -42,20 +42,42 @@ export class World {
     }
 }
 
+/* A tab of a browser, as FakeTabs has it. */
+export interface Tab {
+    clock: Clock;
+    locks: Locks;
+    channels: Channels;
+}
+
 export class Device {
     readonly client: Client;
     readonly incoming: [Conversation, MessageItem][] = [];
+    /* Its own way to the server. */
+    readonly sockets: SocketOpener & { down: boolean };
 
     constructor(
         readonly world: World,
         readonly user: string,
         readonly stores: StoreOpener,
+        { clock, locks, channels }: Tab = { clock: world.clock, locks: noLocks, channels: noChannels },
     ) {
         const http = new FakeHttp();
         http.handler = (request) => world.server.http(user, request);
-        const { clock, random } = world;
+        const { random } = world;
+        const open = world.server.sockets(user);
+        const nowhere = { send: () => undefined, close: () => undefined };
+        this.sockets = {
+            down: false,
+            open: (path, events) => {
+                if (!this.sockets.down) {
+                    return open.open(path, events);
+                }
+                queueMicrotask(() => events.onClose(1006));
+                return nowhere;
+            },
+        };
         this.client = new Client({
-            platform: { clock, random, http, sockets: world.server.sockets(user), locks: noLocks },
+            platform: { clock, random, http, sockets: this.sockets, locks, channels },
             stores,
             auth: new Auth(clock, http, memoryKeeper(), 'test'),
             onIncoming: (c, item) => this.incoming.push([c, item]),

@@ -3,7 +3,7 @@
  * and later bring a WebSocket, with earlier ones the caller brings one (that of `ws` fits).
  */
 import { randomBytes } from 'node:crypto';
-import { type HttpAnswer, noLocks, type Platform, type SocketOpener } from './platform.js';
+import { type HttpAnswer, noChannels, noLocks, type Platform, type SocketOpener } from './platform.js';
 
 /* As much of a WebSocket as is used. */
 interface WebSocketLike {
@@ -66,6 +66,7 @@ export function nodePlatform(opt: NodeOptions): Platform {
             },
         },
         locks: noLocks,
+        channels: noChannels,
     };
 }
 

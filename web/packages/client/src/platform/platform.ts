@@ -74,12 +74,23 @@ export interface Locks {
     free(names: string[]): Promise<string[]>;
 }
 
+/* Between the tabs of a browser: what one says all others hear that have the channel open. */
+export interface Channels {
+    open(name: string, onWord: (word: unknown) => void): Channel;
+}
+
+export interface Channel {
+    say(word: unknown): void;
+    close(): void;
+}
+
 export interface Platform {
     clock: Clock;
     sockets: SocketOpener;
     http: Http;
     random: Random;
     locks: Locks;
+    channels: Channels;
 }
 
 /* For one process that has its data to itself: Node, and browsers without locks. */
@@ -89,4 +100,8 @@ export const noLocks: Locks = {
         return () => undefined;
     },
     free: (names) => Promise.resolve(names),
+};
+
+export const noChannels: Channels = {
+    open: () => ({ say: () => undefined, close: () => undefined }),
 };
