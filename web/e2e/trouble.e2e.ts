@@ -146,6 +146,11 @@ test('trouble: without storage it says so, and everything else works', async () 
         IDBFactory.prototype.open = () => {
             throw new DOMException('not here', 'SecurityError');
         };
+        Object.defineProperty(window, 'localStorage', {
+            get: () => {
+                throw new DOMException('not here', 'SecurityError');
+            },
+        });
     });
     const ned = await server.account('ned', 'Ned');
     await mia.signUp();

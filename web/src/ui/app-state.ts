@@ -5,10 +5,11 @@
 import { Auth, Client, cookieKeeper, MemoryStores, type Conversation, type MessageItem, type RefreshKeeper, type StoreOpener, type Topic } from '@confab/client';
 import { type Signal, signal } from '@preact/signals';
 import { browserPlatform, deviceName } from '../platform/browser.js';
+import { readLocal, writeLocal } from '../platform/local.js';
 import { IndexedDbStores } from '../store/indexeddb.js';
+import { forgetDrafts } from './drafts.js';
 import { notify } from './notify.js';
 import { announce } from './parts/announcer.js';
-import { writeSetting } from './preferences.js';
 import { problemText, t } from './strings.js';
 
 export type Route =
@@ -64,28 +65,13 @@ const sessionKeeper: RefreshKeeper = {
             return cookieKeeper.load();
         }
     },
-    save: (value) => writeSetting(SESSION, value),
+    save: (value) => writeLocal(SESSION, value),
 };
 
 function stores(): StoreOpener {
-    try {
-        const storage = window.localStorage;
-        if ('indexedDB' in window) {
-            return new IndexedDbStores({
-                get: () => storage.getItem(LAST_USER) ?? undefined,
-                set: (v) => {
-                    if (v === undefined) {
-                        storage.removeItem(LAST_USER);
-                    } else {
-                        storage.setItem(LAST_USER, v);
-                    }
-                },
-            });
-        }
-    } catch {
-        /* The browser gives no storage: everything works, nothing is kept. */
-    }
-    return new MemoryStores();
+    return 'indexedDB' in window
+        ? new IndexedDbStores({ get: () => readLocal(LAST_USER), set: (v) => writeLocal(LAST_USER, v) })
+        : new MemoryStores();
 }
 
 export class AppState {
@@ -168,11 +154,7 @@ export class AppState {
         const user = this.client.userId;
         this.go('#/');
         await this.client.signOut();
-        for (const key of Object.keys(localStorage)) {
-            if (key.startsWith('confab-draft-')) {
-                localStorage.removeItem(key);
-            }
-        }
+        forgetDrafts();
         this.tabs?.postMessage(user);
     }
 

@@ -2,6 +2,8 @@
  * What was begun and not sent, by conversation, as long as the browser keeps it: the text, and which
  * message it answers or changes. The text of something new is also with the server (domain/drafts.ts).
  */
+import { forgetLocal, readLocal, writeLocal } from '../platform/local.js';
+
 /* What is done beside writing something new. */
 export interface Begun {
     kind: 'reply' | 'edit';
@@ -11,36 +13,18 @@ export interface Begun {
     text?: string;
 }
 
+const PREFIX = 'confab-draft-';
+
 function key(user: string | undefined, conv: string): string {
-    return `confab-draft-${user ?? ''}-${conv}`;
-}
-
-function read(name: string): string {
-    try {
-        return localStorage.getItem(name) ?? '';
-    } catch {
-        return '';
-    }
-}
-
-function write(name: string, value: string | undefined): void {
-    try {
-        if (value === undefined) {
-            localStorage.removeItem(name);
-        } else {
-            localStorage.setItem(name, value);
-        }
-    } catch {
-        /* No storage: it lasts as long as the conversation is open. */
-    }
+    return `${PREFIX}${user ?? ''}-${conv}`;
 }
 
 export function loadDraft(user: string | undefined, conv: string): string {
-    return read(key(user, conv));
+    return readLocal(key(user, conv)) ?? '';
 }
 
 export function saveDraft(user: string | undefined, conv: string, text: string): void {
-    write(key(user, conv), text.trim() === '' ? undefined : text);
+    writeLocal(key(user, conv), text.trim() === '' ? undefined : text);
 }
 
 export function parseBegun(text: string): Begun | undefined {
@@ -58,9 +42,14 @@ export function parseBegun(text: string): Begun | undefined {
 }
 
 export function loadBegun(user: string | undefined, conv: string): Begun | undefined {
-    return parseBegun(read(`${key(user, conv)}-begun`));
+    return parseBegun(readLocal(`${key(user, conv)}-begun`) ?? '');
 }
 
 export function saveBegun(user: string | undefined, conv: string, begun: Begun | undefined): void {
-    write(`${key(user, conv)}-begun`, begun && JSON.stringify(begun));
+    writeLocal(`${key(user, conv)}-begun`, begun && JSON.stringify(begun));
+}
+
+/* Of everybody, in all conversations. */
+export function forgetDrafts(): void {
+    forgetLocal(PREFIX);
 }

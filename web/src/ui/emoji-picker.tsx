@@ -5,7 +5,7 @@
 import { signal } from '@preact/signals';
 import { useEffect, useId, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { type Emoji, type EmojiGroup, emojiGroups, findEmoji, readEmoji, recent } from './emoji.js';
-import { readSetting, writeSetting } from './preferences.js';
+import { readLocal, writeLocal } from '../platform/local.js';
 import { language, t } from './strings.js';
 
 const RECENT = 'confab-emoji';
@@ -33,7 +33,7 @@ async function load(): Promise<void> {
 }
 
 function recentOnes(): string[] {
-    return (readSetting(RECENT) ?? '').split(' ').filter(Boolean);
+    return (readLocal(RECENT) ?? '').split(' ').filter(Boolean);
 }
 
 interface Section {
@@ -75,7 +75,7 @@ export function EmojiPicker({ onPick, onClose }: { onPick: (emoji: string) => vo
     }, [query]);
     const all = loaded.value?.all;
     const pick = (emoji: string) => {
-        writeSetting(RECENT, recent(recentOnes(), emoji, RECENT_MAX).join(' '));
+        writeLocal(RECENT, recent(recentOnes(), emoji, RECENT_MAX).join(' '));
         onPick(emoji);
     };
     const onKey = (e: KeyboardEvent) => {

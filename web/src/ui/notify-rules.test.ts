@@ -7,7 +7,7 @@ function at(time: string): Date {
 }
 
 void test('notify: quiet from one time to the other, over midnight too', () => {
-    const s = { ...parseNotify(null), quiet: true };
+    const s = { ...parseNotify(undefined), quiet: true };
     const night = ['21:59', '22:00', '23:59', '00:00', '06:59', '07:00'].map((x) => disturbed(s, at(x)));
     assert.deepEqual(night, [false, true, true, true, true, false]);
     const noon = { ...s, from: '12:00', to: '13:30' };

@@ -1,4 +1,6 @@
 /* What this browser is to tell of, and when not. Kept in localStorage. */
+import { readLocal, writeLocal } from '../platform/local.js';
+
 export interface NotifySettings {
     on: boolean;
     sound: boolean;
@@ -16,7 +18,7 @@ const first: NotifySettings = { on: true, sound: true, preview: true, quiet: fal
 const clock = /^([01]\d|2[0-3]):[0-5]\d$/;
 
 /* What is kept may be of another version, or broken: each part that fits is taken. */
-export function parseNotify(kept: string | null): NotifySettings {
+export function parseNotify(kept: string | undefined): NotifySettings {
     let o: Record<string, unknown> = {};
     try {
         const value: unknown = JSON.parse(kept ?? '{}');
@@ -43,19 +45,11 @@ export function parseNotify(kept: string | null): NotifySettings {
 }
 
 export function readNotify(): NotifySettings {
-    try {
-        return parseNotify(localStorage.getItem(KEY));
-    } catch {
-        return first;
-    }
+    return parseNotify(readLocal(KEY));
 }
 
 export function writeNotify(s: NotifySettings): void {
-    try {
-        localStorage.setItem(KEY, JSON.stringify(s));
-    } catch {
-        /* No storage: it lasts as long as the tab. */
-    }
+    writeLocal(KEY, JSON.stringify(s));
 }
 
 /* Is it a time at which nothing is to be told? From `from` on, until `to`. */

@@ -3,32 +3,13 @@
  * painting, so that nothing flashes; other tabs follow.
  */
 import { signal } from '@preact/signals';
+import { readLocal, writeLocal } from '../platform/local.js';
 import { isLanguage, type LanguageCode, setLanguage } from './strings.js';
 
 export type Theme = 'system' | 'light' | 'dark';
 
 const THEME = 'confab-theme';
 const LANGUAGE = 'confab-language';
-
-export function readSetting(key: string): string | undefined {
-    try {
-        return localStorage.getItem(key) ?? undefined;
-    } catch {
-        return undefined; /* No storage: the defaults, and what is chosen lasts as long as the tab. */
-    }
-}
-
-export function writeSetting(key: string, value: string | undefined): void {
-    try {
-        if (value === undefined) {
-            localStorage.removeItem(key);
-        } else {
-            localStorage.setItem(key, value);
-        }
-    } catch {
-        /* As above. */
-    }
-}
 
 export const theme = signal<Theme>('system');
 export const languageChoice = signal<LanguageCode | 'auto'>('auto');
@@ -43,17 +24,17 @@ function showTheme(value: Theme): void {
 }
 
 function storedTheme(): Theme {
-    const kept = readSetting(THEME);
+    const kept = readLocal(THEME);
     return kept === 'light' || kept === 'dark' ? kept : 'system';
 }
 
 function storedLanguage(): LanguageCode | 'auto' {
-    const kept = readSetting(LANGUAGE);
+    const kept = readLocal(LANGUAGE);
     return isLanguage(kept) ? kept : 'auto';
 }
 
 export function chooseTheme(value: Theme): void {
-    writeSetting(THEME, value === 'system' ? undefined : value);
+    writeLocal(THEME, value === 'system' ? undefined : value);
     showTheme(value);
 }
 
@@ -66,7 +47,7 @@ async function showLanguage(value: LanguageCode | 'auto'): Promise<void> {
 /* Rejects when the language cannot be loaded; then the former one stays. */
 export async function chooseLanguage(value: LanguageCode | 'auto'): Promise<void> {
     await showLanguage(value);
-    writeSetting(LANGUAGE, value === 'auto' ? undefined : value);
+    writeLocal(LANGUAGE, value === 'auto' ? undefined : value);
 }
 
 /* Before the first painting. A language that cannot be loaded is English until the next start. */
