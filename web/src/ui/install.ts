@@ -62,15 +62,15 @@ export function startInstall({ open, settled }: Hooks): void {
     workers
         .register(new URL('sw.js', document.baseURI))
         .then((registration) => {
-            offer(registration.waiting);
-            registration.addEventListener('updatefound', () => {
-                const coming = registration.installing;
+            const follow = (coming: ServiceWorker | null): void =>
                 coming?.addEventListener('statechange', () => {
                     if (coming.state === 'installed') {
                         offer(coming);
                     }
                 });
-            });
+            offer(registration.waiting);
+            follow(registration.installing); /* it was found by the page before, or by another tab */
+            registration.addEventListener('updatefound', () => follow(registration.installing));
             const look = (): void => void registration.update().catch(() => undefined);
             setInterval(look, LOOK_EVERY_MS);
             window.addEventListener('online', look);
