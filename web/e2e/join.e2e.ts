@@ -1,7 +1,7 @@
 /* From an empty server to two people: the first administrator's link, an invitation, coming back. */
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { closeBrowser, Person, Server } from './harness.js';
+import { closeBrowser, PASSWORD, Person, Server, until } from './harness.js';
 
 const server = new Server();
 before(async () => void (await server.start()));
@@ -40,6 +40,23 @@ test('join: the first one sets the server up and invites the second', async () =
     await first.row('Second Person').waitFor();
     await first.close();
     await second.close();
+});
+
+test('join: what is lacking for an account is said, where it is lacking', async () => {
+    const p = await Person.open(server, 'third', 'Third');
+    const invite = await server.invite();
+    await p.page.goto(`${server.url}#invite=${invite ?? ''}`);
+    const create = p.page.getByRole('button', { name: 'Create account' });
+    const [username, password] = [p.page.getByLabel('Username'), p.page.getByLabel('Password')];
+    for (const [box, other, next] of [[username, password, 'third'], [password, username, 'short'], [password, username, PASSWORD]] as const) {
+        await create.click();
+        await until('it has the focus', () => box.evaluate((e) => e === document.activeElement));
+        assert.deepEqual([await box.getAttribute('aria-invalid'), await other.getAttribute('aria-invalid')], ['true', 'false']);
+        await box.fill(next);
+    }
+    await create.click();
+    await p.live();
+    await p.close();
 });
 
 test('join: who comes back is signed in, and no script sees what does that', async () => {

@@ -189,6 +189,33 @@ test('trouble: what is written where nothing can be loaded is shown, and sent la
     await p.close();
 });
 
+test('trouble: on a phone the conversation says that there is no connection, and nobody is shown as online', async (t) => {
+    const server = await ownServer(t);
+    const rob = await Person.join(server, 'rob', 'Rob');
+    const sue = await Person.join(server, 'sue', 'Sue', { phone: true });
+    await sue.chatWith('rob');
+    await sue.say('hello');
+    await sue.status('hello', 'Delivered');
+    await sue.page.getByRole('link', { name: 'Back' }).click();
+    await sue.row('Rob').locator('[data-test=dot]').waitFor();
+    await sue.row('Rob').click();
+    await sue.composer.waitFor();
+    const said = sue.page.locator('[data-test=pane-link]').getByText('No connection');
+    assert.equal(await said.count(), 0);
+    await server.stop('SIGKILL');
+    await said.waitFor();
+    await sue.shot('offline-phone');
+    await sue.page.getByRole('link', { name: 'Back' }).click();
+    await sue.row('Rob').waitFor();
+    assert.equal(await sue.page.locator('[data-test=dot]').count(), 0);
+    await server.start();
+    await sue.live();
+    await rob.live();
+    await sue.row('Rob').locator('[data-test=dot]').waitFor();
+    await sue.close();
+    await rob.close();
+});
+
 test('trouble: a server killed in mid-conversation loses and doubles nothing', async (t) => {
     const server = await ownServer(t);
     const cat = await Person.join(server, 'cat', 'Cat');

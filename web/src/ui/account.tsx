@@ -6,6 +6,8 @@ import { Field } from './parts/field.js';
 import { Logo } from './parts/icons.js';
 import { problemText, t } from './strings.js';
 
+const PASSWORD_MIN = 8;
+
 interface Invitation {
     code: string;
     setup: boolean;
@@ -154,9 +156,14 @@ function Join({
         if (busy) {
             return;
         }
+        /* A button that cannot be pressed does not say why. */
+        const lacking = username.trim() === '' ? 'username' : password.length < PASSWORD_MIN ? 'password' : undefined;
+        setField(lacking);
+        setProblem(lacking === undefined ? undefined : lacking === 'username' ? t.usernameHint : t.passwordHint);
+        if (lacking !== undefined) {
+            return;
+        }
         setBusy(true);
-        setProblem(undefined);
-        setField(undefined);
         try {
             await app.client.register({
                 username: username.trim(),
@@ -185,8 +192,7 @@ function Join({
             <Field label={t.password} value={password} onValue={setPassword} name="new-password" password
                 autocomplete="new-password" hint={t.passwordHint} wrong={wrong('password')} required />
             <p class="form-problem" role="alert">{named ? undefined : problem}</p>
-            <button type="submit" class="primary wide"
-                disabled={busy || username.trim() === '' || password.length < 8}>
+            <button type="submit" class="primary wide" disabled={busy}>
                 {busy ? t.creating : t.createAccount}
             </button>
             <button type="button" class="link" onClick={onSignIn}>

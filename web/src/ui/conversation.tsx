@@ -3,6 +3,7 @@ import type { Conversation, MessageItem, Timeline } from '@confab/client';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { AppState } from './app-state.js';
 import { Composer } from './composer.js';
+import { PaneLink } from './link.js';
 import { titleOf } from './list.js';
 import { copyText } from './message.js';
 import { type ListHandle, Messages } from './messages.js';
@@ -113,6 +114,7 @@ function Pane({ app, c, userId, seq }: { app: AppState; c: Conversation | undefi
     return (
         <main class="pane" aria-label={title}>
             <Header app={app} c={c} userId={userId} title={title} />
+            <PaneLink app={app} />
             <Messages key={c ? 'there' : 'new'} app={app} c={c} userId={userId} timeline={timeline} setMode={setMode}
                 handle={list} first={first} picked={picked} setPicked={setPicked} onInfo={setInfo} />
             {picked && timeline ? (

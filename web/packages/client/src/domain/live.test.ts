@@ -12,9 +12,10 @@ function presences() {
     const clock = new FakeClock();
     const sent: ClientFrame[] = [];
     const link = { live: true };
-    const p = new Presences(clock, { send: (f) => sent.push(f), live: () => link.live, changed: () => undefined });
+    const changes = { count: 0 };
+    const p = new Presences(clock, { send: (f) => sent.push(f), live: () => link.live, changed: () => changes.count++ });
     const taken = (): ClientFrame[] => sent.splice(0);
-    return { clock, p, link, taken };
+    return { clock, p, link, changes, taken };
 }
 
 function typing() {
@@ -79,6 +80,19 @@ void test('presence: it is good as long as the connection, and asked again with 
     link.live = true;
     p.live();
     assert.deepEqual(taken(), [{ event: 'subscribe_presence', user_ids: ['1'] }]);
+});
+
+void test('presence: with the connection also those are forgotten who are painted and not watched any more', async () => {
+    const { clock, p, changes } = presences();
+    p.live();
+    p.watch(['1']);
+    await clock.pass(300);
+    p.onUpdate({ event: 'presence_update', userId: '1', status: 'online', lastSeen: undefined });
+    p.watch([]); /* the list is behind the conversation, on a phone */
+    await clock.pass(300);
+    changes.count = 0;
+    p.linkDown();
+    assert.equal(changes.count, 1);
 });
 
 void test('presence: reading reports now and then, a page that nobody sees is away', async () => {

@@ -113,10 +113,8 @@ export class Presences {
         this.settling?.cancel();
         this.settling = undefined;
         this.subscribed.clear();
-        if (this.known.size > 0) {
-            this.known.clear();
-            this.host.changed();
-        }
+        this.known.clear();
+        this.host.changed(); /* also for who was not watched any more, and may still be painted */
     }
 
     clear(): void {
