@@ -161,6 +161,8 @@ function Join({
         setField(lacking);
         setProblem(lacking === undefined ? undefined : lacking === 'username' ? t.usernameHint : t.passwordHint);
         if (lacking !== undefined) {
+            const form = e.currentTarget instanceof HTMLFormElement ? e.currentTarget : undefined;
+            form?.querySelector<HTMLInputElement>(`[name$=${lacking}]`)?.focus();
             return;
         }
         setBusy(true);

@@ -62,15 +62,18 @@ export function startInstall({ open, settled }: Hooks): void {
     workers
         .register(new URL('sw.js', document.baseURI))
         .then((registration) => {
-            const follow = (coming: ServiceWorker | null): void =>
+            /* What is told may be late: what was installing then may be waiting now. */
+            const follow = (): void => {
+                const coming = registration.installing;
+                offer(registration.waiting);
                 coming?.addEventListener('statechange', () => {
                     if (coming.state === 'installed') {
                         offer(coming);
                     }
                 });
-            offer(registration.waiting);
-            follow(registration.installing); /* it was found by the page before, or by another tab */
-            registration.addEventListener('updatefound', () => follow(registration.installing));
+            };
+            follow();
+            registration.addEventListener('updatefound', follow);
             const look = (): void => void registration.update().catch(() => undefined);
             setInterval(look, LOOK_EVERY_MS);
             window.addEventListener('online', look);

@@ -28,11 +28,6 @@ export function Field(p: Props) {
             box.current?.focus();
         }
     }, []);
-    useEffect(() => {
-        if (p.wrong !== undefined) {
-            box.current?.focus();
-        }
-    }, [p.wrong]);
     const input = {
         id,
         value: p.value,
