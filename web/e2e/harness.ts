@@ -290,7 +290,11 @@ export class Person {
     async chatWith(other: string): Promise<void> {
         await this.page.getByRole('button', { name: 'New chat' }).first().click();
         await this.page.getByRole('searchbox', { name: 'Search by name' }).fill(other);
-        await this.page.locator('[data-test=person]').first().click();
+        const person = this.page.locator('[data-test=person]').first();
+        const name = (await person.locator('.person-name').textContent()) ?? '';
+        await person.click();
+        /* Not the one that was open before. */
+        await this.page.locator('main').getByRole('heading', { name, exact: true }).waitFor();
         await this.page.getByRole('textbox', { name: 'Message' }).waitFor();
     }
 
