@@ -44,6 +44,23 @@ def test_nothing_acknowledged_is_lost(how):
     assert (lost > 0) == (how == "power")
 
 
+def test_it_goes_on_from_its_report(tmp_path):
+    report = tmp_path / "report.json"
+    first = lab("--how", "kill", "--deaths", 2, "--report", report)
+    assert first.returncode == 0, first.stderr
+    before = json.loads(report.read_text())
+    assert before == json.loads(first.stdout) and before["runs"] == 1
+    second = lab("--how", "kill", "--deaths", before["deaths"] + 2, "--report", report)
+    assert second.returncode == 0, second.stderr
+    after = json.loads(report.read_text())
+    assert after == json.loads(second.stdout) and after["runs"] == 2
+    assert after["next_seed"] == before["next_seed"] + 1
+    assert after["deaths"] >= before["deaths"] + 2
+    assert after["acknowledged"] > before["acknowledged"] > 0
+    other = lab("--how", "power", "--deaths", 9, "--report", report)
+    assert other.returncode == 1 and "a report of deaths by kill" in other.stderr
+
+
 def test_growing_shows_nothing_of_before(tmp_path):
     """Whatever a lost truncation leaves behind the end of a file, it reads as zeros when the file
     grows again. SQLite's shared memory relies on that."""
