@@ -48,7 +48,8 @@ struct flush {
     struct partition *p;
     struct flush_conv *convs;
     uint32_t nconvs;
-    uint32_t at; /* conversation being worked on */
+    size_t bytes; /* of new events */
+    uint32_t at;  /* conversation being worked on */
     uint64_t asked_seq;
     uint32_t sealed;    /* chunks written in full */
     uint32_t rewritten; /* chunks written again for their overlays */
@@ -76,6 +77,8 @@ static inline uint16_t flush_day_of(const struct event *ev)
 uint32_t flush_plan_merge(const struct flush_conv *fc);
 /* Reads what is needed and makes the batch, a conversation after the other; then writes it. */
 void flush_work(struct flush *f);
+/* The same on a thread of the store's. */
+void flush_work_there(struct flush *f);
 /* Hands the finished batch to the store, or hands it over again. */
 void flush_write(struct flush *f);
 /* The directory's answer; goes on with flush_work. */

@@ -385,6 +385,13 @@ void flush_work(struct flush *f)
     flush_write(f);
 }
 
+void flush_work_there(struct flush *f)
+{
+    reset_request(f);
+    f->req.op = STORE_GET; /* of nothing */
+    ask(f, flush_work);
+}
+
 void flush_projected(struct dir_request *req)
 {
     struct flush *f = req->arg;
