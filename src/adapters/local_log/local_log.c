@@ -25,11 +25,13 @@ static enum confab_err config_check(struct local_log_config *c)
     c->queue_bytes_max = c->queue_bytes_max ? c->queue_bytes_max : LOCAL_LOG_QUEUE_BYTES_MAX;
     c->batch_bytes_max = c->batch_bytes_max ? c->batch_bytes_max : LOCAL_LOG_BATCH_BYTES_MAX;
     c->segments_spare = c->segments_spare ? c->segments_spare : LOCAL_LOG_SEGMENTS_SPARE;
+    c->segments_kept =
+        c->segments_kept ? c->segments_kept : MAX(LOCAL_LOG_SEGMENTS_KEPT, c->segments_spare);
     c->retry_ms = c->retry_ms ? c->retry_ms : LOCAL_LOG_RETRY_MS;
     c->random = c->random ? c->random : random_system();
     if (c->lanes == 0 || c->segment_bytes < LOCAL_LOG_SEGMENT_BYTES_MIN ||
         c->segment_bytes % LOG_BLOCK != 0 || c->segments_spare < 2 ||
-        c->batch_bytes_max > LOG_BATCH_PAYLOAD_MAX) {
+        c->segments_kept < c->segments_spare || c->batch_bytes_max > LOG_BATCH_PAYLOAD_MAX) {
         return CONFAB_INVALID;
     }
     return CONFAB_OK;
@@ -114,7 +116,7 @@ static enum confab_err retire(struct local_log *log, uint64_t number)
     if (err) {
         return err;
     }
-    if (log->spares.count >= log->config.segments_spare || size != log->config.segment_bytes) {
+    if (log->spares.count >= log->config.segments_kept || size != log->config.segment_bytes) {
         return disk_unlink(log->disk, name);
     }
     err = disk_rename(log->disk, name, spare);
@@ -258,7 +260,7 @@ static enum confab_err clean_up(struct local_log *log, const struct scan *scan,
         log_name_format(LOG_NAME_SPARE, spares->at[i], name);
         err = file_bytes(log->disk, LOG_NAME_SPARE, spares->at[i], &size);
         if (!err && size == log->config.segment_bytes &&
-            log->spares.count < log->config.segments_spare) {
+            log->spares.count < log->config.segments_kept) {
             err = u64_list_add(&log->spares, spares->at[i]);
         } else if (!err) {
             err = disk_unlink(log->disk, name);

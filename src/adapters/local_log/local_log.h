@@ -33,6 +33,7 @@
 #define LOCAL_LOG_QUEUE_BYTES_MAX   (32U << 20)
 #define LOCAL_LOG_BATCH_BYTES_MAX   (1U << 20)
 #define LOCAL_LOG_SEGMENTS_SPARE    2U
+#define LOCAL_LOG_SEGMENTS_KEPT     4U
 #define LOCAL_LOG_RETRY_MS          1000U
 #define LOCAL_LOG_DAMAGE_MAX        16U
 
@@ -49,6 +50,9 @@ struct local_log_config {
     /* Segments kept allocated ahead, at least 2: one of them is kept back for the next recovery, so
      * that a full disk never stops a restart. */
     uint32_t segments_spare;
+    /* Spares that trimmed segments become, at least segments_spare. One that is used again costs
+     * neither an allocation nor a removal, which each delay the syncs meanwhile. */
+    uint32_t segments_kept;
     /* Pause between attempts to allocate a segment on a full disk, or to begin one without memory.
      */
     uint32_t retry_ms;

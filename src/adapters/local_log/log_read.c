@@ -213,7 +213,7 @@ static struct segment *trim_next(struct local_log *log, uint64_t lsn, bool *ret_
         seg = log->segments.at[0];
         seg->leaving = true;
         log->stats.first_lsn = log->segments.at[1]->base_lsn;
-        *ret_recycle = log->spares.count < log->config.segments_spare &&
+        *ret_recycle = log->spares.count < log->config.segments_kept &&
                        seg->size == log->config.segment_bytes &&
                        u64_list_reserve(&log->spares) == CONFAB_OK;
     }
