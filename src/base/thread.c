@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SLICE_NS = 100 * 1000 }; /* the shortest that Linux takes */
+#include "base/compiler.h"
+
+enum { SLICE_NS = 100 * 1000, /* the shortest that Linux takes */ NICE_MAX = 19 };
 
 /* As the kernel has it, in its first version; the C library does not declare it yet. */
 struct attributes {
@@ -20,13 +23,30 @@ struct attributes {
     uint64_t period;
 };
 
+/* Of the calling thread. All are read before some are written: each call sets all of them. */
+static bool attributes_get(struct attributes *a)
+{
+    *a = (struct attributes){.size = sizeof(*a)};
+    return syscall(SYS_sched_getattr, 0, a, sizeof(*a), 0) == 0 && a->policy == SCHED_OTHER;
+}
+
 void thread_wake_soon(void)
 {
     int before = errno;
-    struct attributes a = {.size = sizeof(a)};
-    /* Read first: what is written sets the nice value, too. */
-    if (syscall(SYS_sched_getattr, 0, &a, sizeof(a), 0) == 0 && a.policy == SCHED_OTHER) {
+    struct attributes a;
+    if (attributes_get(&a)) {
         a.runtime = SLICE_NS;
+        (void)syscall(SYS_sched_setattr, 0, &a, 0);
+    }
+    errno = before;
+}
+
+void thread_stand_back(int by)
+{
+    int before = errno;
+    struct attributes a;
+    if (attributes_get(&a)) {
+        a.nice = MIN(a.nice + by, NICE_MAX);
         (void)syscall(SYS_sched_setattr, 0, &a, 0);
     }
     errno = before;

@@ -9,5 +9,11 @@
  * things as they were.
  */
 void thread_wake_soon(void);
+/*
+ * Lets the thread stand back, nicer by `by`, where there are fewer processors than threads that
+ * compute: it gets less of one, never nothing. Needs no rights, and nobody waits for it who does
+ * not ask for something large.
+ */
+void thread_stand_back(int by);
 
 #endif

@@ -7,6 +7,10 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/thread.h"
+
+/* Beside shards, whose turns everybody waits for: half of what they get, when both want all. */
+enum { STANDS_BACK = 3 };
 
 struct executor_pool {
     struct executor base;
@@ -32,6 +36,7 @@ static struct executor_pool *pool_of(struct executor *ex)
 static void *worker(void *arg)
 {
     struct executor_pool *p = arg;
+    thread_stand_back(STANDS_BACK);
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (!p->head && !p->closing) {

@@ -26,10 +26,21 @@ static void test_thread__wakes_soon_with_its_nice_value(void **state)
     assert_true(slice == 0 || slice == 100000);
 }
 
+static void test_thread__stands_back(void **state)
+{
+    (void)state;
+    int nice = getpriority(PRIO_PROCESS, 0);
+    thread_stand_back(4);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), nice + 4);
+    thread_stand_back(100);
+    assert_int_equal(getpriority(PRIO_PROCESS, 0), 19);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_thread__wakes_soon_with_its_nice_value),
+        cmocka_unit_test(test_thread__stands_back),
     };
     return cmocka_run_group_tests_name("thread", tests, NULL, NULL);
 }
