@@ -309,7 +309,9 @@ static void start(struct engine *e, struct partition *p)
         }
         return;
     }
-    if (f->bytes > SHARD_BYTES) {
+    /* Under pressure the shard does it: it takes less in meanwhile, which is better than to refuse.
+     */
+    if (f->bytes > SHARD_BYTES && !is_pressed(e)) {
         flush_work_there(f);
     } else {
         flush_work(f);

@@ -30,9 +30,9 @@ def test_repeats_after_kills_and_a_restore(server_factory, tmp_path):
     # Out of the store and the log; then new ones among them, which are read for once and no more.
     socket = alice.socket()
     assert ids(send_all(socket, keys[:400])) == first
-    loads, probes = (server.metric(f"confab_dedup_{n}_total") for n in ("loads", "probes"))
+    probes = server.metric("confab_dedup_probes_total")
     first.update(ids(send_all(socket, keys[400:500])))
-    assert server.metric("confab_dedup_loads_total") == loads <= 1
+    assert server.metric("confab_dedup_loads_total") <= 1
     assert server.metric("confab_dedup_probes_total") - probes < 20
     server.stop()
     shutil.copytree(server.data, tmp_path / "backup")
