@@ -251,12 +251,17 @@ export class Person {
         return p;
     }
 
-    async signUp(hash?: string): Promise<void> {
+    /* The form for a new account. */
+    async toSignUp(hash?: string): Promise<void> {
         const invite = hash ?? (await this.server.invite().then((c) => (c === undefined ? '' : `#invite=${c}`)));
         await this.page.goto(this.home + invite);
         if (invite === '') {
             await this.page.getByRole('button', { name: 'Create an account' }).click();
         }
+    }
+
+    async signUp(hash?: string): Promise<void> {
+        await this.toSignUp(hash);
         await this.page.getByLabel('Your name').fill(this.name);
         await this.page.getByLabel('Username').fill(this.username);
         await this.page.getByLabel('Password').fill(PASSWORD);

@@ -44,8 +44,7 @@ test('join: the first one sets the server up and invites the second', async () =
 
 test('join: what is lacking for an account is said, where it is lacking', async () => {
     const p = await Person.open(server, 'third', 'Third');
-    const invite = await server.invite();
-    await p.page.goto(`${server.url}#invite=${invite ?? ''}`);
+    await p.toSignUp();
     const create = p.page.getByRole('button', { name: 'Create account' });
     const [username, password] = [p.page.getByLabel('Username'), p.page.getByLabel('Password')];
     for (const [box, other, next] of [[username, password, 'third'], [password, username, 'short'], [password, username, PASSWORD]] as const) {
