@@ -3,7 +3,7 @@
  * into the turn's submission. What happens when it is durable is in fold.c.
  *
  * INVARIANT: the state of a resident is that of the durable events. What is decided and not durable
- * is known only by next_seq, next_ord, the dedup map and `barrier`.
+ * is known only by next_seq, next_ord, the recent keys and `barrier`.
  */
 #include <stdlib.h>
 
@@ -125,16 +125,15 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
         in->event_len = (uint32_t)(rec->len - sizeof(raw));
         in->event_kind = (uint8_t)ev->kind;
     }
-    uint64_t dedup = 0;
-    if (!err && ev->cmid.n > 0) {
-        dedup = engine_dedup_hash(ev->actor, ev->cmid);
-        err = u64map_put(&r->dedup, dedup, ev->seq);
+    uint64_t key = ev->cmid.n > 0 ? engine_dedup_hash(ev->actor, ev->cmid) : 0;
+    if (!err) {
+        err = recent_keys_put(&r->recent_keys, ev->seq, key);
     }
     if (!err) {
         err = log_submission_add(&e->turn->sub, p->number, LOGREC_EVENT, LOGREC_VERSION,
                                  span_of(rec->data, rec->len), &in->offset);
-        if (err && dedup) {
-            u64map_del(&r->dedup, dedup, NULL);
+        if (err) {
+            recent_keys_take_back(&r->recent_keys, ev->seq);
         }
     }
     if (err) {
@@ -143,13 +142,12 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
         }
         return err;
     }
-    in->dedup_hash = dedup;
     inflight_add(e, in);
     r->next_seq = ev->seq + 1;
     r->next_ord = ev->ord;
     r->barrier = !(k->flags & KIND_PIPELINED);
-    if (dedup && cmd && !cmd->fresh) {
-        engine_dedup_late(e, r, dedup);
+    if (key && cmd && !cmd->fresh) {
+        engine_dedup_late(e, r, key);
     }
     metrics_inc(e->metrics, METRIC_EVENTS_DECIDED);
     return CONFAB_OK;

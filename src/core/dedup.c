@@ -1,10 +1,10 @@
 /*
  * Retries: a message whose (user, client_msg_id) was seen before is answered as the first one was.
- * The keys of what is not in the store are in the resident's map. Of what is, each chunk has a row
- * of hashes, which is written with it, so that a message costs no row of its own; and filters in
- * memory (keys.h), made of the rows when a conversation is first asked for one, say which of the
- * rows may have a key. Most often none: then nothing is read. Else they are walked, newest first,
- * and then the message is read that was found: the row only says where to look.
+ * The keys of what is not in the store are in the resident (recent_keys.h). Of what is, each chunk
+ * has a row of hashes, which is written with it, so that a message costs no row of its own; and
+ * filters in memory (keys.h), made of the rows when a conversation is first asked for one, say
+ * which of the rows may have a key. Most often none: then nothing is read. Else they are walked,
+ * newest first, and then the message is read that was found: the row only says where to look.
  */
 #include <stdlib.h>
 
@@ -358,32 +358,18 @@ static enum confab_err probe(struct engine *e, struct resident *r, struct comman
 /* Puts the keys of messages that are stored now into the filters, in the order of their seqs. */
 static enum confab_err add_stored(struct resident *r, uint64_t from, struct key_days days)
 {
-    uint64_t n = r->flushed_seq + 1 - from;
-    uint64_t *hashes = calloc(n + 1, sizeof(*hashes));
-    if (!hashes) {
-        return CONFAB_NOMEM;
-    }
-    struct u64map_iter it = {0};
-    while (u64map_next(&r->dedup, &it)) {
-        if (*it.value >= from && *it.value <= r->flushed_seq) {
-            hashes[*it.value - from] = it.key;
-        }
-    }
     enum confab_err err = CONFAB_OK;
-    for (uint64_t i = 0; i < n && !err; i++) {
-        if (hashes[i]) {
-            err = keys_add(r->keys, hashes[i], from + i, days);
+    for (uint64_t seq = from; seq <= r->flushed_seq && !err; seq++) {
+        uint64_t hash = recent_keys_hash(&r->recent_keys, seq);
+        if (hash != 0) {
+            err = keys_add(r->keys, hash, seq, days);
         }
     }
-    free(hashes);
     return err;
 }
 
 void engine_dedup_flushed(struct engine *e, struct resident *r, uint64_t from, struct key_days days)
 {
-    if (u64map_len(&r->dedup) == 0) {
-        return;
-    }
     bool full = e->cache_bytes > e->cfg.cache_bytes_max && r->keys && r->keys->ready;
     if (r->keys && (full || add_stored(r, from, days))) {
         keys_free(r->keys); /* read again when it is asked for next */
@@ -392,17 +378,7 @@ void engine_dedup_flushed(struct engine *e, struct resident *r, uint64_t from, s
     if (r->keys) {
         keys_expire(r->keys, first_day(e, r->p->last_ms));
     }
-    struct u64map_iter it = {0};
-    while (u64map_next(&r->dedup, &it)) {
-        if (*it.value <= r->flushed_seq) {
-            u64map_del(&r->dedup, it.key, NULL);
-        }
-    }
-    if (u64map_len(&r->dedup) == 0) {
-        u64map_deinit(&r->dedup);
-    } else {
-        u64map_shrink(&r->dedup);
-    }
+    recent_keys_drop(&r->recent_keys, r->flushed_seq);
 }
 
 /* Answers if the encoded message has the command's key. */
@@ -420,7 +396,7 @@ static bool answer_if_same(struct engine *e, struct resident *r, struct command 
 enum confab_err engine_check_duplicate(struct engine *e, struct resident *r, struct command *cmd)
 {
     uint64_t seq;
-    if (u64map_get(&r->dedup, engine_dedup_hash(cmd->actor, cmd->in.cmid), &seq)) {
+    if (recent_keys_find(&r->recent_keys, engine_dedup_hash(cmd->actor, cmd->in.cmid), &seq)) {
         if (seq > r->c.head_seq) {
             return CONFAB_AGAIN;
         }

@@ -568,9 +568,7 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
             const struct event_kind *k = event_kind_of(in->event_kind);
             in->r->next_seq--;
             in->r->next_ord -= (k->flags & KIND_COUNTS) ? 1 : 0;
-            if (in->dedup_hash) {
-                u64map_del(&in->r->dedup, in->dedup_hash, NULL);
-            }
+            recent_keys_take_back(&in->r->recent_keys, in->r->next_seq);
         }
     }
     buf_clear(&t->sub.bytes);

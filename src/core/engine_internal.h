@@ -15,6 +15,7 @@
 #include "core/engine.h"
 #include "core/keys.h"
 #include "core/kind.h"
+#include "core/recent_keys.h"
 #include "core/rows.h"
 
 /* Kinds of log records. Stored: never renumber. docs/formats/event.md has the payloads. */
@@ -115,8 +116,8 @@ struct resident {
     uint32_t cap_garbage;
     struct row_header row;
 
-    struct u64map dedup; /* hash of (user, client_msg_id) → seq, of what is not in the store yet */
-    struct keys *keys;   /* filters over those in the store; NULL until they are asked for */
+    struct recent_keys recent_keys; /* of (user, client_msg_id), of what is not in the store yet */
+    struct keys *keys; /* filters over those in the store; NULL until they are asked for */
     struct pending_cursor *pending;
     uint32_t npending;
     uint32_t cap_pending;
@@ -177,7 +178,6 @@ struct inflight {
     uint32_t event_len;  /* EVENT */
     uint8_t event_kind;  /* EVENT */
     uint64_t ms;
-    uint64_t dedup_hash;
     struct buf payload; /* other kinds: as logged */
     struct list acks;   /* CURSORS: commands to complete */
 };

@@ -31,7 +31,7 @@ static struct resident *resident_new(struct engine *e, struct conv_id id)
     list_init(&r->cursors);
     list_init(&r->loadq);
     list_init(&r->waiting);
-    u64map_init(&r->dedup, id.lo ^ e->now_ms);
+    recent_keys_init(&r->recent_keys, id.lo ^ e->now_ms);
     r->mem_first = 1;
     return r;
 }
@@ -63,7 +63,7 @@ void resident_free(struct engine *e, struct resident *r)
     free(r->overlays);
     free(r->garbage);
     free(r->pending);
-    u64map_deinit(&r->dedup);
+    recent_keys_deinit(&r->recent_keys);
     keys_free(r->keys);
     member_set_unref(r->set);
     buf_deinit(&r->replay);
@@ -105,7 +105,7 @@ void engine_account(struct engine *e, struct resident *r)
     n += r->patch_bytes + ((size_t)r->noverlays + r->ngarbage) * RESIDENT_ALLOC_EXTRA;
     n += (size_t)r->cap_overlays * sizeof(*r->overlays);
     n += (size_t)r->cap_garbage * sizeof(*r->garbage);
-    n += u64map_bytes(&r->dedup) + keys_bytes(r->keys);
+    n += recent_keys_bytes(&r->recent_keys) + keys_bytes(r->keys);
     n += (size_t)r->cap_pending * sizeof(*r->pending);
     n += r->set ? sizeof(*r->set) + r->set->n * sizeof(r->set->users[0]) + RESIDENT_ALLOC_EXTRA : 0;
     e->cache_bytes += n - r->bytes;

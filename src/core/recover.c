@@ -299,8 +299,9 @@ static enum confab_err replay_record(struct engine *e, struct resident *r, uint6
         if (!err) {
             err = engine_fold_event(e, r, bytes, lsn, &ev);
         }
-        if (!err && ev.cmid.n > 0) {
-            err = u64map_put(&r->dedup, engine_dedup_hash(ev.actor, ev.cmid), ev.seq);
+        if (!err) {
+            uint64_t key = ev.cmid.n > 0 ? engine_dedup_hash(ev.actor, ev.cmid) : 0;
+            err = recent_keys_put(&r->recent_keys, ev.seq, key);
         }
         r->next_seq = r->c.head_seq + 1;
         r->next_ord = r->c.ord;
