@@ -20,6 +20,9 @@ void snapshot_deinit(struct snapshot *s)
 enum { BODY_ROOM = 336, COMMAND_BYTES = sizeof(struct command) + BODY_ROOM };
 _Static_assert((size_t)COMMAND_BYTES <= POOL_SIZE_MAX, "a command would be allocated the slow way");
 
+/* Of a shrunk one, whose key follows. */
+enum { SHRUNK_BYTES = offsetof(struct command, body) };
+
 struct command *command_new(enum command_type type)
 {
     return command_take(NULL, type);
@@ -46,6 +49,10 @@ void command_give(struct pool *pool, struct command *cmd)
     if (!cmd) {
         return;
     }
+    if (cmd->shrunk) {
+        pool_give(pool, cmd, SHRUNK_BYTES + cmd->key.n);
+        return;
+    }
     for (uint32_t i = 0; i < cmd->nsnaps; i++) {
         snapshot_deinit(&cmd->snaps[i]);
     }
@@ -62,6 +69,24 @@ void command_give(struct pool *pool, struct command *cmd)
     buf_deinit(&cmd->body);
     buf_deinit(&cmd->ret);
     pool_give(pool, cmd, COMMAND_BYTES);
+}
+
+struct command *command_shrink(struct pool *pool, struct command *cmd)
+{
+    struct span key = cmd->in.cmid;
+    bool may = cmd->answer_only && !cmd->work && cmd->nsnaps == 0;
+    struct command *small = may ? pool_take(pool, SHRUNK_BYTES + key.n) : NULL;
+    if (!small) {
+        return cmd;
+    }
+    uint8_t *bytes = (uint8_t *)small + SHRUNK_BYTES;
+    memcpy(small, cmd, SHRUNK_BYTES);
+    memcpy(bytes, key.p, key.n);
+    list_init(&small->link);
+    small->shrunk = true;
+    small->key = span_of(bytes, key.n);
+    command_give(pool, cmd);
+    return small;
 }
 
 enum confab_err command_set_span(struct command *cmd, struct span *field, struct span bytes)

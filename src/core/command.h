@@ -189,6 +189,8 @@ struct command {
     uint16_t origin_shard; /* the host's: where `complete` carries it back to */
     bool fresh;
     bool duplicate;    /* result */
+    bool answer_only;  /* the host's: once it is decided it needs only what stands before `body` */
+    bool shrunk;       /* … and there is no more of it: command_key, and nothing from `body` on */
     void *context;     /* the host's */
     uint64_t origin;   /* the host's: session handle, excluded from the live frame */
     uint64_t begun_ns; /* the host's: when the request was read */
@@ -205,6 +207,8 @@ struct command {
 
     /* The engine's while it holds the command. */
     struct command_work *work;
+    struct span key; /* shrunk: see command_key */
+
     struct buf body;                /* owned bytes */
     struct buf ret;                 /* result */
     struct resume_item *items;      /* owned */
@@ -256,6 +260,17 @@ void command_free(struct command *cmd);
 /* The same with the calling thread's pool; either pair takes what the other made. */
 struct command *command_take(struct pool *pool, enum command_type type);
 void command_give(struct pool *pool, struct command *cmd);
+/*
+ * What is left of a decided command that is `answer_only`, until it is answered: a fifth of it. The
+ * rest serves the next one while the processor's cache still holds it. The same command when it is
+ * not to be made smaller, or when memory is short.
+ */
+struct command *command_shrink(struct pool *pool, struct command *cmd);
+/* The client_msg_id of an event. */
+static inline struct span command_key(const struct command *cmd)
+{
+    return cmd->shrunk ? cmd->key : cmd->in.cmid;
+}
 /* Copies bytes into `body` and makes *ret point there: call it for all spans before any is used, or
  * reserve first; spans set by it stay valid because they are re-based when the body grows. */
 CONFAB_NODISCARD enum confab_err command_set_span(struct command *cmd, struct span *field,

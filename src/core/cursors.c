@@ -94,11 +94,13 @@ enum step engine_step_ack(struct engine *e, struct resident *r, struct command *
     uint64_t ord = 0;
     if (!err && cmd->ack_read) {
         /* The ordinal at the cursor makes unread a subtraction. */
-        struct command_work *w = command_work_get(cmd);
-        err = w ? CONFAB_OK : CONFAB_NOMEM;
-        if (!err && seq == r->c.head_seq) {
+        bool newest = seq == r->c.head_seq;
+        struct command_work *w = newest ? NULL : command_work_get(cmd);
+        if (newest) {
             ord = r->c.ord;
-        } else if (!err) {
+        } else if (!w) {
+            err = CONFAB_NOMEM;
+        } else {
             w->target_seq = seq;
             err = engine_fetch_target(e, r, cmd);
             struct reader rd = reader_of(w->target.data, w->target.len);
@@ -406,6 +408,13 @@ enum confab_err engine_fold_cursor(struct engine *e, struct resident *r,
     return CONFAB_OK;
 }
 
+void engine_acks_done(struct engine *e, struct inflight *in, enum confab_err err)
+{
+    while (!list_is_empty(&in->acks)) {
+        engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), err, NULL);
+    }
+}
+
 void engine_cursors_durable(struct engine *e, struct inflight *in)
 {
     struct reader rd = reader_of(in->payload.data, in->payload.len);
@@ -418,10 +427,7 @@ void engine_cursors_durable(struct engine *e, struct inflight *in)
             (void)!engine_fold_cursor(e, r, &entry, ms, true);
         }
     }
-    while (!list_is_empty(&in->acks)) {
-        engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), CONFAB_OK,
-                        NULL);
-    }
+    engine_acks_done(e, in, CONFAB_OK);
 }
 
 void engine_cursors_unpin(struct engine *e, struct span payload)

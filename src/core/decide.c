@@ -6,6 +6,7 @@
  * is known only by next_seq, next_ord, the recent keys and `barrier`.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/engine_internal.h"
 
@@ -48,18 +49,29 @@ static struct inflight *inflight_new(struct engine *e, enum logrec kind, struct 
 {
     struct list *spare = list_pop_front(&e->spare_inflight);
     e->nspare_inflight -= spare != NULL;
-    struct inflight *in = spare ? LIST_ENTRY(spare, struct inflight, link) : malloc(sizeof(*in));
+    struct inflight *in = spare ? LIST_ENTRY(spare, struct inflight, link)
+                                : aligned_alloc(CACHE_LINE, INFLIGHT_BYTES);
     if (in) {
-        *in = (struct inflight){.kind = kind, .p = p, .r = r, .cmd = cmd, .ms = ms};
+        memset(in, 0, offsetof(struct inflight, payload));
+        in->kind = (uint8_t)kind;
+        in->p = p;
+        in->r = r;
+        in->cmd = cmd;
+        in->ms = ms;
         list_init(&in->link);
-        list_init(&in->acks);
+        if (kind != LOGREC_EVENT) {
+            buf_init(&in->payload);
+            list_init(&in->acks);
+        }
     }
     return in;
 }
 
 void inflight_free(struct engine *e, struct inflight *in)
 {
-    buf_deinit(&in->payload);
+    if (in->kind != LOGREC_EVENT) {
+        buf_deinit(&in->payload);
+    }
     if (e->nspare_inflight < SPARE_INFLIGHT_MAX) {
         list_push_front(&e->spare_inflight, &in->link);
         e->nspare_inflight++;
@@ -148,6 +160,9 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
     r->barrier = !(k->flags & KIND_PIPELINED);
     if (key && cmd && !cmd->fresh) {
         engine_dedup_late(e, r, key);
+    }
+    if (cmd) {
+        in->cmd = command_shrink(e->host->pool, cmd);
     }
     metrics_inc(e->metrics, METRIC_EVENTS_DECIDED);
     return CONFAB_OK;

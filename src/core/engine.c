@@ -61,7 +61,7 @@ bool member_set_has(const struct member_set *set, uint64_t user)
     return false;
 }
 
-enum { SPARE_TURNS_MAX = 2, SPARE_TURN_BYTES = 256 << 10 };
+enum { SPARE_TURNS_MAX = 4, SPARE_TURN_BYTES = 256 << 10 };
 
 static struct turn *turn_new(struct engine *e)
 {
@@ -170,7 +170,9 @@ static void turn_free(struct engine *e, struct turn *t)
     LIST_EACH(&t->records, it)
     {
         struct inflight *in = LIST_ENTRY(it, struct inflight, link);
-        commands_free(&in->acks);
+        if (in->kind == LOGREC_CURSORS) {
+            commands_free(&in->acks);
+        }
         command_free(in->cmd);
         inflight_free(e, in);
     }
@@ -240,7 +242,7 @@ static bool is_about_message(const struct command *cmd)
 
 void engine_complete(struct engine *e, struct command *cmd, enum confab_err err, const char *field)
 {
-    if (err == CONFAB_NOT_FOUND && is_about_message(cmd)) {
+    if (err == CONFAB_NOT_FOUND && !cmd->shrunk && is_about_message(cmd)) {
         /* Wherever that was found out: what may not be seen must look like what is not there. */
         field = "message_id";
     }
@@ -585,11 +587,8 @@ static void reject_turn(struct engine *e, struct turn *t, enum confab_err err)
         if (in->cmd) {
             engine_complete(e, in->cmd, err, NULL);
         }
-        while (!list_is_empty(&in->acks)) {
-            engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), err,
-                            NULL);
-        }
         if (in->kind == LOGREC_CURSORS) {
+            engine_acks_done(e, in, err);
             engine_cursors_rejected(e, span_of(in->payload.data, in->payload.len));
         } else if (in->kind == LOGREC_CONFIRM) {
             engine_confirms_rejected(e, in);

@@ -76,6 +76,7 @@ struct engine_host_ops {
 };
 struct engine_host {
     const struct engine_host_ops *ops;
+    struct pool *pool; /* of the engine's thread, for commands; may be NULL */
 };
 
 struct engine_config {

@@ -170,17 +170,23 @@ struct partition {
 /* One record under way to the log. */
 struct inflight {
     struct list link;
-    enum logrec kind;
     struct resident *r; /* EVENT, MEMBER */
     struct partition *p;
     struct command *cmd; /* may be NULL */
-    uint32_t offset;     /* in the submission, where an event's bytes are until it is folded */
-    uint32_t event_len;  /* EVENT */
-    uint8_t event_kind;  /* EVENT */
     uint64_t ms;
-    struct buf payload; /* other kinds: as logged */
+    uint32_t offset;    /* in the submission, where an event's bytes are until it is folded */
+    uint32_t event_len; /* EVENT */
+    uint8_t kind;       /* enum logrec */
+    uint8_t event_kind; /* EVENT */
+
+    /* Not of EVENT, which is one line of the processor's cache so. */
+    struct buf payload; /* as logged */
     struct list acks;   /* CURSORS: commands to complete */
 };
+enum { CACHE_LINE = 64, INFLIGHT_BYTES = 2 * CACHE_LINE };
+_Static_assert(offsetof(struct inflight, payload) <= CACHE_LINE &&
+                   sizeof(struct inflight) <= INFLIGHT_BYTES,
+               "an event in flight is to be one cache line");
 
 /* One submission: what was decided in a turn. */
 struct turn {
@@ -462,6 +468,8 @@ void engine_cursors_unpin(struct engine *e, struct span payload);
 /* The log did not take the record: what it said is pending again. */
 void engine_cursors_rejected(struct engine *e, struct span payload);
 void engine_cursors_durable(struct engine *e, struct inflight *in);
+/* Completes the commands that wait for a cursor record. */
+void engine_acks_done(struct engine *e, struct inflight *in, enum confab_err err);
 struct cursor_entry {
     struct conv_id conv;
     uint64_t user;

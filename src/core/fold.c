@@ -357,8 +357,11 @@ static void event_durable(struct engine *e, const struct turn *t, struct infligh
 static void record_durable(struct engine *e, const struct turn *t, struct inflight *in,
                            uint64_t lsn)
 {
-    struct span payload = span_of(in->payload.data, in->payload.len);
-    switch (in->kind) {
+    struct span payload = {NULL, 0};
+    if (in->kind != LOGREC_EVENT) {
+        payload = span_of(in->payload.data, in->payload.len);
+    }
+    switch ((enum logrec)in->kind) {
     case LOGREC_EVENT:
         event_durable(e, t, in, lsn);
         break;
@@ -398,10 +401,8 @@ static void record_failed(struct engine *e, struct inflight *in, enum confab_err
         engine_complete(e, in->cmd, err, NULL);
         in->cmd = NULL;
     }
-    while (!list_is_empty(&in->acks)) {
-        engine_complete(e, LIST_ENTRY(list_pop_front(&in->acks), struct command, link), err, NULL);
-    }
     if (in->kind == LOGREC_CURSORS) {
+        engine_acks_done(e, in, err);
         engine_cursors_unpin(e, span_of(in->payload.data, in->payload.len));
     }
 }

@@ -96,10 +96,11 @@ static void on_send_done(struct shard *s, struct command_sink *sink, struct comm
 {
     struct conn *c = session_settle(s, cmd);
     if (c && cmd->err) {
-        session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink), cmd->in.cmid);
+        session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink),
+                           command_key(cmd));
     } else if (c) {
         struct wire_sent m = {
-            .client_msg_id = cmd->in.cmid,
+            .client_msg_id = command_key(cmd),
             .message_id = cmd->ret_id,
             .conv = cmd->ret_conv,
             .seq = cmd->ret_seq,
@@ -152,6 +153,7 @@ static enum confab_err send_fill(struct shard *s, struct command *cmd, const str
     };
     cmd->conv = m->conv;
     cmd->fresh = m->fresh;
+    cmd->answer_only = true;
     enum confab_err err = buf_ok(&mentions) ? message_fill(cmd, &in, s->deps.random) : CONFAB_NOMEM;
     buf_deinit(&mentions);
     return err;

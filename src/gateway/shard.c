@@ -126,6 +126,7 @@ enum confab_err shard_new(const struct shard_config *cfg, const struct shard_dep
     deps->engine_shared->hides = privacy_hides;
     deps->engine_shared->hides_arg = auth_state_privacy(deps->auth);
     s->host.ops = &shard_host_ops;
+    s->host.pool = &s->pool;
     mpsc_init(&s->inbox);
     list_init(&s->away);
     list_init(&s->calls);
