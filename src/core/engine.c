@@ -61,13 +61,15 @@ bool member_set_has(const struct member_set *set, uint64_t user)
     return false;
 }
 
-enum { SPARE_TURNS_MAX = 4, SPARE_TURN_BYTES = 256 << 10 };
+/* Buffers of submissions that are kept, together. */
+enum { SPARE_TURNS_MAX = 8, SPARE_TURNS_BYTES = 1 << 20 };
 
 static struct turn *turn_new(struct engine *e)
 {
     struct list *spare = list_pop_front(&e->spare_turns);
     if (spare) {
         e->nspare_turns--;
+        e->spare_turns_bytes -= LIST_ENTRY(spare, struct turn, link)->sub.bytes.cap;
         return LIST_ENTRY(spare, struct turn, link);
     }
     struct turn *t = calloc(1, sizeof(*t));
@@ -81,7 +83,8 @@ static struct turn *turn_new(struct engine *e)
 void engine_turn_done(struct engine *e, struct turn *t)
 {
     struct buf bytes = t->sub.bytes;
-    if (e->nspare_turns == SPARE_TURNS_MAX || bytes.cap > SPARE_TURN_BYTES) {
+    if (e->nspare_turns == SPARE_TURNS_MAX ||
+        e->spare_turns_bytes + bytes.cap > SPARE_TURNS_BYTES) {
         buf_deinit(&bytes);
         free(t);
         return;
@@ -92,6 +95,7 @@ void engine_turn_done(struct engine *e, struct turn *t)
     list_init(&t->records);
     list_push_front(&e->spare_turns, &t->link);
     e->nspare_turns++;
+    e->spare_turns_bytes += bytes.cap;
 }
 
 enum confab_err engine_new(const struct engine_config *cfg, struct engine_host *host,

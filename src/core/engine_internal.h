@@ -256,6 +256,7 @@ struct engine {
     struct list spare_turns;    /* with their buffers */
     uint32_t nspare_inflight;
     uint32_t nspare_turns;
+    size_t spare_turns_bytes;
     uint32_t nloadq;
     uint32_t tail_left;  /* conversations that recovery has still to load and fold */
     uint64_t tail_bytes; /* what it brought; admitted on top of the bounds until it is flushed */

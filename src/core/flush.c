@@ -9,7 +9,7 @@
 #include "base/check.h"
 #include "core/flush_internal.h"
 
-enum { FLUSHES_MAX = 8, RETRY_MS = 1000, CHECK_MS = 20 };
+enum { FLUSHES_MAX = 8, RETRY_MS = 1000, CHECK_MS = 20, BATCH_RESERVE_MAX = 256 << 10 };
 
 /* New events of a flush that makes its chunks on the shard: less than a tenth of a millisecond. */
 enum { SHARD_BYTES = 16 << 10 };
@@ -257,6 +257,8 @@ static void start(struct engine *e, struct partition *p)
         job->req.op = STORE_WRITE;
         f->convs = calloc(n + 1, sizeof(*f->convs));
         f->tools = f->convs ? tools_take(e) : NULL;
+        /* About what it becomes: growing by doubling, it would be copied as often as written. */
+        buf_reserve(&f->batch, MIN(p->dirty_bytes / 4 * 3, (uint64_t)BATCH_RESERVE_MAX));
         err = f->tools ? CONFAB_OK : CONFAB_NOMEM;
     }
     if (err) {
