@@ -102,6 +102,24 @@ void test('outbox: a refusal for good fails at once; it can be dropped, one unde
     assert.equal(outbox.refused({ event: 'error', code: 'blocked', message: '', clientMsgId: 'x' }), false);
 });
 
+void test('outbox: a refusal is told when it is stored, not before, and nothing is sent meanwhile', async () => {
+    const { sent, stored, outbox, add } = rig();
+    const entry = add('c', '1');
+    add('c', '2');
+    await settle();
+    outbox.refused({ event: 'error', code: 'blocked', message: 'no', clientMsgId: entry.clientMsgId });
+    assert.equal(stored.get(entry.clientMsgId)?.failed, undefined);
+    assert.equal(outbox.entries()[0]?.state, 'sending');
+    assert.equal(outbox.letGo(entry.clientMsgId), undefined);
+    outbox.linkDown();
+    outbox.pump();
+    assert.deepEqual(texts(sent), ['1']);
+    await settle();
+    assert.equal(stored.get(entry.clientMsgId)?.failed?.code, 'blocked');
+    assert.equal(outbox.entries()[0]?.state, 'failed');
+    assert.deepEqual(texts(sent), ['1', '2']);
+});
+
 void test('outbox: without an ack it is sent again after a while', async () => {
     const { clock, sent, add } = rig();
     add('c', '1');

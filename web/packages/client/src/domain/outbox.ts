@@ -38,6 +38,8 @@ interface Live {
     entry: OutboxEntry;
     saved: boolean;
     inFlight: boolean;
+    /* Refused for good: it is said when it is stored, so that nobody sees it and then it is sent after all. */
+    verdict?: NonNullable<OutboxEntry['failed']>;
     sentAt: number;
     retryAt: number;
     tries: number;
@@ -117,9 +119,9 @@ export class Outbox {
     entries(): { entry: OutboxEntry; state: EntryState }[] {
         return [...this.live.values()]
             .sort((a, b) => a.entry.order - b.entry.order)
-            .map(({ entry, inFlight }) => ({
+            .map(({ entry, inFlight, verdict }) => ({
                 entry,
-                state: entry.failed ? 'failed' : inFlight ? 'sending' : 'queued',
+                state: entry.failed ? 'failed' : inFlight || verdict ? 'sending' : 'queued',
             }));
     }
 
@@ -163,7 +165,7 @@ export class Outbox {
     /* It is no more for this tab to send; one whose answer is awaited stays until that has come. */
     letGo(clientMsgId: string): OutboxEntry | undefined {
         const live = this.live.get(clientMsgId);
-        if (!live || live.inFlight) {
+        if (!live || live.inFlight || live.verdict) {
             return undefined;
         }
         this.live.delete(clientMsgId);
@@ -206,6 +208,9 @@ export class Outbox {
                 continue;
             }
             lanes.add(lane);
+            if (live.verdict) {
+                continue;
+            }
             if (live.inFlight && now - live.sentAt >= ACK_TIMEOUT_MS) {
                 live.inFlight = false;
             }
@@ -252,8 +257,7 @@ export class Outbox {
             live.retryAt =
                 this.clock.now() + (f.retryAfterMs ?? 0) + Math.floor(this.random.fraction() * cap);
         } else {
-            live.entry = { ...live.entry, failed: { code: f.code, message: f.message } };
-            void this.save(live.entry);
+            this.fail(live, { code: f.code, message: f.message });
         }
         this.host.changed();
         this.pump();
@@ -273,6 +277,16 @@ export class Outbox {
         this.live.set(entry.clientMsgId, live);
         this.host.changed();
         return live;
+    }
+
+    private fail(live: Live, verdict: NonNullable<OutboxEntry['failed']>): void {
+        live.verdict = verdict;
+        void this.save({ ...live.entry, failed: verdict }).then(() => {
+            delete live.verdict;
+            live.entry = { ...live.entry, failed: verdict };
+            this.host.changed();
+            this.pump();
+        });
     }
 
     /* Without storage it is sent all the same. */
