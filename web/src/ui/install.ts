@@ -74,9 +74,12 @@ export function startInstall({ open, settled }: Hooks): void {
             };
             follow();
             registration.addEventListener('updatefound', follow);
-            const look = (): void => void registration.update().catch(() => undefined);
+            /* Also what another tab found, should this one have missed it. */
+            const seen = (): void => offer(registration.waiting);
+            const look = (): void => void registration.update().then(seen, seen);
             setInterval(look, LOOK_EVERY_MS);
             window.addEventListener('online', look);
+            document.addEventListener('visibilitychange', seen);
         })
         .catch(() => undefined); /* private windows of some browsers: without it, then */
 }
