@@ -123,6 +123,10 @@ enum step engine_step_ack(struct engine *e, struct resident *r, struct command *
         cmd->ret_seq = seq;
         list_push_back(&r->p->durable_acks, &cmd->link);
         r->p->cursors_due_ms = MIN(r->p->cursors_due_ms, e->now_ms);
+        if (list_is_linked(&r->p->cursor_link)) {
+            list_remove(&r->p->cursor_link);
+            list_push_front(&e->cursor_parts, &r->p->cursor_link);
+        }
         return STEP_DONE;
     }
     engine_complete(e, cmd, err, NULL);
@@ -207,23 +211,31 @@ static void log_partition(struct engine *e, struct partition *p)
     }
 }
 
+/* Or the clock was set back. */
+static bool is_due(const struct engine *e, const struct partition *p)
+{
+    return e->now_ms >= p->cursors_due_ms ||
+           p->cursors_due_ms > e->now_ms + 2U * e->cfg.cursor_delay_ms;
+}
+
 void engine_log_cursors(struct engine *e, bool all)
 {
-    /* What is refused meanwhile is noted in the list again, for later. */
+    /* The list is in the order in which they are due: one look a turn. What is refused meanwhile is
+     * noted in the list again, for later. */
     struct list todo;
     struct list *it;
     list_init(&todo);
-    while ((it = list_pop_front(&e->cursor_parts))) {
-        list_push_back(&todo, it);
+    while (!list_is_empty(&e->cursor_parts) &&
+           (all || e->failed ||
+            is_due(e, LIST_ENTRY(e->cursor_parts.next, struct partition, cursor_link)))) {
+        list_push_back(&todo, list_pop_front(&e->cursor_parts));
     }
     while ((it = list_pop_front(&todo))) {
         struct partition *p = LIST_ENTRY(it, struct partition, cursor_link);
         enum confab_err err = e->failed ? e->failed : p->stopped;
-        bool due = e->now_ms >= p->cursors_due_ms ||
-                   p->cursors_due_ms > e->now_ms + 2U * e->cfg.cursor_delay_ms;
         if (err) {
             fail_acks(e, p, err);
-        } else if (due || all) {
+        } else {
             p->cursors_due_ms = e->now_ms + e->cfg.cursor_delay_ms;
             log_partition(e, p);
         }
