@@ -53,6 +53,7 @@ class Lab:
         self.most = options.deaths
         self.report = Path(options.report)
         self.deaths = 0
+        self.kills = 0  # that the file system had carried out at the last death
         self.places = {}
         self.process = None
         self.ending = False
@@ -95,6 +96,7 @@ class Lab:
         if code != -signal.SIGKILL:
             sys.exit(f"the server ended by itself with {code}")
         self.order("user.kill", "")
+        self.kills = self.state()["kills"]
         if self.power:
             self.order("user.lose", str(self.random.getrandbits(63)))
         self.deaths += 1
@@ -141,27 +143,21 @@ class Lab:
                 sys.exit(f"the server ended by itself with {self.process.returncode}")
             time.sleep(POLL_S)
         self.order("user.kill", "")
-        # An order may have been carried out just now.
-        time_left = time.monotonic() + PATIENCE_S
-        if self.process.poll() is None and self.state()["kills"] > 0:
-            while self.process.poll() is None and time.monotonic() < time_left and self.is_dying():
-                time.sleep(POLL_S)
+        # An order may have been carried out just now: that one is still dying.
+        if self.state()["kills"] > self.kills:
+            self.process.wait()
         if self.process.poll() is not None and not self.ending:
             self.died("any time")
             self.start()
         self.tell()
+        # Whoever is told that it is calm may ask something at once.
+        while not self.ending and not self.is_ready():
+            if self.process.poll() is not None:
+                sys.exit(f"the server ended by itself with {self.process.returncode}")
+            time.sleep(POLL_S)
         if not self.ending:
             self.breaks.with_name(self.breaks.name + ".calm").touch()
         sys.exit(self.process.wait())
-
-    def is_dying(self):
-        """A SIGKILL that has been sent and not yet taken."""
-        status = Path(f"/proc/{self.process.pid}/status")
-        try:
-            pending = [line for line in status.read_text().splitlines() if line.startswith("ShdPnd")]
-        except OSError:
-            return False
-        return bool(pending) and int(pending[0].split()[1], 16) & (1 << (signal.SIGKILL - 1)) != 0
 
 
 def main():
