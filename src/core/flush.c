@@ -21,6 +21,13 @@ static bool is_pressed(const struct engine *e)
     return e->dirty_bytes > e->cfg.dirty_bytes_max / 2 || e->pinned || e->flush_all;
 }
 
+/* The store's threads do not keep up: the shard forms flushes itself. It takes less in meanwhile,
+ * which is better than to refuse. */
+static bool is_behind(const struct engine *e)
+{
+    return e->dirty_bytes > e->cfg.dirty_bytes_max / 4 * 3;
+}
+
 static void tools_free(struct flush_tools *t)
 {
     if (t) {
@@ -311,9 +318,7 @@ static void start(struct engine *e, struct partition *p)
         }
         return;
     }
-    /* Under pressure the shard does it: it takes less in meanwhile, which is better than to refuse.
-     */
-    if (f->bytes > SHARD_BYTES && !is_pressed(e)) {
+    if (f->bytes > SHARD_BYTES && !is_behind(e)) {
         flush_work_there(f);
     } else {
         flush_work(f);
