@@ -9,8 +9,8 @@
 #include "base/check.h"
 #include "base/thread.h"
 
-/* Beside shards, whose turns everybody waits for: half of what they get, when both want all. */
-enum { STANDS_BACK = 3 };
+/* Beside shards, whose turns everybody waits for: a third of what they get, when both want all. */
+enum { STANDS_BACK = 5 };
 
 struct executor_pool {
     struct executor base;

@@ -10,6 +10,7 @@
  */
 #include "adapters/rocksdb/store_rocksdb.h"
 
+#include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -18,9 +19,13 @@
 #include "adapters/rocksdb/rocksdb_internal.h"
 #include "base/check.h"
 #include "base/diag.h"
+#include "base/thread.h"
 #include "ports/store_adapter.h"
 
 enum { FORMAT_VERSION = 1 };
+/* As the threads of executors do: a compaction computes for seconds, beside shards whose turns
+ * everybody waits for. Nicer than this it falls behind where the shards take all they can get. */
+enum { STANDS_BACK = 5 };
 static const char FORMAT_KEY[] = "\0format";
 enum { FORMAT_KEY_LEN = sizeof(FORMAT_KEY) - 1 };
 
@@ -422,6 +427,38 @@ static void explain(enum confab_err err, const char *path, const char *text, cha
     }
 }
 
+struct opening {
+    const rocksdb_options_t *options;
+    const char *path;
+    char *text;
+    rocksdb_t *db;
+};
+
+static void *open_here(void *arg)
+{
+    struct opening *o = arg;
+    o->db = rocksdb_open(o->options, o->path, &o->text);
+    return NULL;
+}
+
+static void *open_standing_back(void *arg)
+{
+    thread_stand_back(STANDS_BACK);
+    return open_here(arg);
+}
+
+/* RocksDB starts its threads with the first database that it opens, and they are as nice as the
+ * thread that did it: one of its own, since nobody may become less nice again. */
+static void open_db(struct opening *o)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, open_standing_back, o) != 0) {
+        (void)open_here(o);
+        return;
+    }
+    (void)pthread_join(thread, NULL);
+}
+
 enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cfg,
                                    struct executor *readers, struct executor *writer, char *detail,
                                    size_t detail_size, struct message_store **ret)
@@ -440,8 +477,10 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
     s->flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(s->flush, 1);
 
-    char *text = NULL;
-    s->db = rocksdb_open(s->setup.options, path, &text);
+    struct opening opening = {.options = s->setup.options, .path = path};
+    open_db(&opening);
+    char *text = opening.text;
+    s->db = opening.db;
     enum confab_err err = s->db ? check_format(s, &text) : rocksdb_err(text);
     if (err != CONFAB_OK) {
         explain(err, path, text, detail, detail_size);
