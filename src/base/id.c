@@ -170,15 +170,33 @@ static unsigned digits_of(uint64_t v)
     return n + (v >= powers[n]);
 }
 
+/* The 8 digits of a number below 10^8, all at once: halves of four digits, pairs, single ones, each
+ * in a lane of its own with what comes first in the lowest. */
+static void put_digits8(char *out, uint32_t v)
+{
+    uint64_t fours = v / 10000U | (uint64_t)(v % 10000U) << 32;
+    uint64_t high = fours * 10486U >> 20 & 0x0000007f0000007fU; /* / 100 below 10,000 */
+    uint64_t twos = high | (fours - high * 100U) << 16;
+    uint64_t tens = twos * 103U >> 10 & 0x000f000f000f000fU; /* / 10 below 100 */
+    uint64_t ones = tens | (twos - tens * 10U) << 8;
+    uint64_t text = htole64(ones | 0x3030303030303030U);
+    memcpy(out, &text, sizeof(text));
+}
+
 size_t id_text(uint64_t id, char out[ID_NUM_TEXT])
 {
-    /* Two digits a division, written from the end. */
+    /* Written from the end, the last ones two digits a division. */
     static const char pairs[] = "00010203040506070809101112131415161718192021222324"
                                 "25262728293031323334353637383940414243444546474849"
                                 "50515253545556575859606162636465666768697071727374"
                                 "75767778798081828384858687888990919293949596979899";
     unsigned n = digits_of(id);
     char *at = out + n;
+    while (id >= 100000000U) {
+        at -= 8;
+        put_digits8(at, (uint32_t)(id % 100000000U));
+        id /= 100000000U;
+    }
     while (id >= 100) {
         at -= 2;
         memcpy(at, pairs + id % 100 * 2, 2);

@@ -16,6 +16,10 @@
 
 #include <string.h>
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #define STATE(missing, lowest, highest)                                                            \
     ((uint32_t)(missing) | (uint32_t)(lowest) << 8 | (uint32_t)(highest) << 16)
 
@@ -68,14 +72,30 @@ static inline size_t whole_char(const uint8_t *p)
     return 0;
 }
 
+/* Goes on from i, over ASCII only: to its end, or up to 7 bytes before that. */
+static inline size_t skip_ascii(const uint8_t *p, size_t i, size_t n)
+{
+#if defined(__SSE2__)
+    for (; n - i >= 32; i += 32) {
+        __m128i a = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
+        __m128i b = _mm_loadu_si128((const __m128i *)(const void *)(p + i + 16));
+        if (_mm_movemask_epi8(_mm_or_si128(a, b)) != 0) {
+            break;
+        }
+    }
+#endif
+    while (n - i >= 8 && (load64(p + i) & high_bits) == 0) {
+        i += 8;
+    }
+    return i;
+}
+
 /* From a boundary on: skips whole characters while 4 bytes can be read, up to the first bad one. */
 static size_t skip_whole_chars(const uint8_t *p, size_t i, size_t n)
 {
     while (n - i >= 4) {
         if (p[i] < 0x80) {
-            while (n - i >= 16 && ((load64(p + i) | load64(p + i + 8)) & high_bits) == 0) {
-                i += 16;
-            }
+            i = skip_ascii(p, i, n);
             while (n - i >= 4 && p[i] < 0x80) {
                 i++;
             }

@@ -58,6 +58,8 @@ static const struct wire_key keys[] = {
     WIRE_KEY("user_ids", S_USER_IDS),
 };
 
+#define LOW_BITS 0x7f7f7f7f7f7f7f7fU
+
 /* Printable ASCII, 1 to max bytes. */
 static bool printable(struct span s, size_t max)
 {
@@ -65,7 +67,15 @@ static bool printable(struct span s, size_t max)
         return false;
     }
     unsigned bad = 0;
-    for (size_t i = 0; i < s.n; i++) {
+    size_t i = 0;
+    for (; s.n - i >= 8; i += 8) {
+        uint64_t v;
+        memcpy(&v, s.p + i, sizeof(v));
+        /* Bit 7 of a byte: it is above 0x7f, it is 0x7f, it is not below 0x20. */
+        uint64_t good = (v & LOW_BITS) + 0x6060606060606060U;
+        bad |= ((v | (v + 0x0101010101010101U) | ~good) & ~LOW_BITS) != 0;
+    }
+    for (; i < s.n; i++) {
         bad |= (unsigned)(s.p[i] - 0x20U > 0x5eU);
     }
     return bad == 0;

@@ -112,7 +112,7 @@ static void test_id__numbers(void **state)
     }
 }
 
-/* Beside the C library, around every change of the number of digits and of bits. */
+/* Beside the C library, around every change of the number of digits and of bits, and anywhere. */
 static void test_id__numbers_of_all_lengths(void **state)
 {
     (void)state;
@@ -128,6 +128,16 @@ static void test_id__numbers_of_all_lengths(void **state)
             assert_memory_equal(text, expected, (size_t)n);
         }
         ten = i < 19 ? ten * 10 : ten;
+    }
+    uint64_t v = 1;
+    for (unsigned i = 0; i < 200000; i++) {
+        char expected[32];
+        char text[ID_NUM_TEXT];
+        v = v * 6364136223846793005U + 1442695040888963407U;
+        uint64_t value = v >> i % 64;
+        int n = snprintf(expected, sizeof(expected), "%llu", (unsigned long long)value);
+        assert_int_equal(id_text(value, text), n);
+        assert_memory_equal(text, expected, (size_t)n);
     }
 }
 

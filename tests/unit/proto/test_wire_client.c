@@ -311,6 +311,26 @@ static void test_send_values(void **state)
     proto_assert_span(parsed(SEND TO_AND_TEXT "}").u.send.type, "text");
 }
 
+/* Each character at each place of texts that are read by the word, with a rest. */
+static void test_printable(void **state)
+{
+    (void)state;
+    enum { LEN = 19 };
+    for (unsigned code = 0; code < 0x100; code++) {
+        for (int at = 0; at < LEN; at++) {
+            char frame[256];
+            struct wire_client_msg msg;
+            struct wire_error err;
+            (void)snprintf(frame, sizeof(frame),
+                           "{\"event\":\"send_message\"," TO_AND_TEXT
+                           ",\"client_msg_id\":\"%.*s\\u%04x%.*s\"}",
+                           at, "kkkkkkkkkkkkkkkkkkk", code, LEN - 1 - at, "kkkkkkkkkkkkkkkkkkk");
+            bool good = code >= 0x20 && code < 0x7f;
+            assert_int_equal(parse(span_str(frame), &msg, &err), good ? CONFAB_OK : CONFAB_INVALID);
+        }
+    }
+}
+
 static void test_other_values(void **state)
 {
     (void)state;
@@ -582,6 +602,7 @@ int main(void)
         proto_case(&cases, "wire_client", rows[i].name, run_row, &rows[i]);
     }
     proto_case(&cases, "wire_client", "send_values", test_send_values, NULL);
+    proto_case(&cases, "wire_client", "printable", test_printable, NULL);
     proto_case(&cases, "wire_client", "other_values", test_other_values, NULL);
     proto_case(&cases, "wire_client", "error_refers", test_error_refers, NULL);
     proto_case(&cases, "wire_client", "limits", test_limits, NULL);
