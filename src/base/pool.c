@@ -30,7 +30,8 @@ void *pool_take(struct pool *p, size_t size)
     unsigned c = class_of(size);
     void *block = p ? p->first[c] : NULL;
     if (!block) {
-        return malloc(sizes[c]); /* in full, also without a pool: it may end in one */
+        /* In full, also without a pool: it may end in one, where there are any. */
+        return malloc(KEEPS ? sizes[c] : size);
     }
     memcpy(&p->first[c], block, sizeof(p->first[c]));
     p->n[c]--;

@@ -81,7 +81,9 @@ struct command *command_shrink(struct pool *pool, struct command *cmd)
     }
     uint8_t *bytes = (uint8_t *)small + SHRUNK_BYTES;
     memcpy(small, cmd, SHRUNK_BYTES);
-    memcpy(bytes, key.p, key.n);
+    if (key.n > 0) {
+        memcpy(bytes, key.p, key.n);
+    }
     list_init(&small->link);
     small->shrunk = true;
     small->key = span_of(bytes, key.n);

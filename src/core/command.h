@@ -2,7 +2,8 @@
  * Commands: what is asked of a conversation's owner, and the answer, in one object. The requester
  * allocates it, hands it over with engine_submit (or the host's `send`, to another shard) and gets
  * it back, with the results filled in, from the host's `complete` on the thread of the owner; the
- * host carries it back to where it came from. It is in exactly one place at any time.
+ * host carries it back to where it came from. It is in exactly one place at any time. One that is
+ * `answer_only` may come back as another block, with its first fields and its key only.
  */
 #ifndef CONFAB_CORE_COMMAND_H
 #define CONFAB_CORE_COMMAND_H

@@ -73,12 +73,12 @@ static void collect(struct run *r)
     while ((c = world_taken(&r->w))) {
         r->waiting--;
         r->stopped |= engine_health(r->w.e) != CONFAB_OK;
-        if (c->type == COMMAND_EVENT && c->in.kind == EVENT_MESSAGE && !c->err &&
-            conv_id_eq(c->ret_conv, group)) {
+        bool message = c->shrunk || (c->type == COMMAND_EVENT && c->in.kind == EVENT_MESSAGE);
+        if (message && !c->err && conv_id_eq(c->ret_conv, group)) {
+            struct span text = c->shrunk ? command_key(c) : c->in.text; /* as say() makes them */
             assert_in_range(r->said, 0, SAID_MAX - 1);
             r->seqs[r->said] = c->ret_seq;
-            snprintf(r->texts[r->said++], TEXT_MAX, "%.*s", (int)c->in.text.n,
-                     (const char *)c->in.text.p);
+            snprintf(r->texts[r->said++], TEXT_MAX, "%.*s", (int)text.n, (const char *)text.p);
             r->id = r->id ? r->id : c->ret_id;
         }
         command_free(c);
