@@ -265,7 +265,9 @@ static void start(struct engine *e, struct partition *p)
         f->convs = calloc(n + 1, sizeof(*f->convs));
         f->tools = f->convs ? tools_take(e) : NULL;
         /* About what it becomes: growing by doubling, it would be copied as often as written. */
-        buf_reserve(&f->batch, MIN(p->dirty_bytes / 4 * 3, (uint64_t)BATCH_RESERVE_MAX));
+        if (!buf_reserve(&f->batch, MIN(p->dirty_bytes / 4 * 3, (uint64_t)BATCH_RESERVE_MAX))) {
+            f->batch.failed = false; /* it may do with less */
+        }
         err = f->tools ? CONFAB_OK : CONFAB_NOMEM;
     }
     if (err) {
