@@ -129,6 +129,7 @@ class Lab:
 
     def run(self):
         signal.signal(signal.SIGTERM, self.on_sigterm)
+        self.kills = self.state()["kills"]
         self.start()
         while not self.breaks.exists() and not self.ending:
             if self.process.poll() is not None:
@@ -152,7 +153,7 @@ class Lab:
         self.tell()
         # Whoever is told that it is calm may ask something at once.
         while not self.ending and not self.is_ready():
-            if self.process.poll() is not None:
+            if self.process.poll() is not None and not self.ending:
                 sys.exit(f"the server ended by itself with {self.process.returncode}")
             time.sleep(POLL_S)
         if not self.ending:
