@@ -256,7 +256,7 @@ export class Outbox {
             const cap = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** (live.tries - 1));
             live.retryAt =
                 this.clock.now() + (f.retryAfterMs ?? 0) + Math.floor(this.random.fraction() * cap);
-        } else {
+        } else if (!live.verdict) {
             this.fail(live, { code: f.code, message: f.message });
         }
         this.host.changed();
