@@ -393,6 +393,7 @@ static void crash(struct scale *w, bool power, uint64_t seed)
     while (checkpointer_is_running(w->checkpointer)) {
         turn(w);
     }
+    engine_poll(w->e); /* what the store has answered is the engine's to free */
     engine_dump_state(w->e, &before);
     engine_stats(w->e, &es);
     log_store_stats(local_log_store(w->log), &ls);
