@@ -273,7 +273,8 @@ static void draw_member(struct random_source *rnd, struct member *m, bool sees[S
     memset(sees, 0, SEQS + 1);
     uint64_t from = 1 + random_below(rnd, 20);
     while (from <= SEQS) {
-        uint64_t to = MIN(from + random_below(rnd, 12), SEQS);
+        uint64_t length = random_below(rnd, 12); /* MIN would draw twice */
+        uint64_t to = MIN(from + length, SEQS);
         bool last = random_below(rnd, 6) == 0;
         assert_int_equal(member_show_from(m, from), CONFAB_OK);
         m->visible_to = last ? UINT64_MAX : to;
@@ -284,7 +285,8 @@ static void draw_member(struct random_source *rnd, struct member *m, bool sees[S
     }
     for (uint64_t n = random_below(rnd, 12); n > 0; n--) {
         uint64_t a = 1 + random_below(rnd, SEQS);
-        uint64_t b = MIN(a + random_below(rnd, 8), SEQS);
+        uint64_t length = random_below(rnd, 8);
+        uint64_t b = MIN(a + length, SEQS);
         assert_int_equal(member_hide(m, (struct range){a, b}), CONFAB_OK);
         memset(sees + a, 0, b - a + 1);
     }
