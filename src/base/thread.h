@@ -15,5 +15,7 @@ void thread_wake_soon(void);
  * not ask for something large.
  */
 void thread_stand_back(int by);
+/* Beside shards, whose turns everybody waits for: a third of what they get, when both want all. */
+enum { THREAD_STANDS_BACK = 5 };
 
 #endif

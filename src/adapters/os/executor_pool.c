@@ -9,9 +9,6 @@
 #include "base/check.h"
 #include "base/thread.h"
 
-/* Beside shards, whose turns everybody waits for: a third of what they get, when both want all. */
-enum { STANDS_BACK = 5 };
-
 struct executor_pool {
     struct executor base;
     pthread_mutex_t lock;
@@ -36,7 +33,7 @@ static struct executor_pool *pool_of(struct executor *ex)
 static void *worker(void *arg)
 {
     struct executor_pool *p = arg;
-    thread_stand_back(STANDS_BACK);
+    thread_stand_back(THREAD_STANDS_BACK);
     pthread_mutex_lock(&p->lock);
     for (;;) {
         while (!p->head && !p->closing) {

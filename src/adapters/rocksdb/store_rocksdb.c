@@ -23,9 +23,6 @@
 #include "ports/store_adapter.h"
 
 enum { FORMAT_VERSION = 1 };
-/* As the threads of executors do: a compaction computes for seconds, beside shards whose turns
- * everybody waits for. Nicer than this it falls behind where the shards take all they can get. */
-enum { STANDS_BACK = 5 };
 static const char FORMAT_KEY[] = "\0format";
 enum { FORMAT_KEY_LEN = sizeof(FORMAT_KEY) - 1 };
 
@@ -443,7 +440,8 @@ static void *open_here(void *arg)
 
 static void *open_standing_back(void *arg)
 {
-    thread_stand_back(STANDS_BACK);
+    /* A compaction computes for seconds. Nicer than this it falls behind shards that take all. */
+    thread_stand_back(THREAD_STANDS_BACK);
     return open_here(arg);
 }
 
