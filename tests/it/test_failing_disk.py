@@ -107,7 +107,8 @@ def begin(server, length=0):
                             {"name": "disk", "members": [p.username for p in people[1:]]})
     assert answer.status == 201, answer.body
     group = answer.json["conversation_id"]
-    watcher = people[0].socket()
+    # It takes what comes as it comes: one that rests for a thousand frames is told to resync.
+    watcher = people[0].socket(max_queue=None)
     watcher.resume()
     senders = [Sender(p, group, length) for p in people]
     harness.wait_until(lambda: acknowledged(senders) >= BEFORE, "messages go through")
@@ -205,7 +206,7 @@ def test_failed_log_acknowledges_nothing_more_and_loses_nothing(failing, orders,
 def test_failed_store_keeps_what_was_acknowledged(failing, end):
     server = failing("/data/store/", "--dirty-bytes", "4M", "--flush-after", "100",
                      "--store-memtable-bytes", "1M", "--checkpoint", "100",
-                     # The watcher reads only at the end, and is to miss nothing.
+                     # Long messages: the watcher may be behind by some hundred of them.
                      "--queue-bytes", "64M")
     people, group, watcher, senders = begin(server, length=8000)
     server.order("write sync")
@@ -217,7 +218,8 @@ def test_failed_store_keeps_what_was_acknowledged(failing, end):
     assert not_ready(server) == "storage failed"
     assert server.http("GET", "/healthz").status == 200
     assert server.metric("confab_store_errors_total") > 0
-    assert server.metric("confab_checkpoint_failures_total") > 0
+    harness.wait_until(lambda: server.metric("confab_checkpoint_failures_total") > 0,
+                       "a checkpoint is tried, and counted when it failed")
     assert server.metric("confab_log_failed") == 0
     assert stored(people[1], group) == acked
     conversations, _ = people[2].socket().resume()
