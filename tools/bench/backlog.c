@@ -196,6 +196,7 @@ static enum confab_err resume(struct returning *r)
 {
     size_t used = 0;
     struct span frame;
+    struct scanner scanner = {0};
     struct buf text = {0};
     enum confab_err err = upgrade(r);
     buf_printf(&text,
@@ -206,11 +207,11 @@ static enum confab_err resume(struct returning *r)
     err = err ? err : put(r);
     while (!err) {
         err = next_frame(r, &used, &frame);
-        enum scan_event event = err ? SCAN_OTHER : scan_event(frame);
+        enum scan_event event = err ? SCAN_OTHER : scan_event(&scanner, frame);
         if (event == SCAN_CONVERSATIONS) {
             err = take_page(r, frame);
         } else if (event == SCAN_CAUGHT_UP) {
-            struct span since = scan_string(frame, "\"since\"");
+            struct span since = scan_string(&scanner, frame, SCAN_SINCE);
             (void)snprintf(r->since, sizeof(r->since), "%.*s", (int)MIN(since.n, SINCE_MAX),
                            (const char *)since.p);
             break;

@@ -347,13 +347,13 @@ void play_acks(struct worker *w)
 
 static void on_message(struct worker *w, struct client *c, struct span frame)
 {
-    struct span content = scan_string(frame, "\"content\"");
+    struct span content = scan_string(&w->scanner, frame, SCAN_CONTENT);
     struct mark mark;
     if (!mark_read(content.p, content.n, &mark)) {
         return; /* somebody else's */
     }
-    check_order(w, c, scan_string(frame, "\"conversation_id\""), scan_number(frame, "\"seq\""),
-                frame);
+    check_order(w, c, scan_string(&w->scanner, frame, SCAN_CONVERSATION_ID),
+                scan_number(&w->scanner, frame, SCAN_SEQ), frame);
     acknowledge_later(w, c);
     if (settle(w, &mark, 1)) {
         w->m.delivered++;
@@ -364,9 +364,9 @@ static void on_message(struct worker *w, struct client *c, struct span frame)
 }
 
 /* "<run>-~…": the mark stands behind the run's name. */
-static bool take_id(const struct worker *w, struct span frame, struct mark *ret)
+static bool take_id(struct worker *w, struct span frame, struct mark *ret)
 {
-    struct span id = scan_string(frame, "\"client_msg_id\"");
+    struct span id = scan_string(&w->scanner, frame, SCAN_CLIENT_MSG_ID);
     size_t skip = strlen(w->t->world->run) + 1;
     return id.n > skip && mark_read(id.p + skip, id.n - skip, ret);
 }
@@ -388,8 +388,8 @@ static void on_ack(struct worker *w, const struct client *c, struct span frame)
 static void on_error(struct worker *w, struct client *c, struct span frame)
 {
     struct mark mark;
-    uint64_t after_ms = scan_number(frame, "\"retry_after_ms\"");
-    if (after_ms > 0 && span_is(scan_string(frame, "\"ref\""), "resume")) {
+    uint64_t after_ms = scan_number(&w->scanner, frame, SCAN_RETRY_AFTER_MS);
+    if (after_ms > 0 && span_is(scan_string(&w->scanner, frame, SCAN_REF), "resume")) {
         w->m.refused++; /* many come back at once: as clients do, later, on a new connection */
         client_later(w, c, after_ms);
     } else if (after_ms > 0 && take_id(w, frame, &mark) && mark.slot < slots(w) &&
@@ -416,7 +416,7 @@ static void on_page(struct worker *w, struct span frame)
 
 void play_frame(struct worker *w, struct client *c, struct span text)
 {
-    switch (scan_event(text)) {
+    switch (scan_event(&w->scanner, text)) {
     case SCAN_MESSAGE:
         on_message(w, c, text);
         break;

@@ -81,14 +81,14 @@ void presence_ready(struct worker *w, struct client *c)
 void presence_notice(struct worker *w, struct client *c, struct span frame)
 {
     const struct watching *g = w->t->watching;
-    struct span status = scan_string(frame, "\"status\"");
+    struct span status = scan_string(&w->scanner, frame, SCAN_STATUS);
     uint64_t user = 0;
     uint64_t person = 0;
     if (!g) {
         play_error(w, c, "presence that was not asked for", frame);
         return;
     }
-    if (!id_parse(scan_string(frame, "\"user_id\""), &user) ||
+    if (!id_parse(scan_string(&w->scanner, frame, SCAN_USER_ID), &user) ||
         !u64map_get(&g->client_of, user, &person)) {
         play_error(w, c, "presence of nobody here", frame);
         return;

@@ -13,26 +13,57 @@ static const struct {
     {"heartbeat", SCAN_HEARTBEAT},
 };
 
-static const uint8_t *find(struct span in, const char *what)
+#define MEMBER(name)                                                                               \
+    {                                                                                              \
+        "\"" name "\"", sizeof(name) + 1                                                           \
+    }
+
+static const struct {
+    const char *quoted;
+    size_t n;
+} MEMBERS[SCAN_MEMBERS] = {
+    [SCAN_EVENT] = MEMBER("event"),
+    [SCAN_CONTENT] = MEMBER("content"),
+    [SCAN_CONVERSATION_ID] = MEMBER("conversation_id"),
+    [SCAN_SEQ] = MEMBER("seq"),
+    [SCAN_CLIENT_MSG_ID] = MEMBER("client_msg_id"),
+    [SCAN_RETRY_AFTER_MS] = MEMBER("retry_after_ms"),
+    [SCAN_REF] = MEMBER("ref"),
+    [SCAN_STATUS] = MEMBER("status"),
+    [SCAN_USER_ID] = MEMBER("user_id"),
+    [SCAN_SINCE] = MEMBER("since"),
+};
+
+static const uint8_t *find(struct scanner *s, struct span in, enum scan_member member)
 {
-    return memmem(in.p, in.n, what, strlen(what));
+    const char *quoted = MEMBERS[member].quoted;
+    size_t n = MEMBERS[member].n;
+    size_t at = s->at[member];
+    if (at + n <= in.n && memcmp(in.p + at, quoted, n) == 0) {
+        return in.p + at;
+    }
+    const uint8_t *p = memmem(in.p, in.n, quoted, n);
+    if (p && p - in.p <= UINT16_MAX) {
+        s->at[member] = (uint16_t)(p - in.p);
+    }
+    return p;
 }
 
 /* Behind the colon of a member, blanks skipped; NULL when it is not there. */
-static const uint8_t *value_of(struct span in, const char *quoted_name)
+static const uint8_t *value_of(struct scanner *s, struct span in, enum scan_member member)
 {
     const uint8_t *end = in.p + in.n;
-    const uint8_t *p = find(in, quoted_name);
-    p = p ? p + strlen(quoted_name) : NULL;
+    const uint8_t *p = find(s, in, member);
+    p = p ? p + MEMBERS[member].n : NULL;
     while (p && p < end && (*p == ':' || *p == ' ')) {
         p++;
     }
     return p && p < end ? p : NULL;
 }
 
-struct span scan_string(struct span frame, const char *quoted_name)
+struct span scan_string(struct scanner *s, struct span frame, enum scan_member member)
 {
-    const uint8_t *p = value_of(frame, quoted_name);
+    const uint8_t *p = value_of(s, frame, member);
     if (!p || *p != '"') {
         return span_of("", 0);
     }
@@ -40,9 +71,9 @@ struct span scan_string(struct span frame, const char *quoted_name)
     return end ? span_of(p + 1, (size_t)(end - p - 1)) : span_of("", 0);
 }
 
-uint64_t scan_number(struct span frame, const char *quoted_name)
+uint64_t scan_number(struct scanner *s, struct span frame, enum scan_member member)
 {
-    const uint8_t *p = value_of(frame, quoted_name);
+    const uint8_t *p = value_of(s, frame, member);
     uint64_t v = 0;
     for (; p && p < frame.p + frame.n && *p >= '0' && *p <= '9'; p++) {
         v = v * 10 + (uint64_t)(*p - '0');
@@ -50,9 +81,9 @@ uint64_t scan_number(struct span frame, const char *quoted_name)
     return v;
 }
 
-enum scan_event scan_event(struct span frame)
+enum scan_event scan_event(struct scanner *s, struct span frame)
 {
-    struct span name = scan_string(frame, "\"event\"");
+    struct span name = scan_string(s, frame, SCAN_EVENT);
     for (size_t i = 0; i < sizeof(EVENTS) / sizeof(EVENTS[0]); i++) {
         if (span_is(name, EVENTS[i].name)) {
             return EVENTS[i].event;

@@ -259,12 +259,12 @@ static void take_text(struct worker *w, struct client *c, struct span text)
         play_frame(w, c, text);
         return;
     }
-    enum scan_event event = scan_event(text);
+    enum scan_event event = scan_event(&w->scanner, text);
     if (event == SCAN_HELLO && c->state == CLIENT_HELLO) {
         c->state = CLIENT_RESUMING;
         client_resume(w, c);
     } else if (event == SCAN_CAUGHT_UP) {
-        struct span since = scan_string(text, "\"since\"");
+        struct span since = scan_string(&w->scanner, text, SCAN_SINCE);
         buf_clear(&c->since);
         buf_put(&c->since, since.p, MIN(since.n, SINCE_MAX));
         become_ready(w, c);

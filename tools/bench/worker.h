@@ -5,6 +5,7 @@
 #include "bench.h"
 #include "proto/http1.h"
 #include "proto/ws.h"
+#include "scan.h"
 
 #define CONV_TEXT  32U
 #define ACK_BYTES  230U /* floor: about an `ack` */
@@ -90,6 +91,7 @@ struct worker {
     bool stays; /* connections may break and come again */
     bool stuck; /* some do not read now */
     uint8_t *rbuf;
+    struct scanner scanner;
     int epoll_fd;
     struct random_seeded random;
     struct meters m;
