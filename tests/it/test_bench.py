@@ -42,6 +42,22 @@ def test_pairs__beside_the_floor(server, tmp_path, tokens):
     assert root.tag.endswith("svg") and len(root.findall(".//{*}polyline")) == 2
 
 
+@pytest.mark.parametrize("kind", ["log", "store"])
+@pytest.mark.parametrize("scenario", [("pairs", "--pairs", 5), ("group", "--members", 12)])
+def test_floor__that_keeps_what_it_passes_on(server, kind, scenario):
+    [report] = bench(server, *scenario, *SHORT, "--window", 32, f"--floor={kind}")
+    assert report["errors"] == 0
+    assert report["floor"]["messages_per_s"]["median"] > 0
+    assert report["floor"]["ack_p50_ms"]["median"] > 0
+    assert not list(server.data.glob("confab-bench*"))
+
+
+@pytest.mark.parametrize("options", [("pairs", "--floor=disk"), ("connect", "--floor=log")])
+def test_floor__of_a_kind_that_is_not_there(tmp_path, options):
+    done = run(None, *options, "--port", 1, "--data", tmp_path, code=2)
+    assert "--floor" in done.stderr
+
+
 def test_pairs__at_a_rate_over_many_conversations(server):
     [report] = bench(server, "pairs", *SHORT, "--pairs", 10, "--spread", 20, "--rate", 200,
                      "--window", 64, "--idlers", 20)

@@ -52,6 +52,10 @@ enum scenario_kind {
     SCENARIO_SYNC, /* the floor of durability only */
 };
 
+/* What is played beside the server: nothing, or a bare server, which may write and sync each
+ * message before it passes it on, and keep it in a store besides. */
+enum floor_kind { FLOOR_NONE = 0, FLOOR_BARE, FLOOR_LOG, FLOOR_STORE };
+
 struct options {
     enum scenario_kind scenario;
     const char *data; /* the server's data directory: its operator's key, and its tokens' */
@@ -88,7 +92,7 @@ struct options {
     uint32_t load_cpu;
     bool own_tokens;
     bool no_fresh; /* messages are not marked as first attempts */
-    bool floor;
+    enum floor_kind floor;
     bool hold; /* idle: goes on until standard input ends */
     bool json;
 };
@@ -245,6 +249,8 @@ struct traffic {
     struct span *texts;
     uint32_t ntexts;
     uint32_t frame;            /* floor: bytes of each message */
+    uint32_t record;           /* floor: of these, what is kept */
+    char *kept;                /* floor: directory for that; NULL: nothing is kept */
     struct watching *watching; /* NULL: messages are sent, not presence */
 };
 
@@ -291,9 +297,9 @@ void texts_free(struct traffic *t);
 
 /* ---- The floors ---- */
 
-/* A bare server as a child process, on a free port of 127.0.0.1. */
-CONFAB_NODISCARD enum confab_err floor_start(const struct plan *plan, uint32_t frame, uint32_t cpu,
-                                             uint16_t *ret_port, pid_t *ret_pid);
+/* The bare server for t's plan and options as a child process, on a free port of 127.0.0.1: sets
+ * t->port and t->server. t->frame and t->kept are set. */
+CONFAB_NODISCARD enum confab_err floor_start(struct traffic *t);
 /* Group commit by itself: pwrite and fdatasync of `bytes` at a time on a preallocated file. */
 CONFAB_NODISCARD enum confab_err floor_sync(const char *dir, uint32_t bytes, uint32_t seconds,
                                             struct hist *ret_ns, double *ret_seconds);

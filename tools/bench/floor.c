@@ -1,6 +1,7 @@
 /*
  * Floors: what the machine can do at most. Bare servers as child processes, without framing,
- * parsing, disk or accounts, for the same load on the same cores; and group commit by itself.
+ * parsing or accounts, for the same load on the same cores; and group commit by itself. They touch
+ * no disk, unless they are to keep what they pass on (floor_keep.h).
  *
  * A connection says which one it is by a line of nine bytes, which a byte answers. The server then
  * takes whole messages of a fixed size, and passes each on as it is: to the partner of its sender,
@@ -22,6 +23,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "floor_keep.h"
 #include "scan.h"
 #include "worker.h"
 
@@ -43,6 +45,8 @@ struct floor_server {
     const struct sender **sender_of;
     uint8_t *buf;
     uint8_t *acks;
+    struct floor_keep *keep; /* NULL: nothing is kept */
+    int kept_fd;
 };
 
 static void send_all(int fd, const uint8_t *p, size_t n)
@@ -109,7 +113,9 @@ static void read_conn(struct floor_server *f, int fd)
         have -= LINE_BYTES;
     }
     size_t whole = c->client == NONE ? 0 : have - have % f->frame;
-    if (whole > 0) {
+    if (whole > 0 && f->keep) {
+        floor_keep_add(f->keep, c->client, p, whole);
+    } else if (whole > 0) {
         pass_on(f, fd, c->client, p, whole);
     }
     c->n = (uint32_t)(have - whole);
@@ -119,39 +125,73 @@ static void read_conn(struct floor_server *f, int fd)
     }
 }
 
+/* What is on the disk now. */
+static void pass_on_kept(struct floor_server *f)
+{
+    uint64_t wakes;
+    uint32_t client;
+    struct span messages;
+    (void)!read(f->kept_fd, &wakes, sizeof(wakes));
+    while (floor_keep_next(f->keep, &client, &messages)) {
+        if (f->fd_of[client] >= 0) {
+            pass_on(f, f->fd_of[client], client, messages.p, messages.n);
+        }
+    }
+}
+
+static void watch(int epoll_fd, int fd)
+{
+    struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
+    if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
+        bench_die("epoll_ctl");
+    }
+}
+
+static void take_conn(struct floor_server *f, int epoll_fd, int listener)
+{
+    int one = 1;
+    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0 || (uint32_t)fd >= f->nconns) {
+        return;
+    }
+    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    f->conns[fd] = (struct floor_conn){.client = NONE};
+    watch(epoll_fd, fd);
+}
+
 static void serve(struct floor_server *f, int listener)
 {
     struct epoll_event events[EVENTS_MAX];
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event ev = {.events = EPOLLIN, .data.fd = listener};
-    if (epoll_fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &ev) != 0) {
+    if (epoll_fd < 0) {
         bench_die("epoll");
+    }
+    watch(epoll_fd, listener);
+    if (f->keep) {
+        watch(epoll_fd, f->kept_fd);
     }
     for (;;) {
         int n = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
-            if (fd != listener) {
+            if (fd == listener) {
+                take_conn(f, epoll_fd, listener);
+            } else if (f->keep && fd == f->kept_fd) {
+                pass_on_kept(f);
+            } else {
                 read_conn(f, fd);
-                continue;
             }
-            int one = 1;
-            fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-            if (fd < 0 || (uint32_t)fd >= f->nconns) {
-                continue;
-            }
-            (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-            f->conns[fd] = (struct floor_conn){.client = NONE};
-            ev = (struct epoll_event){.events = EPOLLIN, .data.fd = fd};
-            if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0) {
-                bench_die("epoll_ctl");
-            }
+        }
+        if (f->keep) {
+            floor_keep_submit(f->keep);
         }
     }
 }
 
-static void floor_main(const struct plan *plan, uint32_t frame, int listener)
+static void floor_main(const struct traffic *t, int listener)
 {
+    const struct plan *plan = t->plan;
+    const uint32_t frame = t->frame;
     struct floor_server f = {.plan = plan, .frame = frame};
     size_t most = (READ_BYTES / frame + 2) * ACK_BYTES;
     f.nconns = plan->nclients + 1024;
@@ -167,11 +207,14 @@ static void floor_main(const struct plan *plan, uint32_t frame, int listener)
     for (uint32_t i = 0; i < plan->nsenders; i++) {
         f.sender_of[plan->senders[i].client] = &plan->senders[i];
     }
+    if (t->kept) {
+        f.keep = floor_keep_open(t->kept, t->opt->floor == FLOOR_STORE, plan->nclients, frame,
+                                 t->record, &f.kept_fd);
+    }
     serve(&f, listener);
 }
 
-enum confab_err floor_start(const struct plan *plan, uint32_t frame, uint32_t cpu,
-                            uint16_t *ret_port, pid_t *ret_pid)
+enum confab_err floor_start(struct traffic *t)
 {
     struct sockaddr_in in = {.sin_family = AF_INET};
     socklen_t len = sizeof(in);
@@ -184,13 +227,13 @@ enum confab_err floor_start(const struct plan *plan, uint32_t frame, uint32_t cp
     pid_t pid = fork();
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-        pin_to(cpu);
-        floor_main(plan, frame, listener);
+        pin_to(t->opt->server_cpu);
+        floor_main(t, listener);
         _exit(0);
     }
     (void)close(listener);
-    *ret_port = ntohs(in.sin_port);
-    *ret_pid = pid;
+    t->port = ntohs(in.sin_port);
+    t->server = pid;
     return pid < 0 ? CONFAB_NOMEM : CONFAB_OK;
 }
 

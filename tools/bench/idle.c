@@ -143,7 +143,7 @@ enum confab_err run_idle(struct world *w, const struct options *o, uint16_t port
     }
     if (!err && o->floor) {
         struct traffic floor = {.opt = o, .plan = &plan, .frame = FRAME_BYTES};
-        err = floor_start(&plan, floor.frame, o->server_cpu, &floor.port, &floor.server);
+        err = floor_start(&floor);
         err = err ? err : idle_measure(&floor, &bare);
         floor_end(&floor);
         if (!err) {

@@ -71,6 +71,9 @@ static const char USAGE[] =
     "  --rounds N, --seconds N, --warmup N   how often and how long it is measured [5, 10, 2]\n"
     "  --floor           plays the same load on a bare server, round by round, and tells the "
     "share\n"
+    "  --floor=log       pairs, group, mixed: one that writes and syncs each message before it is "
+    "passed on\n"
+    "  --floor=store     and keeps it in a store, with Confab's own engines\n"
     "  --workers N       processes that hold the connections [1, or one for each 15,000]\n"
     "  --seed N          of what is drawn [1]\n"
     "  --json            the report as one JSON object\n"
@@ -214,7 +217,7 @@ static const struct option OTHERS[] = {
     {"size", required_argument, NULL, OPT_SIZE},
     {"own-tokens", no_argument, NULL, OPT_OWN},
     {"no-fresh", no_argument, NULL, OPT_NO_FRESH},
-    {"floor", no_argument, NULL, OPT_FLOOR},
+    {"floor", optional_argument, NULL, OPT_FLOOR},
     {"hold", no_argument, NULL, OPT_HOLD},
     {"json", no_argument, NULL, OPT_JSON},
     {"help", no_argument, NULL, OPT_HELP},
@@ -231,6 +234,17 @@ static void take_size(struct options *o, const char *text)
     first[n] = '\0';
     o->size_min = number("--size", first, 1, 16000);
     o->size_max = number("--size", text + n + 1, o->size_min, 16000);
+}
+
+static enum floor_kind floor_of(const char *text)
+{
+    if (!text) {
+        return FLOOR_BARE;
+    }
+    if (strcmp(text, "log") != 0 && strcmp(text, "store") != 0) {
+        wrong("--floor", "nothing, log or store");
+    }
+    return strcmp(text, "log") == 0 ? FLOOR_LOG : FLOOR_STORE;
 }
 
 static void take_other(struct options *o, int c)
@@ -264,7 +278,7 @@ static void take_other(struct options *o, int c)
         o->no_fresh = true;
         break;
     case OPT_FLOOR:
-        o->floor = true;
+        o->floor = floor_of(optarg);
         break;
     case OPT_HOLD:
         o->hold = true;
@@ -316,6 +330,10 @@ static void options_check(struct options *o)
     if ((o->people && (o->scenario != SCENARIO_IDLE || !o->own_tokens)) ||
         (o->hold && o->scenario != SCENARIO_IDLE)) {
         wrong("--people, --hold", "for idle; --people with --own-tokens");
+    }
+    if (o->floor > FLOOR_BARE && o->scenario != SCENARIO_PAIRS && o->scenario != SCENARIO_GROUP &&
+        o->scenario != SCENARIO_MIXED) {
+        wrong("--floor", "log and store are for pairs, group and mixed");
     }
     if (o->scenario == SCENARIO_GROUP && o->senders > o->members) {
         wrong("--senders", "more than --members");

@@ -1,12 +1,14 @@
 /* Plans of who writes to whom, and the rounds over them. */
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 
 #include "bench.h"
+#include "floor_keep.h"
 #include "scan.h"
 #include "worker.h"
 
@@ -14,6 +16,7 @@
 #define SMALL_GROUP   10U
 #define LARGE_GROUP   100U
 #define FRAME_EXTRA   250U /* bytes of a new_message around its text */
+#define EVENT_EXTRA   70U  /* of an event in the log */
 
 /* ---- Plans ---- */
 
@@ -154,8 +157,13 @@ enum confab_err floor_make(struct traffic *floor, const struct options *o, const
     if (floor->frame == 0) {
         floor->frame = (uint32_t)(bytes / floor->ntexts) + FRAME_EXTRA;
     }
-    enum confab_err err =
-        floor_start(plan, floor->frame, o->server_cpu, &floor->port, &floor->server);
+    enum confab_err err = CONFAB_OK;
+    if (o->floor > FLOOR_BARE) {
+        floor->record = floor->frame - FRAME_EXTRA + EVENT_EXTRA;
+        floor->kept = bench_alloc(PATH_MAX);
+        err = floor_keep_make_dir(o->data, floor->kept);
+    }
+    err = err ? err : floor_start(floor);
     return err ? err : traffic_start(floor);
 }
 
@@ -165,6 +173,10 @@ void floor_end(struct traffic *floor)
     if (floor->server > 0) {
         child_kill(floor->server);
     }
+    if (floor->kept && floor->kept[0] != '\0') {
+        floor_keep_remove_dir(floor->kept);
+    }
+    free(floor->kept);
     if (floor->texts) {
         texts_free(floor);
     }
