@@ -6,6 +6,10 @@
  * timers are due in the slot's span, and when the present tick enters the span they move down a
  * level (cascade); in level 0 a slot is one tick, and its timers fire.
  *
+ * What a tick moves and fires is taken out of its slots first, into two lists, and done from there,
+ * some at an advance: with ten thousand connections most timers are minutes away in one slot, each
+ * of them in memory that was not touched for as long.
+ *
  * A bitmap per level finds the next slot with timers, so that idle stretches are skipped however
  * long. A cancelled timer does not know its slot; its bit stays and is cleared by who next finds it
  * empty.
@@ -31,6 +35,8 @@ void wheel_init(struct wheel *w, uint32_t tick_ms, uint64_t now_ms)
     w->tick_ms = tick_ms;
     w->tick = now_ms / tick_ms;
     w->target = w->tick;
+    list_init(&w->moving);
+    list_init(&w->firing);
     for (unsigned level = 0; level < WHEEL_LEVELS; level++) {
         for (unsigned i = 0; i < WHEEL_SLOTS; i++) {
             list_init(&w->slots[level][i]);
@@ -88,60 +94,81 @@ static uint64_t next_tick(struct wheel *w)
     return UINT64_MAX;
 }
 
-/* Takes a slot's timers out of the wheel's lists, in their order. */
-static void take_slot(struct wheel *w, unsigned level, uint32_t i, struct list *ret_timers)
+/* Puts a slot's timers behind those of `list`, in their order. */
+static void take_slot(struct wheel *w, unsigned level, uint32_t i, struct list *list)
 {
     struct list *slot = &w->slots[level][i];
-    list_init(ret_timers);
     w->maybe[level] &= ~(1ULL << i);
     if (!list_is_empty(slot)) {
-        *ret_timers = *slot;
-        ret_timers->next->prev = ret_timers;
-        ret_timers->prev->next = ret_timers;
+        slot->next->prev = list->prev;
+        list->prev->next = slot->next;
+        slot->prev->next = list;
+        list->prev = slot->prev;
         list_init(slot);
     }
 }
 
-/* Enters w->tick: moves timers down from the top level, then fires what is due. */
-static void enter_tick(struct wheel *w, wheel_on_due on_due, void *arg)
+/* What moves down a level at w->tick goes below the slots of the levels under it that are entered
+ * now, or fires: no slot is entered twice. */
+static void enter_tick(struct wheel *w)
 {
-    struct list timers;
+    take_slot(w, 0, digit(w->tick, 0), &w->firing);
     for (unsigned level = WHEEL_LEVELS - 1; level > 0; level--) {
         uint32_t i = digit(w->tick, level);
         if ((w->maybe[level] >> i & 1U) != 0) {
-            take_slot(w, level, i, &timers);
-            for (struct list *n; (n = list_pop_front(&timers)) != NULL;) {
-                place(w, LIST_ENTRY(n, struct wheel_timer, node));
-            }
+            take_slot(w, level, i, &w->moving);
         }
-    }
-    take_slot(w, 0, digit(w->tick, 0), &timers);
-    /* A callback may take others out of this list, by cancelling or setting them. */
-    for (struct list *n; (n = list_pop_front(&timers)) != NULL;) {
-        w->count--;
-        on_due(arg, LIST_ENTRY(n, struct wheel_timer, node));
     }
 }
 
-void wheel_advance(struct wheel *w, uint64_t now_ms, wheel_on_due on_due, void *arg)
+static bool is_within_tick(const struct wheel *w)
 {
-    CHECK(!w->advancing);
-    uint64_t target = MIN(now_ms / w->tick_ms, TICK_MAX - 1);
-    if (target <= w->tick) {
+    return !list_is_empty(&w->moving) || !list_is_empty(&w->firing);
+}
+
+/* The next timer of this tick. A callback may take others out of the lists, by cancelling or
+ * setting them. */
+static void step(struct wheel *w, wheel_on_due on_due, void *arg)
+{
+    struct list *n = list_pop_front(&w->moving);
+    if (n) {
+        struct wheel_timer *t = LIST_ENTRY(n, struct wheel_timer, node);
+        if (t->due_tick == w->tick) {
+            list_push_back(&w->firing, &t->node);
+        } else {
+            place(w, t);
+        }
         return;
     }
+    n = list_pop_front(&w->firing);
+    w->count--;
+    on_due(arg, LIST_ENTRY(n, struct wheel_timer, node));
+}
+
+bool wheel_advance(struct wheel *w, uint64_t now_ms, uint32_t steps, wheel_on_due on_due, void *arg)
+{
+    CHECK(!w->advancing);
+    w->target = MAX(w->target, MIN(now_ms / w->tick_ms, TICK_MAX - 1));
     w->advancing = true;
-    w->target = target;
-    for (uint64_t next; (next = next_tick(w)) <= target;) {
-        w->tick = next;
-        enter_tick(w, on_due, arg);
+    for (;;) {
+        for (; steps > 0 && is_within_tick(w); steps--) {
+            step(w, on_due, arg);
+        }
+        if (is_within_tick(w) || w->tick == w->target) {
+            break;
+        }
+        uint64_t next = next_tick(w);
+        w->tick = MIN(next, w->target);
+        if (next <= w->target) {
+            enter_tick(w);
+        }
     }
-    w->tick = target;
     w->advancing = false;
+    return !is_within_tick(w);
 }
 
 uint64_t wheel_next_ms(struct wheel *w)
 {
-    uint64_t next = next_tick(w);
+    uint64_t next = is_within_tick(w) ? w->tick : next_tick(w);
     return next == UINT64_MAX ? next : next * w->tick_ms;
 }

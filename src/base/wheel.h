@@ -6,7 +6,8 @@
  *
  * Time is any millisecond clock that the caller passes in; one that goes back is taken to stand
  * still. A timer never fires early and fires at the first advance at or after its due time, rounded
- * up to a tick. Two timers of different ticks fire in their order. One thread at a time.
+ * up to a tick; at a later one when as many are due as one may touch. Two timers of different ticks
+ * fire in their order. One thread at a time.
  */
 #ifndef CONFAB_BASE_WHEEL_H
 #define CONFAB_BASE_WHEEL_H
@@ -26,11 +27,13 @@ struct wheel_timer {
 };
 
 struct wheel {
-    uint64_t tick;   /* everything due up to here has fired */
-    uint64_t target; /* while advancing: the tick to reach; otherwise equal to `tick` */
+    uint64_t tick;   /* everything due before has fired, and at it but for the two lists */
+    uint64_t target; /* the tick to reach; equal to `tick` once all is done that was due */
     uint32_t tick_ms;
     bool advancing;
     size_t count;
+    struct list moving;           /* of `tick`: on their way to a lower level */
+    struct list firing;           /* of `tick`: due */
     uint64_t maybe[WHEEL_LEVELS]; /* bit set: the slot may hold timers; clear: it holds none */
     struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
 };
@@ -55,14 +58,18 @@ void wheel_set(struct wheel *w, struct wheel_timer *t, uint64_t due_ms);
 /* Harmless on an unset timer. */
 void wheel_cancel(struct wheel *w, struct wheel_timer *t);
 /*
- * Fires what is due up to now_ms. The timer is unset when its callback runs; the callback may set,
- * cancel or free any timer, but not call wheel_advance. What it sets for a time up to now_ms fires
- * at the next advance, so a callback cannot keep this one going.
+ * Fires what is due up to now_ms, but touches at most `steps` timers, those that it moves down a
+ * level included; true when nothing was left for the next advance. The timer is unset when its
+ * callback runs; the callback may set, cancel or free any timer, but not call wheel_advance. What
+ * is set for a time up to now_ms fires at a later advance, so a callback cannot keep this one
+ * going.
  */
-void wheel_advance(struct wheel *w, uint64_t now_ms, wheel_on_due on_due, void *arg);
+bool wheel_advance(struct wheel *w, uint64_t now_ms, uint32_t steps, wheel_on_due on_due,
+                   void *arg);
 /*
  * When to advance next, for a poll's timeout: not later than the first due time, possibly earlier
- * for timers more than 64 ticks away. UINT64_MAX when no timer is set.
+ * for timers more than 64 ticks away; a time that is past when something was left. UINT64_MAX when
+ * no timer is set.
  */
 uint64_t wheel_next_ms(struct wheel *w);
 static inline size_t wheel_count(const struct wheel *w)

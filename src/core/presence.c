@@ -10,7 +10,8 @@
 
 #include "base/check.h"
 
-#define TICK_MS 50U
+#define TICK_MS     50U
+#define TIMERS_STEP 256U /* of a turn's time: some tenths of a millisecond */
 
 static const char *const texts[] = {"offline", "away", "online"};
 
@@ -516,7 +517,7 @@ void presence_advance(struct presence *p, uint64_t now_ms, uint32_t now_s)
 {
     struct due d = {p, now_ms};
     p->now_s = now_s;
-    wheel_advance(&p->wheel, now_ms, on_due, &d);
+    (void)wheel_advance(&p->wheel, now_ms, TIMERS_STEP, on_due, &d);
 }
 
 uint64_t presence_next_ms(struct presence *p)

@@ -113,7 +113,8 @@ struct presence_state presence_get(const struct presence *p, uint64_t user);
 /* What was stored, where nothing newer is known. */
 void presence_set_last_seen(struct presence *p, uint64_t user, uint32_t last_seen_s);
 
-/* What is due by now: expired posts, ends of lingering, transitions that waited. */
+/* What is due by now: expired posts, ends of lingering, transitions that waited. A part of it when
+ * it is much; presence_next_ms then gives a time that is past. */
 void presence_advance(struct presence *p, uint64_t now_ms, uint32_t now_s);
 /* When to call it next, UINT64_MAX: never. */
 uint64_t presence_next_ms(struct presence *p);

@@ -16,6 +16,7 @@
 
 #define EVENTS_PER_TURN 512
 #define FOLDS_PER_TURN  16
+#define TIMERS_PER_TURN 256
 
 void shard_config_defaults(struct shard_config *cfg)
 {
@@ -304,7 +305,7 @@ static bool turn_read(struct shard *s, int timeout_ms)
         }
     }
     /* After the input, so that what came in time counts even when the turn is late. */
-    wheel_advance(&s->wheel, s->now_ms, on_timer, s);
+    (void)wheel_advance(&s->wheel, s->now_ms, TIMERS_PER_TURN, on_timer, s);
     async_drain(s);
     conns_resume(s);
     return more;

@@ -59,7 +59,7 @@ static void heartbeats(struct bench *b, struct session *all, uint64_t n, uint32_
             all[i].seen_s = (uint32_t)(b->now_ms / 1000);
             beats++;
         }
-        wheel_advance(&b->wheel, b->now_ms, on_due, b);
+        (void)wheel_advance(&b->wheel, b->now_ms, UINT32_MAX, on_due, b);
     }
     double ns = now() - began;
     printf("heartbeats %" PRIu64 " ns_each %.1f per_s %.0f timers %" PRIu64 " changed %" PRIu64

@@ -364,7 +364,7 @@ static void turn(struct replay *r)
         pump(r);
     }
     r->now_ns = clock_mono_ns(clock_system());
-    wheel_advance(&r->wheel, r->now_ns / NS_PER_MS, on_due, r);
+    (void)wheel_advance(&r->wheel, r->now_ns / NS_PER_MS, UINT32_MAX, on_due, r);
 }
 
 static bool all_complete(const struct replay *r)

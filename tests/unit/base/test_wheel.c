@@ -12,7 +12,9 @@ struct fixture {
     uint64_t now_ms;
     uint64_t last_due; /* of this advance */
     size_t fired;
-    bool meddle; /* callbacks set and cancel others */
+    bool done;          /* nothing was left by the last advance */
+    bool meddle;        /* callbacks set and cancel others */
+    uint32_t steps_max; /* advances touch 1 to so many timers; 0: as many as there are */
     struct wheel_timer timers[TIMERS];
     uint64_t due[TIMERS]; /* the model: ticks, 0 when unset */
 };
@@ -91,7 +93,12 @@ static void advance(struct fixture *f, uint64_t now_ms)
 {
     f->now_ms = now_ms;
     f->last_due = 0;
-    wheel_advance(&f->wheel, now_ms, on_due, f);
+    uint32_t steps =
+        f->steps_max ? 1 + (uint32_t)random_below(&f->rnd.base, f->steps_max) : UINT32_MAX;
+    size_t before = f->fired;
+    f->done = wheel_advance(&f->wheel, now_ms, steps, on_due, f);
+    unit_check(f->seed, f->fired - before <= steps);
+    unit_check(f->seed, f->done || wheel_next_ms(&f->wheel) <= now_ms);
 }
 
 static void check_against_model(struct fixture *f)
@@ -116,11 +123,14 @@ static void check_against_model(struct fixture *f)
     }
 }
 
-static void run_random(uint32_t tick_ms, uint64_t start_ms, uint64_t seed, bool meddle)
+static void run_random(uint32_t tick_ms, uint64_t start_ms, uint64_t seed, bool meddle,
+                       uint32_t steps_max)
 {
     static struct fixture f;
+    size_t left = 0;
     begin(&f, tick_ms, start_ms, seed);
     f.meddle = meddle;
+    f.steps_max = steps_max;
     for (int step = 0; step < 20000; step++) {
         size_t i = (size_t)random_below(&f.rnd.base, TIMERS);
         switch (random_below(&f.rnd.base, 5)) {
@@ -142,26 +152,72 @@ static void run_random(uint32_t tick_ms, uint64_t start_ms, uint64_t seed, bool 
                 advance(&f, f.now_ms + random_distance(&f));
             }
         }
+        left += !f.done;
         if (step % 8 == 0) {
+            while (!f.done) {
+                advance(&f, f.now_ms);
+            }
             check_against_model(&f);
         }
     }
     unit_check(f.seed, f.fired > 500);
+    unit_check(f.seed, (left > 500) == (steps_max != 0));
 }
 
 static void test_wheel__equals_model(void **state)
 {
     (void)state;
-    run_random(1, 0, 1, false);
-    run_random(1, 1735689600123, 2, false);
-    run_random(10, 777, 3, false);
+    run_random(1, 0, 1, false, 0);
+    run_random(1, 1735689600123, 2, false, 0);
+    run_random(10, 777, 3, false, 0);
 }
 
 static void test_wheel__equals_model_with_meddling_callbacks(void **state)
 {
     (void)state;
-    run_random(1, 0, 4, true);
-    run_random(7, 1735689600123, 5, true);
+    run_random(1, 0, 4, true, 0);
+    run_random(7, 1735689600123, 5, true, 0);
+}
+
+static void test_wheel__equals_model_a_few_at_a_time(void **state)
+{
+    (void)state;
+    run_random(1, 0, 6, false, 3);
+    run_random(10, 1735689600123, 7, false, 20);
+    run_random(1, 1735689600123, 8, true, 1);
+    run_random(7, 777, 9, true, 10);
+}
+
+static void rearm(void *arg, struct wheel_timer *t)
+{
+    struct fixture *f = arg;
+    f->fired++;
+    wheel_set(&f->wheel, t, 0);
+}
+
+/* Ten thousand connections: their timers come down a level at one tick. */
+static void test_wheel__many_come_down_over_several_advances(void **state)
+{
+    (void)state;
+    static struct wheel_timer many[10000];
+    static struct fixture f;
+    const uint32_t steps = 256;
+    begin(&f, 10, 0, 0);
+    for (size_t i = 0; i < ARRAY_LEN(many); i++) {
+        wheel_timer_init(&many[i]);
+        wheel_set(&f.wheel, &many[i], 45000 + i);
+    }
+    uint32_t advances = 1;
+    while (!wheel_advance(&f.wheel, 44990, steps, rearm, &f)) {
+        assert_true(wheel_next_ms(&f.wheel) <= 44990);
+        advances++;
+    }
+    assert_int_equal(f.fired, 0);
+    assert_true(advances >= ARRAY_LEN(many) / steps);
+    while (!wheel_advance(&f.wheel, 55000, steps, rearm, &f)) {
+    }
+    assert_int_equal(f.fired, ARRAY_LEN(many));
+    assert_int_equal(wheel_count(&f.wheel), ARRAY_LEN(many)); /* each was set again */
 }
 
 static void test_wheel__never_early_and_rounded_up(void **state)
@@ -190,18 +246,11 @@ static void test_wheel__clock_that_goes_back(void **state)
     static struct fixture f;
     begin(&f, 1, 5000, 0);
     set(&f, 0, 5003);
-    wheel_advance(&f.wheel, 4000, on_due, &f);
+    (void)wheel_advance(&f.wheel, 4000, UINT32_MAX, on_due, &f);
     assert_int_equal(f.fired, 0);
     assert_true(wheel_timer_is_set(&f.timers[0]));
     advance(&f, 5003);
     assert_int_equal(f.fired, 1);
-}
-
-static void rearm(void *arg, struct wheel_timer *t)
-{
-    struct fixture *f = arg;
-    f->fired++;
-    wheel_set(&f->wheel, t, 0);
 }
 
 static void test_wheel__rearming_cannot_hold_an_advance(void **state)
@@ -210,12 +259,12 @@ static void test_wheel__rearming_cannot_hold_an_advance(void **state)
     static struct fixture f;
     begin(&f, 1, 100, 0);
     wheel_set(&f.wheel, &f.timers[0], 0);
-    wheel_advance(&f.wheel, 100, rearm, &f);
+    (void)wheel_advance(&f.wheel, 100, UINT32_MAX, rearm, &f);
     assert_int_equal(f.fired, 0);
-    wheel_advance(&f.wheel, 100000, rearm, &f);
+    (void)wheel_advance(&f.wheel, 100000, UINT32_MAX, rearm, &f);
     assert_int_equal(f.fired, 1);
     assert_int_equal(wheel_next_ms(&f.wheel), 100001);
-    wheel_advance(&f.wheel, 100001, rearm, &f);
+    (void)wheel_advance(&f.wheel, 100001, UINT32_MAX, rearm, &f);
     assert_int_equal(f.fired, 2);
 }
 
@@ -234,7 +283,7 @@ static void test_wheel__callback_cancels_one_of_the_same_tick(void **state)
     for (int i = 0; i < 3; i++) {
         wheel_set(&f.wheel, &f.timers[i], 107);
     }
-    wheel_advance(&f.wheel, 110, cancel_next, &f);
+    (void)wheel_advance(&f.wheel, 110, UINT32_MAX, cancel_next, &f);
     assert_int_equal(f.fired, 2);
     assert_false(wheel_timer_is_set(&f.timers[1]));
     assert_int_equal(wheel_count(&f.wheel), 0);
@@ -271,6 +320,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_wheel__equals_model),
         cmocka_unit_test(test_wheel__equals_model_with_meddling_callbacks),
+        cmocka_unit_test(test_wheel__equals_model_a_few_at_a_time),
+        cmocka_unit_test(test_wheel__many_come_down_over_several_advances),
         cmocka_unit_test(test_wheel__never_early_and_rounded_up),
         cmocka_unit_test(test_wheel__clock_that_goes_back),
         cmocka_unit_test(test_wheel__rearming_cannot_hold_an_advance),
