@@ -9,7 +9,10 @@
 struct span origin_host_name(struct span host)
 {
     size_t n = host.n;
-    if (n > 0 && host.p[0] == '[') {
+    if (n == 0) {
+        return host;
+    }
+    if (host.p[0] == '[') {
         const uint8_t *end = memchr(host.p, ']', n);
         n = end ? (size_t)(end - host.p) + 1 : 0;
     } else {
