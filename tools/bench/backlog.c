@@ -87,6 +87,7 @@ static enum confab_err upgrade(struct returning *r)
     ws_put_upgrade_request(&r->out, span_str("localhost"), span_str("/ws"), span_str(protocols),
                            false, nonce, accept);
     enum confab_err err = put(r);
+    err = err ? err : receive(r);
     while (!err && !memmem(r->in.data, r->in.len, "\r\n\r\n", 4)) {
         err = receive(r);
     }
