@@ -189,6 +189,11 @@ void engine_free(struct engine *e)
     if (!e) {
         return;
     }
+    /* Answered and not taken: a start that failed after its first loads. */
+    for (struct mpsc_node *n = mpsc_drain(&e->inbox), *next; n; n = next) {
+        next = n->next;
+        engine_job_free(CONTAINER_OF(n, struct engine_job, node));
+    }
     chunk_codec_free(atomic_load(&e->spare_codec));
     turn_free(e, e->turn);
     commands_free(&e->answers);
@@ -333,6 +338,9 @@ void engine_job_free(struct engine_job *job)
 {
     if (job) {
         store_request_deinit(&job->req);
+        if (job->owns_arg) {
+            free(job->arg);
+        }
         buf_deinit(&job->records);
         free(job->keys);
         free(job->key_list);

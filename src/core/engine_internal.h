@@ -218,7 +218,8 @@ struct engine_job {
     struct resident *r;
     struct command *cmd;
     void *arg;
-    bool decode; /* the rows are chunks: decode them in the done callback into `records` */
+    bool owns_arg; /* it is freed with the job */
+    bool decode;   /* the rows are chunks: decode them in the done callback into `records` */
     struct buf records;
     uint32_t gen; /* overlay_gen when the chunks were asked for */
     enum confab_err err;

@@ -317,15 +317,15 @@ static void headers_done(struct engine *e, struct engine_job *job)
         header_taken(e, hl->list[i], job->err, job->err ? NULL : &job->req.ret_rows[i]);
     }
     engine_job_free(job);
-    free(hl);
 }
 
 static enum confab_err load(struct engine *e, const struct header_load *batch)
 {
     struct engine_job *job = engine_job_new(e, NULL, NULL, headers_done);
-    struct header_load *hl = malloc(sizeof(*hl));
+    struct header_load *hl = job ? malloc(sizeof(*hl)) : NULL;
     if (job) {
         job->arg = hl;
+        job->owns_arg = true;
         job->keys = calloc(batch->n, sizeof(*job->keys));
         job->key_list = calloc(batch->n, sizeof(*job->key_list));
     }
@@ -347,7 +347,6 @@ static enum confab_err load(struct engine *e, const struct header_load *batch)
     }
     if (err) {
         engine_job_free(job);
-        free(hl);
     }
     return err;
 }

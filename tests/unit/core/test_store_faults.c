@@ -489,6 +489,23 @@ static void test_store__what_is_not_known_stops_its_partition(void **state)
     }
 }
 
+/* As a server that finds no thread for its shards: what was asked of the store has been answered,
+ * and nobody takes it. A sanitizer sees whether it is freed. */
+static void test_store__a_start_that_is_given_up(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    world_flush(w);
+    world_say(w, 1, g, "only in the log", NULL);
+    world_drop(w, false, 0);
+    assert_int_equal(world_try_start(w), CONFAB_OK);
+    assert_false(world_is_recovered(w));
+    world_kill(w, false, 0);
+    struct command *c = world_history(w, 2, g, 10);
+    assert_true(world_records(c) > 0);
+    command_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -502,6 +519,7 @@ int main(void)
         T(test_store__a_chunk_grows_by_edits),
         T(test_store__changes_all_over_the_place),
         cmocka_unit_test(test_store__what_is_not_known_stops_its_partition),
+        T(test_store__a_start_that_is_given_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
