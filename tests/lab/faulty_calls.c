@@ -61,8 +61,8 @@ extern const char __executable_start[]; /* NOLINT: the linker's name */
 
 static struct orders *orders;
 static struct {
-    int epoll_fd;
-    uint32_t events;
+    _Atomic int epoll_fd;
+    _Atomic uint32_t events;
 } registered[SOCKETS_MAX];
 
 static _Atomic uint64_t counters[SOCKETS_MAX / 64]; /* which descriptors are eventfds, by bits */
