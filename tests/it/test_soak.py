@@ -17,12 +17,14 @@ def soak(*options):
 
 
 def test_nothing_stays_open():
-    code, report = soak("--minutes", "0.15", "--slice", "5", "--rate", "100", "--churn", "3")
+    code, report = soak("--minutes", "0.15", "--slice", "5", "--rate", "100", "--churn", "3",
+                        "--sign-ins", "10")
     assert report["findings"] == []
     assert code == 0
     assert report["slices"] >= 2
     assert report["messages"] >= 2 * 5 * 100 * 0.9
     assert report["came_and_went"] >= 20
+    assert report["sign_ins"] <= 10  # in all slices together
 
 
 def test_what_stays_open_is_found():
