@@ -16,6 +16,8 @@
 /* A look-up by user costs about as much as passing over so many connections. */
 #define WALK_FACTOR 4U
 #define BULK_TURNS  32U /* how many turns of writing may wait before a fan-out does */
+/* A further frame for a connection that waits to be written costs an eighth of the first. */
+#define APPENDS 8U
 /* Members whose sessions are remembered: fewer are soon looked up, more take too much memory. */
 #define KNOWN_MIN 8U
 #define KNOWN_MAX 65536U
@@ -68,6 +70,20 @@ void fanouts_deinit(struct shard *s)
         free(f);
     }
     idmap_deinit(&s->fanouts.by_conv);
+}
+
+/* ---- What a turn has room for ---- */
+
+/* Connections that have something to write; it only grows while deliveries are made. */
+static uint32_t waiting(const struct shard *s)
+{
+    return s->touched + s->bulk.n;
+}
+
+/* Looked at `steps` members and connections; `before` waited until then. */
+static void fanout_count(struct shard *s, uint32_t before, uint32_t steps)
+{
+    s->fanouts.used += waiting(s) - before + steps / APPENDS;
 }
 
 /* ---- One fan-out ---- */
@@ -150,6 +166,7 @@ static bool fanout_step_large(struct shard *s, struct fanout *f, uint32_t budget
     const struct member_set *direct = f->d->direct;
     uint32_t end = f->lookers ? f->lookers->n : 0;
     uint32_t from = f->at;
+    uint32_t before = waiting(s);
     if (!f->begun) {
         f->begun = true;
         fanout_direct(s, f, f->d->about);
@@ -165,7 +182,7 @@ static bool fanout_step_large(struct shard *s, struct fanout *f, uint32_t budget
             fanout_one(s, f, c);
         }
     }
-    s->fanouts.used += f->at - from;
+    fanout_count(s, before, f->at - from);
     return f->at >= end;
 }
 
@@ -219,6 +236,7 @@ static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
     uint32_t end = f->by_conn ? s->conns_high : m->n;
     uint32_t from = f->at;
     uint32_t sent = f->sent;
+    uint32_t before = waiting(s);
     while (f->at < end && (f->at - from) + (f->sent - sent) < budget) {
         if (f->by_conn) {
             struct conn *c = conn_at(s, f->at++);
@@ -233,7 +251,7 @@ static bool fanout_step(struct shard *s, struct fanout *f, uint32_t budget)
             fanout_user(s, f, session_of_user(s, m->users[f->at++]));
         }
     }
-    s->fanouts.used += (f->at - from) + (f->sent - sent);
+    fanout_count(s, before, (f->at - from) + (f->sent - sent));
     return f->at >= end;
 }
 
@@ -371,8 +389,9 @@ void fanout_take(struct shard *s, struct delivery *d)
         return;
     }
     if (!f.large && u64map_len(&s->sessions) < d->members->n / WALK_FACTOR) {
+        uint32_t before = waiting(s);
         fanout_local(s, &f);
-        s->fanouts.used += f.sent + (uint32_t)u64map_len(&s->sessions);
+        fanout_count(s, before, f.sent + (uint32_t)u64map_len(&s->sessions));
     } else {
         (void)fanout_step(s, &f, UINT32_MAX);
     }

@@ -90,7 +90,8 @@ struct shard_config {
     uint32_t link_deliveries;     /* deliveries waiting in one link */
     uint32_t link_behind_max;     /* conversations remembered for a link that is behind */
     uint32_t fanout_chunk;        /* deliveries of one event before another gets its turn */
-    uint32_t fanout_turn;         /* deliveries of one turn */
+    uint32_t fanout_turn;         /* connections of one turn that get something; what more they get
+                                     counts an eighth */
     uint32_t fanouts_max;         /* running at once; above, links are not read */
     uint32_t writes_turn;         /* connections written in one turn, see conns_write */
     uint32_t receipt_members_max; /* receipts are live up to this size */

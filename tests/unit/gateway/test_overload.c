@@ -366,11 +366,11 @@ struct crowd {
     char group[40];
 };
 
-static void crowd_init(struct crowd *w, uint16_t shards)
+static void crowd_init(struct crowd *w, uint16_t shards, void (*tune)(struct shard_config *cfg))
 {
     struct buf json = {0};
     char *body = NULL;
-    w->rig = rig_new(shards, small_turns);
+    w->rig = rig_new(shards, tune);
     buf_put_str(&json, "{\"name\":\"g\",\"members\":[");
     for (int i = 0; i < CROWD; i++) {
         char name[16];
@@ -459,7 +459,7 @@ static void test_fanout__yields_to_others(void **state)
 {
     (void)state;
     static struct crowd w;
-    crowd_init(&w, 1);
+    crowd_init(&w, 1, small_turns);
     struct shard *s = w.rig->shards[0];
     struct account ann, bob;
     account_make(w.rig, "ann", &ann);
@@ -502,7 +502,8 @@ static void test_fanout__yields_to_others(void **state)
     }
     assert_int_equal(turns[1], turns[2]);
     assert_true(waiting > 0); /* the small one did not wait for the large one */
-    assert_int_equal(rig_total(w.rig, METRIC_FANOUT_CHUNKS) - chunks, CROWD + 1);
+    /* One for each who gets it; what two say goes out as it comes. */
+    assert_int_equal(rig_total(w.rig, METRIC_FANOUT_CHUNKS) - chunks, CROWD - 1);
     assert_true(rig_total(w.rig, METRIC_FANOUT_YIELDS) > 0);
     for (int i = 1; i < CROWD; i++) {
         ws_expect(w.c[i], "new_message");
@@ -511,6 +512,37 @@ static void test_fanout__yields_to_others(void **state)
     ws_expect(w.c[0], "ack");
     client_drop(a);
     client_drop(b);
+    crowd_deinit(&w);
+}
+
+static void medium_turns(struct shard_config *cfg)
+{
+    cfg->fanout_chunk = 64;
+    cfg->fanout_turn = 128;
+    cfg->writes_turn = 64;
+}
+
+/* Who waits to be written gets more at little cost: several messages go out in one write. */
+static void test_fanout__several_in_one_write(void **state)
+{
+    (void)state;
+    enum { MESSAGES = 16 };
+    static struct crowd w;
+    crowd_init(&w, 1, medium_turns);
+    int64_t writes = rig_total(w.rig, METRIC_WRITES);
+    for (int i = 0; i < MESSAGES; i++) {
+        say(&w, w.c[0], i);
+    }
+    rig_settle(w.rig);
+    writes = rig_total(w.rig, METRIC_WRITES) - writes;
+    for (int k = 1; k < CROWD; k++) {
+        for (int i = 0; i < MESSAGES; i++) {
+            ws_expect(w.c[k], "new_message");
+        }
+        assert_null(ws_next(w.c[k]));
+    }
+    /* By twos, as the turn has room for whole messages to everybody, it would be eight for each. */
+    assert_true(writes <= 5 * CROWD);
     crowd_deinit(&w);
 }
 
@@ -523,7 +555,7 @@ static void test_fanout__resume_within(void **state)
     (void)state;
     for (int at = 0; at < 24; at++) {
         static struct crowd w;
-        crowd_init(&w, 1);
+        crowd_init(&w, 1, small_turns);
         int late = at * 5 % (CROWD - 1) + 1;
         client_drop(w.c[late]);
         w.c[late] = ws_open(w.rig, 0, w.who[late].token);
@@ -619,6 +651,7 @@ int main(void)
         cmocka_unit_test(test_memory__slowest_pull_first),
         cmocka_unit_test(test_memory__then_they_are_closed),
         cmocka_unit_test(test_fanout__yields_to_others),
+        cmocka_unit_test(test_fanout__several_in_one_write),
         cmocka_unit_test(test_fanout__resume_within),
         cmocka_unit_test(test_fanout__full_leaves_it_in_the_link),
     };
