@@ -108,8 +108,8 @@ static void take_slot(struct wheel *w, unsigned level, uint32_t i, struct list *
     }
 }
 
-/* What moves down a level at w->tick goes below the slots of the levels under it that are entered
- * now, or fires: no slot is entered twice. */
+/* What moves down now differs from w->tick in a lower digit, or fires: it never goes into a slot
+ * that is entered at this tick. */
 static void enter_tick(struct wheel *w)
 {
     take_slot(w, 0, digit(w->tick, 0), &w->firing);
