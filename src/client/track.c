@@ -424,6 +424,9 @@ void ctrack_link_down(struct csession *s)
         struct ctrack *t = it.value;
         drop_held(s, t);
         t->counted_seq = 0;
+        if (!t->known) { /* the next answer has it, or a restore has taken it back */
+            t->target_seq = t->target_id = 0;
+        }
         list_remove(&t->acks);
         t->next_ack_ms = 0;
         if (t->ahead) {
