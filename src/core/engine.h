@@ -113,8 +113,8 @@ CONFAB_NODISCARD enum confab_err engine_new(const struct engine_config *cfg,
                                             struct log_store *log, struct message_store *store,
                                             struct directory *directory, struct clock *clock,
                                             struct metrics *metrics, struct engine **ret);
-/* No store request may be under way, except in a simulated crash; answers that were not taken, as
- * by a start that failed, are freed. */
+/* No store request may be under way, except in a simulated crash; answers to loads that were
+ * not taken, as by a start that failed, are freed. */
 void engine_free(struct engine *e);
 
 /* The shard that owns a partition. */

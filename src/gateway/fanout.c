@@ -16,7 +16,8 @@
 /* A look-up by user costs about as much as passing over so many connections. */
 #define WALK_FACTOR 4U
 #define BULK_TURNS  32U /* how many turns of writing may wait before a fan-out does */
-/* A further frame for a connection that waits to be written costs an eighth of the first. */
+/* A further frame for a connection that waits to be written costs an eighth of the first, in whole
+ * numbers: one to two people costs nothing. */
 #define APPENDS 8U
 /* Members whose sessions are remembered: fewer are soon looked up, more take too much memory. */
 #define KNOWN_MIN 8U

@@ -24,7 +24,7 @@ def test_nothing_stays_open():
     assert report["slices"] >= 2
     assert report["messages"] >= 2 * 5 * 100 * 0.9
     assert report["came_and_went"] >= 20
-    assert report["sign_ins"] <= 10  # in all slices together
+    assert 0 < report["sign_ins"] <= 10  # in all slices together
 
 
 def test_what_stays_open_is_found():

@@ -89,7 +89,9 @@ static void transitions(struct presence *p, uint64_t n, const char *what,
         CHECK(presence_report(p, user, (uint16_t)(user % 4), status, lingers,
                               (uint32_t)(now_ms / 1000), now_ms) == CONFAB_OK);
     }
-    presence_advance(p, now_ms + 20000, (uint32_t)(now_ms / 1000) + 20);
+    do {
+        presence_advance(p, now_ms + 20000, (uint32_t)(now_ms / 1000) + 20);
+    } while (presence_next_ms(p) <= now_ms + 20000);
     uint64_t changed = drain(p);
     double ns = now() - began;
     printf("%s %" PRIu64 " ns_each %.0f per_s %.0f changed %" PRIu64 " bytes_a_user %.0f\n", what,

@@ -170,8 +170,8 @@ static void serve(struct floor_server *f, int listener)
     if (f->keep) {
         watch(epoll_fd, f->kept_fd);
     }
-    for (;;) {
-        int n = epoll_wait(epoll_fd, events, EVENTS_MAX, -1);
+    for (int timeout_ms = -1;;) {
+        int n = epoll_wait(epoll_fd, events, EVENTS_MAX, timeout_ms);
         for (int i = 0; i < n; i++) {
             int fd = events[i].data.fd;
             if (fd == listener) {
@@ -183,7 +183,7 @@ static void serve(struct floor_server *f, int listener)
             }
         }
         if (f->keep) {
-            floor_keep_submit(f->keep);
+            timeout_ms = floor_keep_submit(f->keep) ? -1 : 1;
         }
     }
 }

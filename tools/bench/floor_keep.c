@@ -205,19 +205,22 @@ void floor_keep_add(struct floor_keep *k, uint32_t client, const uint8_t *p, siz
     }
     check(buf_ok(&w->bytes) && buf_ok(&w->sub.bytes) ? CONFAB_OK : CONFAB_NOMEM, "memory");
     if (w->bytes.len >= WAVE_BYTES) {
-        floor_keep_submit(k);
+        (void)floor_keep_submit(k);
     }
 }
 
-void floor_keep_submit(struct floor_keep *k)
+bool floor_keep_submit(struct floor_keep *k)
 {
     struct wave *w = k->current;
-    enum confab_err err = w->nparts > 0 ? log_store_submit(k->log, &w->sub) : CONFAB_BUSY;
-    if (!err) {
-        k->current = wave_new(k);
-    } else if (err != CONFAB_BUSY) { /* busy: with the next turn's */
-        check(err, "the log");
+    enum confab_err err = w->nparts > 0 ? log_store_submit(k->log, &w->sub) : CONFAB_OK;
+    if (err == CONFAB_BUSY) {
+        return false; /* with the next turn's */
     }
+    check(err, "the log");
+    if (w->nparts > 0) {
+        k->current = wave_new(k);
+    }
+    return true;
 }
 
 static void trim(struct job *job)

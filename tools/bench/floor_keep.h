@@ -16,8 +16,9 @@ struct floor_keep *floor_keep_open(const char *dir, bool store, uint32_t nclient
                                    uint32_t record, int *ret_fd);
 /* Whole messages of one client, copied. */
 void floor_keep_add(struct floor_keep *k, uint32_t client, const uint8_t *p, size_t n);
-/* At the end of a turn: what was added goes to the log. */
-void floor_keep_submit(struct floor_keep *k);
+/* At the end of a turn: what was added goes to the log. False when the log takes nothing now: to be
+ * tried again soon. */
+bool floor_keep_submit(struct floor_keep *k);
 /* What is on the disk, as it was added, in order; false when there is no more. Valid until the
  * next call. */
 bool floor_keep_next(struct floor_keep *k, uint32_t *ret_client, struct span *ret);

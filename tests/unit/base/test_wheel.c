@@ -92,7 +92,6 @@ static void on_due(void *arg, struct wheel_timer *t)
 static void advance(struct fixture *f, uint64_t now_ms)
 {
     f->now_ms = now_ms;
-    f->last_due = 0;
     uint32_t steps =
         f->steps_max ? 1 + (uint32_t)random_below(&f->rnd.base, f->steps_max) : UINT32_MAX;
     size_t before = f->fired;

@@ -500,7 +500,12 @@ static void test_store__a_start_that_is_given_up(void **state)
     world_drop(w, false, 0);
     assert_int_equal(world_try_start(w), CONFAB_OK);
     assert_false(world_is_recovered(w));
-    world_kill(w, false, 0);
+    for (uint16_t i = 0; i < w->nshards; i++) {
+        engine_free(w->shards[i].e);
+        w->shards[i].e = NULL;
+    }
+    w->e = NULL;
+    world_start(w);
     struct command *c = world_history(w, 2, g, 10);
     assert_true(world_records(c) > 0);
     command_free(c);
