@@ -40,7 +40,8 @@ enum scan_member {
 };
 
 /* Where each member was in the frame before: most of a load's frames are alike, and then it is not
- * searched for. Zero to begin with; of one thread. */
+ * searched for. Of a member that a frame has twice either may be found. Zero to begin with; of one
+ * thread. */
 struct scanner {
     uint16_t at[SCAN_MEMBERS];
 };
