@@ -23,6 +23,9 @@ set_target_properties(confab_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
 add_library(confab_shared SHARED $<TARGET_OBJECTS:confab_objects>)
 target_link_libraries(confab_shared PRIVATE PkgConfig::SODIUM PkgConfig::XXHASH PkgConfig::CRYPTO
   PkgConfig::SSL PkgConfig::ZLIB Threads::Threads)
+if(CONFAB_LTO)
+  target_compile_options(confab_objects PRIVATE -fno-lto)
+endif()
 target_link_options(confab_shared PRIVATE -Wl,--version-script=${CONFAB_VERSION_SCRIPT}
   -Wl,--gc-sections -Wl,--as-needed)
 set_target_properties(confab_shared PROPERTIES OUTPUT_NAME confab LINKER_LANGUAGE C

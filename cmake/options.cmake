@@ -18,6 +18,18 @@ add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmiss
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   add_compile_options(-msse4.2)
 endif()
+
+# A target with the property CONFAB_WHOLE is compiled once more as a whole when it is linked: a tenth
+# fewer instructions for a message, for some seconds of a build. Objects carry ordinary code as well,
+# of which everything else is linked.
+set(CONFAB_LTO OFF)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "RelWithDebInfo"
+   AND NOT CONFAB_SANITIZE)
+  add_compile_options(-flto=auto -ffat-lto-objects)
+  add_link_options($<IF:$<BOOL:$<TARGET_PROPERTY:CONFAB_WHOLE>>,-flto=auto,-fno-lto>)
+  set(CONFAB_LTO ON)
+endif()
+
 if(CONFAB_WERROR)
   add_compile_options(-Werror)
 endif()
