@@ -50,7 +50,8 @@ static void open_store(struct bench *b)
 {
     enum confab_err err;
     if (b->kind->rocksdb) {
-        struct store_rocksdb_cfg cfg = {.memtable_bytes = 1 << 20, .block_cache_bytes = 1 << 20};
+        struct store_rocksdb_cfg cfg = {
+            .memtable_bytes = 1 << 20, .block_cache_bytes = 1 << 20, .blob_bytes = 500};
         err = store_rocksdb_open(b->dir, cfg, b->readers, b->writer, NULL, 0, &b->inner);
     } else {
         err = store_mem_open((struct store_mem_cfg){false}, b->readers, &b->inner);

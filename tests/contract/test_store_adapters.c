@@ -226,8 +226,8 @@ static void test_store_mem__a_crash_forgets_what_was_under_way(void **state)
 
 /* ---- RocksDB ---- */
 
-static const struct store_rocksdb_cfg SMALL = {.memtable_bytes = 128 << 10,
-                                               .block_cache_bytes = 1 << 20};
+static const struct store_rocksdb_cfg SMALL = {
+    .memtable_bytes = 128 << 10, .block_cache_bytes = 1 << 20, .blob_bytes = 200};
 
 static enum confab_err open_rocks(const char *dir, struct message_store **ret)
 {
@@ -407,14 +407,14 @@ static void test_store_rocksdb__a_store_in_use_is_locked(void **state)
     temp_dir_remove(dir);
 }
 
-static uint32_t tables_in(const char *dir)
+static uint32_t files_in(const char *dir, const char *ending)
 {
     uint32_t n = 0;
     DIR *d = opendir(dir);
     assert_non_null(d);
     for (struct dirent *e; (e = readdir(d));) {
         size_t len = strlen(e->d_name);
-        n += len > 4 && strcmp(e->d_name + len - 4, ".sst") == 0;
+        n += len > strlen(ending) && strcmp(e->d_name + len - strlen(ending), ending) == 0;
     }
     closedir(d);
     return n;
@@ -424,7 +424,7 @@ static uint32_t tables_in(const char *dir)
 static void test_store_rocksdb__compactions_wait_until_they_may(void **state)
 {
     (void)state;
-    enum { FLUSHES = 12 };
+    enum { FLUSHES = 20 };
     static const struct store_rocksdb_cfg cfg = {
         .background_jobs = 1, .open_files_max = 32, .hold_compactions = true};
     char dir[64];
@@ -441,9 +441,9 @@ static void test_store_rocksdb__compactions_wait_until_they_may(void **state)
         assert_int_equal(bench_write(store, &b), CONFAB_OK);
         assert_int_equal(bench_flush(store), CONFAB_OK);
     }
-    assert_in_range(tables_in(dir), FLUSHES, FLUSHES + 1); /* and one for the format */
+    assert_in_range(files_in(dir, ".sst"), FLUSHES, FLUSHES + 1); /* and one for the format */
     store_rocksdb_compact(store);
-    while (tables_in(dir) >= FLUSHES) {
+    while (files_in(dir, ".sst") >= FLUSHES) {
         usleep(2000);
     }
     for (uint8_t conv = 1; conv <= 3; conv++) {
@@ -459,6 +459,95 @@ static void test_store_rocksdb__compactions_wait_until_they_may(void **state)
     }
     store_rocksdb_close(store);
     store_rocksdb_close(NULL);
+    temp_dir_remove(dir);
+}
+
+static void put_chunk(struct buf *b, uint8_t conv, uint64_t i, size_t n)
+{
+    static uint8_t value[20000];
+    uint8_t sort[8];
+    random_fill(random_system(), value, n);
+    store_batch_put(b, (struct store_key){STORE_CHUNK, conv_key(conv), be64(i, sort)},
+                    span_of(value, n));
+}
+
+static uint32_t chunks_of(struct message_store *store, uint8_t conv)
+{
+    struct store_request all = {.op = STORE_RANGE,
+                                .table = STORE_CHUNK,
+                                .key = conv_key(conv),
+                                .limit = UINT32_MAX,
+                                .bytes_max = UINT32_MAX};
+    bench_do(store, &all);
+    assert_int_equal(all.ret_err, CONFAB_OK);
+    uint32_t n = all.ret_nrows;
+    store_request_deinit(&all);
+    return n;
+}
+
+/* By default, short values are in the tables and long ones beside them. */
+static void test_store_rocksdb__full_chunks_lie_beside_the_tables(void **state)
+{
+    (void)state;
+    char dir[64];
+    struct message_store *store = NULL;
+    struct store_stats stats;
+    temp_dir_make(dir, sizeof(dir));
+    assert_int_equal(
+        store_rocksdb_open(dir, (struct store_rocksdb_cfg){0}, ex, ex, NULL, 0, &store), CONFAB_OK);
+    struct buf b = {0};
+    put_chunk(&b, 1, 1, 8000);
+    assert_int_equal(bench_write(store, &b), CONFAB_OK);
+    assert_int_equal(bench_flush(store), CONFAB_OK);
+    assert_int_equal(files_in(dir, ".blob"), 0);
+    b = (struct buf){0};
+    put_chunk(&b, 1, 2, 20000);
+    assert_int_equal(bench_write(store, &b), CONFAB_OK);
+    assert_int_equal(bench_flush(store), CONFAB_OK);
+    assert_int_equal(files_in(dir, ".blob"), 1);
+    message_store_stats(store, &stats);
+    assert_true(stats.disk_bytes > 28000);
+    assert_int_equal(stats.garbage_bytes, 0);
+    store_rocksdb_close(store);
+    temp_dir_remove(dir);
+}
+
+/*
+ * Each round writes the same 60 rows again and four that stay, so that no file of values is ever
+ * without a row that is still wanted. What the disk holds stays within a multiple of the rows.
+ */
+static void test_store_rocksdb__garbage_is_collected(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 300, AGAIN = 60, NEW = 4, BYTES = 2000 };
+    char dir[64];
+    struct message_store *store = NULL;
+    struct store_stats stats;
+    uint64_t garbage_most = 0;
+    temp_dir_make(dir, sizeof(dir));
+    assert_int_equal(open_rocks(dir, &store), CONFAB_OK);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        struct buf b = {0};
+        for (uint64_t i = 0; i < AGAIN; i++) {
+            put_chunk(&b, 1, i, BYTES);
+        }
+        for (uint64_t i = 0; i < NEW; i++) {
+            put_chunk(&b, 2, round * NEW + i, BYTES);
+        }
+        assert_int_equal(bench_write(store, &b), CONFAB_OK);
+        assert_int_equal(bench_flush(store), CONFAB_OK);
+        message_store_stats(store, &stats);
+        garbage_most = MAX(garbage_most, stats.garbage_bytes);
+    }
+    assert_true(garbage_most > 0);
+    assert_true(stats.disk_bytes < (uint64_t)4 * (AGAIN + NEW * ROUNDS) * BYTES);
+    assert_int_equal(chunks_of(store, 1), AGAIN);
+    assert_int_equal(chunks_of(store, 2), NEW * ROUNDS);
+    store_rocksdb_close(store);
+    assert_int_equal(open_rocks(dir, &store), CONFAB_OK);
+    assert_int_equal(chunks_of(store, 1), AGAIN);
+    assert_int_equal(chunks_of(store, 2), NEW * ROUNDS);
+    store_rocksdb_close(store);
     temp_dir_remove(dir);
 }
 
@@ -510,18 +599,14 @@ static void test_store_rocksdb__a_missing_parent_is_an_io_error(void **state)
     assert_true(strlen(why) == sizeof(why) - 1);
 }
 
-/* Fills a store with a few hundred rows, closed. */
-static void make_store(const char *dir)
+/* Fills a store with a few hundred rows of `bytes`, closed. */
+static void make_store(const char *dir, size_t bytes)
 {
     struct message_store *store;
     assert_int_equal(open_rocks(dir, &store), CONFAB_OK);
     for (unsigned i = 0; i < 300; i++) {
-        uint8_t sort[8];
-        uint8_t value[1000];
         struct buf b = {0};
-        random_fill(random_system(), value, sizeof(value));
-        store_batch_put(&b, (struct store_key){STORE_CHUNK, conv_key(1), be64(i, sort)},
-                        span_of(value, sizeof(value)));
+        put_chunk(&b, 1, i, bytes);
         assert_int_equal(bench_write(store, &b), CONFAB_OK);
     }
     assert_int_equal(bench_flush(store), CONFAB_OK);
@@ -557,14 +642,13 @@ static unsigned damage(const char *dir, const char *part, off_t size_min)
     return n;
 }
 
-static void test_store_rocksdb__a_damaged_table_is_reported(void **state)
+static void check_damage(const char *ending, size_t row_bytes)
 {
-    (void)state;
     char dir[64];
     struct message_store *store;
     temp_dir_make(dir, sizeof(dir));
-    make_store(dir);
-    assert_true(damage(dir, ".sst", 20000) > 0);
+    make_store(dir, row_bytes);
+    assert_true(damage(dir, ending, 20000) > 0);
     assert_int_equal(open_rocks(dir, &store), CONFAB_OK); /* start-up reads no data */
     struct store_request all = {.op = STORE_RANGE,
                                 .table = STORE_CHUNK,
@@ -594,13 +678,20 @@ static void test_store_rocksdb__a_damaged_table_is_reported(void **state)
     temp_dir_remove(dir);
 }
 
+static void test_store_rocksdb__damage_is_reported(void **state)
+{
+    (void)state;
+    check_damage(".sst", 150);
+    check_damage(".blob", 1000);
+}
+
 static void test_store_rocksdb__a_damaged_manifest_is_reported(void **state)
 {
     (void)state;
     char dir[64];
     struct message_store *store = NULL;
     temp_dir_make(dir, sizeof(dir));
-    make_store(dir);
+    make_store(dir, 1000);
     assert_int_equal(damage(dir, "MANIFEST", 0), 1);
     assert_int_equal(open_rocks(dir, &store), CONFAB_CORRUPT);
     assert_null(store);
@@ -780,8 +871,10 @@ int main(int argc, char **argv)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_missing_parent_is_an_io_error, setup,
                                         teardown),
-        cmocka_unit_test_setup_teardown(test_store_rocksdb__a_damaged_table_is_reported, setup,
-                                        teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__full_chunks_lie_beside_the_tables,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__garbage_is_collected, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__damage_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_damaged_manifest_is_reported, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__error_texts_are_understood, setup,

@@ -14,8 +14,13 @@ enum {
     META_BLOCK_BYTES = 4096,
     INFO_LOG_HEADER = 5, /* rocksdb::HEADER_LEVEL */
     INFO_LOGS_KEPT = 2,
-    LEVEL0_FILES = 8,
+    LEVEL0_FILES = 16,
+    BLOB_BYTES = 8 * 1024,
 };
+/* While garbage is collected: of the oldest quarter of the files whatever a merge comes by, and
+ * their tables are merged for it once half of them is garbage. */
+static const double GARBAGE_AGE = 0.25;
+static const double GARBAGE_FORCE = 0.5;
 
 static char *prefix_transform(void *state, const char *key, size_t n, size_t *ret_n)
 {
@@ -109,6 +114,8 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_max_bytes_for_level_base(o, 16 * memtable_bytes);
     /* Each merge of level 0 rewrites most of the level below: keys are spread over all of it. */
     rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_FILES);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, 2 * LEVEL0_FILES);
+    rocksdb_options_set_level0_stop_writes_trigger(o, 3 * LEVEL0_FILES);
     rocksdb_options_set_disable_auto_compactions(o, cfg.hold_compactions);
     /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
@@ -116,6 +123,16 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
      * stay for longer than in level 0. The last value is that of all deeper levels, too. */
     const int compression[] = {rocksdb_no_compression, rocksdb_lz4_compression};
     rocksdb_options_set_compression_per_level(o, compression, ARRAY_LEN(compression));
+
+    /*
+     * A full chunk is hardly ever written again, so a merge of tables need not copy it: it lies in
+     * a file of its own kind, and the tables have where. Smaller ones are merged as they grow, and
+     * would be garbage there a moment later.
+     */
+    rocksdb_options_set_enable_blob_files(o, 1);
+    rocksdb_options_set_min_blob_size(o, cfg.blob_bytes ? cfg.blob_bytes : BLOB_BYTES);
+    rocksdb_options_set_blob_gc_age_cutoff(o, GARBAGE_AGE);
+    rocksdb_options_set_blob_gc_force_threshold(o, GARBAGE_FORCE);
 
     /* Nothing periodic, and little beside the data. */
     rocksdb_options_set_stats_dump_period_sec(o, 0);

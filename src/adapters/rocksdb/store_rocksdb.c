@@ -22,7 +22,11 @@
 #include "base/thread.h"
 #include "ports/store_adapter.h"
 
-enum { FORMAT_VERSION = 1 };
+enum {
+    FORMAT_VERSION = 1,
+    GARBAGE_BEGINS = 8, /* an eighth of what lies beside the tables: collect */
+    GARBAGE_ENDS = 16,
+};
 static const char FORMAT_KEY[] = "\0format";
 enum { FORMAT_KEY_LEN = sizeof(FORMAT_KEY) - 1 };
 
@@ -35,6 +39,8 @@ struct store_rocksdb {
     rocksdb_readoptions_t *point; /* for single rows; shared, never changed */
     rocksdb_writeoptions_t *write;
     rocksdb_flushoptions_t *flush;
+    pthread_mutex_t collect_lock;
+    bool collecting; /* by collect_lock: merges rewrite old files of values */
     atomic_uint_fast64_t reads;
     atomic_uint_fast64_t writes;
     atomic_uint_fast64_t flushes;
@@ -299,11 +305,46 @@ static enum confab_err do_write(struct store_rocksdb *s, const struct store_requ
     return err;
 }
 
+static uint64_t property(struct store_rocksdb *s, const char *name)
+{
+    uint64_t v = 0;
+    return rocksdb_property_int(s->db, name, &v) == 0 ? v : 0;
+}
+
+static void set_option(struct store_rocksdb *s, const char *name, bool on)
+{
+    const char *value = on ? "true" : "false";
+    char *text = NULL;
+    rocksdb_set_options(s->db, 1, &name, &value, &text);
+    (void)take_err(text, "set_options"); /* it is logged, and the next start tries again */
+}
+
+/*
+ * Values that lie beside the tables are rewritten by merges only while there is much among them
+ * that nothing names any more: with little, that would cost more than all other merging.
+ */
+static void collect_garbage(struct store_rocksdb *s)
+{
+    uint64_t all = property(s, "rocksdb.live-blob-file-size");
+    uint64_t garbage = property(s, "rocksdb.live-blob-file-garbage-size");
+    (void)pthread_mutex_lock(&s->collect_lock);
+    bool wanted = garbage > all / (s->collecting ? GARBAGE_ENDS : GARBAGE_BEGINS);
+    if (wanted != s->collecting) {
+        s->collecting = wanted;
+        set_option(s, "enable_blob_garbage_collection", wanted);
+    }
+    (void)pthread_mutex_unlock(&s->collect_lock);
+}
+
 static enum confab_err do_flush(struct store_rocksdb *s)
 {
     char *text = NULL;
     rocksdb_flush(s->db, s->flush, &text);
-    return take_err(text, "flush");
+    enum confab_err err = take_err(text, "flush");
+    if (err == CONFAB_OK) {
+        collect_garbage(s);
+    }
+    return err;
 }
 
 static void count(atomic_uint_fast64_t *counter)
@@ -352,12 +393,6 @@ static enum confab_err rocks_submit(struct message_store *store, struct store_re
     return executor_submit(read ? s->readers : s->writer, &req->job);
 }
 
-static uint64_t property(struct store_rocksdb *s, const char *name)
-{
-    uint64_t v = 0;
-    return rocksdb_property_int(s->db, name, &v) == 0 ? v : 0;
-}
-
 static void rocks_stats(struct message_store *store, struct store_stats *ret)
 {
     struct store_rocksdb *s = rocks_of(store);
@@ -367,7 +402,9 @@ static void rocks_stats(struct message_store *store, struct store_stats *ret)
     ret->errors = atomic_load_explicit(&s->errors, memory_order_relaxed) +
                   property(s, "rocksdb.background-errors");
     ret->bytes_written = atomic_load_explicit(&s->bytes_written, memory_order_relaxed);
-    ret->disk_bytes = property(s, "rocksdb.total-sst-files-size");
+    ret->disk_bytes =
+        property(s, "rocksdb.total-sst-files-size") + property(s, "rocksdb.total-blob-file-size");
+    ret->garbage_bytes = property(s, "rocksdb.live-blob-file-garbage-size");
     ret->memory_bytes = property(s, "rocksdb.cur-size-all-mem-tables") +
                         property(s, "rocksdb.estimate-table-readers-mem") +
                         rocksdb_cache_get_usage(s->setup.cache);
@@ -468,6 +505,7 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
     s->base.ops = &OPS;
     s->readers = readers;
     s->writer = writer;
+    CHECK(pthread_mutex_init(&s->collect_lock, NULL) == 0);
     rocksdb_setup_init(&s->setup, cfg);
     s->point = rocksdb_readoptions_create();
     s->write = rocksdb_writeoptions_create();
@@ -492,12 +530,7 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
 
 void store_rocksdb_compact(struct message_store *store)
 {
-    struct store_rocksdb *s = rocks_of(store);
-    const char *const names[] = {"disable_auto_compactions"};
-    const char *const values[] = {"false"};
-    char *text = NULL;
-    rocksdb_set_options(s->db, 1, names, values, &text);
-    (void)take_err(text, "set_options"); /* it is logged, and the next start tries again */
+    set_option(rocks_of(store), "disable_auto_compactions", false);
 }
 
 void store_rocksdb_close(struct message_store *store)
@@ -513,6 +546,7 @@ void store_rocksdb_close(struct message_store *store)
     rocksdb_writeoptions_destroy(s->write);
     rocksdb_readoptions_destroy(s->point);
     rocksdb_setup_deinit(&s->setup);
+    (void)pthread_mutex_destroy(&s->collect_lock);
     free(s);
 }
 

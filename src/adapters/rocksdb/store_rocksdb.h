@@ -20,6 +20,7 @@ struct store_rocksdb_cfg {
     size_t memtable_bytes;    /* one of the two memtables; 16 MiB */
     unsigned background_jobs; /* flush and compaction threads; 2 */
     unsigned open_files_max;  /* table files held open; 256 */
+    size_t blob_bytes;        /* values of this length on lie beside the tables; 8 KiB */
     bool hold_compactions;    /* until store_rocksdb_compact */
 };
 
