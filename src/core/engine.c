@@ -650,9 +650,14 @@ void engine_seal(struct engine *e)
     reject_turn(e, t, err);
 }
 
-bool engine_poll(struct engine *e)
+void engine_read_time(struct engine *e)
 {
     e->now_ms = clock_wall_ms(e->clock);
+}
+
+bool engine_poll(struct engine *e)
+{
+    engine_read_time(e);
     bool more = engine_take_durable(e);
     take_jobs(e);
     return more;
@@ -687,7 +692,7 @@ static void update_clean_lsn(struct engine *e)
 
 uint32_t engine_tick(struct engine *e)
 {
-    e->now_ms = clock_wall_ms(e->clock);
+    engine_read_time(e);
     engine_start_loads(e);
     if (e->recover_ended && e->tail_left == 0) {
         e->recovering = false;

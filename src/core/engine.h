@@ -125,6 +125,9 @@ static inline uint16_t engine_shard_of(uint16_t partition, uint16_t shards)
 /* The partition a command must go to; derives conv from peer, actor or target ids where needed. */
 uint16_t command_partition(struct command *cmd);
 
+/* Reads the clock. After the shard has slept, before the first engine_submit: what is decided is
+ * stamped with the time read last, here, by engine_poll or by engine_tick. */
+void engine_read_time(struct engine *e);
 /* Takes the command over; `complete` follows, now or later. */
 void engine_submit(struct engine *e, struct command *cmd);
 /* A follow-up command that `send` carried away has come back. */

@@ -289,6 +289,7 @@ static bool turn_read(struct shard *s, int timeout_ms)
     /* Not a store: a waker that still finds true must have posted what is looked at below. */
     (void)atomic_exchange_explicit(&s->woken, false, memory_order_acq_rel);
     shard_read_time(s);
+    engine_read_time(s->engine);
     s->fanouts.used = 0;
     s->busy = n == EVENTS_PER_TURN;
     drain_turn(s);

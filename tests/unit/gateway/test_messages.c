@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "base/time_text.h"
 #include "rig.h"
 
 static void send_and_see(uint16_t shards)
@@ -58,11 +59,41 @@ static void test_messages__two_shards(void **state)
     send_and_see(2);
 }
 
+/* A shard that slept knows what time it is before it decides what woke it. */
+static void test_messages__stamped_when_they_came(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(2, NULL);
+    struct account ann, bob, eve;
+    account_make(rig, "ann", &ann);
+    account_make(rig, "bob", &bob);
+    account_make(rig, "eve", &eve);
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *to[2] = {ws_live(rig, 1, &bob, NULL), ws_live(rig, 1, &eve, NULL)};
+    for (int i = 0; i < 20; i++) {
+        char json[200];
+        char now[TIME_TEXT_LEN + 1] = "";
+        snprintf(json, sizeof(json),
+                 "{\"event\":\"send_message\",\"to\":\"%s\",\"content\":\"hi\",\"client_msg_id\":"
+                 "\"m%d\",\"fresh\":true}",
+                 i % 2 ? "eve" : "bob", i);
+        clock_sim_advance(&rig->clock, 700ULL * 1000000);
+        time_text_format(clock_wall_ms(&rig->clock.base), now);
+        ws_send(a, json);
+        assert_string_equal(json_text(ws_expect(to[i % 2], "new_message"), "sent_at"), now);
+    }
+    client_drop(a);
+    client_drop(to[0]);
+    client_drop(to[1]);
+    rig_free(rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_messages__one_shard),
         cmocka_unit_test(test_messages__two_shards),
+        cmocka_unit_test(test_messages__stamped_when_they_came),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
