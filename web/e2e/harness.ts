@@ -225,7 +225,7 @@ export class Person {
     }
 
     /* What a test provokes: no connection, and the sign-in that there is none yet. */
-    tolerated = [/ERR_CONNECTION|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_NETWORK/];
+    tolerated = [/ERR_CONNECTION|ERR_SOCKET_NOT_CONNECTED|ERR_INTERNET_DISCONNECTED|ERR_EMPTY_RESPONSE|WebSocket connection to|ERR_NETWORK/];
 
     private expected(text: string, url: string): boolean {
         const known = /api\/v1\/(invites\/check|users\?)/.test(url) && /40[0-9]/.test(text);

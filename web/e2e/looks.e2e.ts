@@ -105,7 +105,7 @@ for (const look of [{}, { dark: true }, { phone: true }, { phone: true, dark: tr
         await p.shot(`${prefix}-long`);
         if (look && 'phone' in look) {
             await p.page.getByRole('link', { name: 'Back' }).click();
-            assert.equal(await p.page.locator('.pane').isVisible(), false, 'one pane at a time');
+            await p.page.locator('.pane').waitFor({ state: 'hidden' }); // one pane at a time
         }
         await p.row('عمر').click();
         await p.message('مرحبا').waitFor();
