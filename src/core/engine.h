@@ -4,9 +4,9 @@
  * One per shard; everything here runs on the shard's thread unless said otherwise, and never
  * blocks.
  *
- * A turn of the shard: read and submit commands (engine_submit) → engine_seal (one log submission
- * for all that was decided) → engine_poll (durable: fold, complete, publish; finished loads) →
- * engine_tick (timers: cursors, flush, eviction, retries).
+ * A turn of the shard: engine_read_time → read and submit commands (engine_submit) → engine_seal
+ * (one log submission for all that was decided) → engine_poll (durable: fold, complete, publish;
+ * finished loads) → engine_tick (timers: cursors, flush, eviction, retries).
  */
 #ifndef CONFAB_CORE_ENGINE_H
 #define CONFAB_CORE_ENGINE_H
