@@ -311,12 +311,12 @@ static uint64_t property(struct store_rocksdb *s, const char *name)
     return rocksdb_property_int(s->db, name, &v) == 0 ? v : 0;
 }
 
-static void set_option(struct store_rocksdb *s, const char *name, bool on)
+static enum confab_err set_option(struct store_rocksdb *s, const char *name, bool on)
 {
     const char *value = on ? "true" : "false";
     char *text = NULL;
     rocksdb_set_options(s->db, 1, &name, &value, &text);
-    (void)take_err(text, "set_options"); /* it is logged, and the next start tries again */
+    return take_err(text, "set_options");
 }
 
 /*
@@ -329,9 +329,9 @@ static void collect_garbage(struct store_rocksdb *s)
     uint64_t garbage = property(s, "rocksdb.live-blob-file-garbage-size");
     (void)pthread_mutex_lock(&s->collect_lock);
     bool wanted = garbage > all / (s->collecting ? GARBAGE_ENDS : GARBAGE_BEGINS);
-    if (wanted != s->collecting) {
-        s->collecting = wanted;
-        set_option(s, "enable_blob_garbage_collection", wanted);
+    if (wanted != s->collecting &&
+        set_option(s, "enable_blob_garbage_collection", wanted) == CONFAB_OK) {
+        s->collecting = wanted; /* otherwise the next flush tries again */
     }
     (void)pthread_mutex_unlock(&s->collect_lock);
 }
@@ -530,7 +530,8 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
 
 void store_rocksdb_compact(struct message_store *store)
 {
-    set_option(rocks_of(store), "disable_auto_compactions", false);
+    /* An error is logged, and the next start tries again. */
+    (void)set_option(rocks_of(store), "disable_auto_compactions", false);
 }
 
 void store_rocksdb_close(struct message_store *store)
