@@ -520,8 +520,7 @@ static void stop_and_start(struct gate *g)
     }
     while (ports_step_store(s->ports) || ports_step_dir(s->ports)) {
     }
-    /* What a shard logged while the last checkpoint was made: it is durable, and the log's to tell.
-     */
+    /* A shard may have logged something while the last checkpoint was made. */
     for (uint16_t k = 0; k < g->shards; k++) {
         while (!list_is_empty(&s->ports->log.lanes[k])) {
             (void)ports_step_file(s->ports);
