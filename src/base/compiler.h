@@ -9,6 +9,11 @@
 #define LIKELY(x)           __builtin_expect(!!(x), 1)
 #define UNLIKELY(x)         __builtin_expect(!!(x), 0)
 
+/* The memory at p (64 bytes of it, any address) is read, or written, soon: it may come meanwhile.
+ */
+#define PREFETCH(p)       __builtin_prefetch(p)
+#define PREFETCH_WRITE(p) __builtin_prefetch(p, 1)
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define MIN(a, b)    ((a) < (b) ? (a) : (b))
 #define MAX(a, b)    ((a) > (b) ? (a) : (b))

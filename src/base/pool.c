@@ -34,6 +34,8 @@ void *pool_take(struct pool *p, size_t size)
         return malloc(KEEPS ? sizes[c] : size);
     }
     memcpy(&p->first[c], block, sizeof(p->first[c]));
+    PREFETCH_WRITE(
+        p->first[c]); /* what is taken next has been out of use for as long as it could */
     p->n[c]--;
     return block;
 }

@@ -80,6 +80,13 @@ static inline void *ring_pop(struct ring *r)
     return item;
 }
 
+/* Consumer. What the next pop will give, if it is known without a look across; else NULL. */
+static inline void *ring_peek(const struct ring *r)
+{
+    uint32_t tail = atomic_load_explicit(&r->tail, memory_order_relaxed);
+    return tail == r->head_seen ? NULL : r->items[tail & r->mask];
+}
+
 /* Either side, or a third for statistics: a value that was true a moment ago. */
 static inline uint32_t ring_len(const struct ring *r)
 {

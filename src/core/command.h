@@ -218,7 +218,8 @@ struct command {
     struct member_set *ret_members; /* a reference */
     struct circle *ret_circle;      /* the same */
 
-    struct event in; /* spans point into `body` */
+    struct event in;   /* spans point into `body` */
+    uint64_t key_hash; /* the engine's: of actor and in.cmid; 0: not made yet */
     struct conv_id conv;
     uint64_t peer;
     bool peer_deleted; /* the account is: no conversation begins with it any more */

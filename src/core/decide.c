@@ -137,7 +137,7 @@ static enum confab_err log_event(struct engine *e, struct resident *r, struct co
         in->event_len = (uint32_t)(rec->len - sizeof(raw));
         in->event_kind = (uint8_t)ev->kind;
     }
-    uint64_t key = ev->cmid.n > 0 ? engine_dedup_hash(ev->actor, ev->cmid) : 0;
+    uint64_t key = cmd && ev->cmid.n > 0 ? engine_key_hash(cmd) : 0;
     if (!err) {
         err = recent_keys_put(&r->recent_keys, ev->seq, key);
     }

@@ -25,6 +25,14 @@ uint64_t engine_dedup_hash(uint64_t user, struct span cmid)
     return h ? h : 1;
 }
 
+uint64_t engine_key_hash(struct command *cmd)
+{
+    if (cmd->key_hash == 0) {
+        cmd->key_hash = engine_dedup_hash(cmd->actor, cmd->in.cmid);
+    }
+    return cmd->key_hash;
+}
+
 /*
  * A client that lost its connection repeats a message on another one. What it had sent on the first
  * may still lie in a socket, and be read when the repetition was stored and has left memory: marked
@@ -51,12 +59,12 @@ void engine_dedup_late(struct engine *e, struct resident *r, uint64_t dedup_hash
     }
 }
 
-static bool is_late(const struct engine *e, const struct resident *r, const struct command *cmd)
+static bool is_late(const struct engine *e, const struct resident *r, struct command *cmd)
 {
     if (u64map_len(&e->late[0]) + u64map_len(&e->late[1]) == 0) {
         return false;
     }
-    uint64_t key = late_key(r, engine_dedup_hash(cmd->actor, cmd->in.cmid));
+    uint64_t key = late_key(r, engine_key_hash(cmd));
     return u64map_has(&e->late[0], key) || u64map_has(&e->late[1], key);
 }
 
@@ -218,8 +226,7 @@ static void probe_done(struct engine *e, struct engine_job *job)
     struct command *cmd = job->cmd;
     struct command_work *w = cmd->work;
     struct resident *r = job->r;
-    enum confab_err err =
-        find_key(job, engine_dedup_hash(cmd->actor, cmd->in.cmid), w->below, &w->dedup_seq);
+    enum confab_err err = find_key(job, engine_key_hash(cmd), w->below, &w->dedup_seq);
     if (err == CONFAB_NOT_FOUND && job->req.ret_more) {
         err = ask_more_keys(e, job);
         if (!err) {
@@ -340,7 +347,7 @@ static enum confab_err probe(struct engine *e, struct resident *r, struct comman
     DCHECK(r->keys->ready);
     uint16_t day = first_day(e, MAX(e->now_ms, r->p->last_ms));
     uint64_t below = cmd->work && cmd->work->below ? cmd->work->below : UINT64_MAX;
-    uint64_t hash = engine_dedup_hash(cmd->actor, cmd->in.cmid);
+    uint64_t hash = engine_key_hash(cmd);
     struct key_range range;
     if (!keys_find(r->keys, hash, below, day, &range)) {
         return CONFAB_OK;
@@ -396,7 +403,7 @@ static bool answer_if_same(struct engine *e, struct resident *r, struct command 
 enum confab_err engine_check_duplicate(struct engine *e, struct resident *r, struct command *cmd)
 {
     uint64_t seq;
-    if (recent_keys_find(&r->recent_keys, engine_dedup_hash(cmd->actor, cmd->in.cmid), &seq)) {
+    if (recent_keys_find(&r->recent_keys, engine_key_hash(cmd), &seq)) {
         if (seq > r->c.head_seq) {
             return CONFAB_AGAIN;
         }

@@ -496,6 +496,18 @@ static enum confab_err admit(struct engine *e, const struct command *cmd)
     return CONFAB_OK;
 }
 
+void engine_expect(struct engine *e, struct command *cmd)
+{
+    if (cmd->type != COMMAND_EVENT || cmd->in.cmid.n == 0) {
+        return;
+    }
+    const struct resident *r = engine_resident(e, cmd->conv);
+    if (r) {
+        PREFETCH(r->c.members);
+        recent_keys_prefetch(&r->recent_keys, engine_key_hash(cmd));
+    }
+}
+
 void engine_submit(struct engine *e, struct command *cmd)
 {
     if (cmd->type == COMMAND_RESUME && cmd->items != NULL) {

@@ -128,6 +128,9 @@ uint16_t command_partition(struct command *cmd);
 /* Reads the clock. After the shard has slept, before the first engine_submit: what is decided is
  * stamped with the time read last, here, by engine_poll or by engine_tick. */
 void engine_read_time(struct engine *e);
+/* The command will be submitted soon: what deciding it looks at first is asked for meanwhile. May
+ * be left out, and promises nothing. */
+void engine_expect(struct engine *e, struct command *cmd);
 /* Takes the command over; `complete` follows, now or later. */
 void engine_submit(struct engine *e, struct command *cmd);
 /* A follow-up command that `send` carried away has come back. */

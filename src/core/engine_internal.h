@@ -344,6 +344,8 @@ void partition_stop(struct partition *p, enum confab_err err);
 
 /* dedup.c */
 uint64_t engine_dedup_hash(uint64_t user, struct span cmid);
+/* The same of a command, which keeps it. */
+uint64_t engine_key_hash(struct command *cmd);
 /* A repeated attempt is stored: should the first one come after all, it is looked for. */
 void engine_dedup_late(struct engine *e, struct resident *r, uint64_t dedup_hash);
 /* The messages from `from` to flushed_seq, of these days, are in the store now. */

@@ -448,6 +448,20 @@ static void take_record(struct engine *e, const struct turn *t, struct inflight 
     }
 }
 
+/* Of the record behind one that is being taken. */
+static void expect_record(const struct turn *t)
+{
+    if (list_is_empty(&t->records)) {
+        return;
+    }
+    const struct inflight *in = LIST_ENTRY(t->records.next, struct inflight, link);
+    PREFETCH(in->link.next);
+    PREFETCH(in->cmd);
+    for (uint32_t at = 0; at < in->event_len; at += CACHE_LINE) {
+        PREFETCH(t->sub.bytes.data + in->offset + at);
+    }
+}
+
 bool engine_take_durable(struct engine *e)
 {
     struct turn *t;
@@ -455,6 +469,7 @@ bool engine_take_durable(struct engine *e)
     while ((t = durable_turn(e))) {
         struct list *it;
         while (n < e->cfg.durable_max && (it = list_pop_front(&t->records))) {
+            expect_record(t);
             take_record(e, t, LIST_ENTRY(it, struct inflight, link));
             n++;
         }

@@ -101,6 +101,13 @@ void recent_keys_take_back(struct recent_keys *k, uint64_t seq)
     k->n -= k->n > 0 && seq == k->first + k->n - 1;
 }
 
+void recent_keys_prefetch(const struct recent_keys *k, uint64_t hash)
+{
+    if (k->n > 0) {
+        PREFETCH(word_of(k, mix(k, hash)));
+    }
+}
+
 bool recent_keys_find(const struct recent_keys *k, uint64_t hash, uint64_t *ret_seq)
 {
     if (k->n == 0) {

@@ -35,6 +35,8 @@ CONFAB_NODISCARD enum confab_err recent_keys_put(struct recent_keys *k, uint64_t
 void recent_keys_take_back(struct recent_keys *k, uint64_t seq);
 /* The newest event with this hash, which is not 0. */
 bool recent_keys_find(const struct recent_keys *k, uint64_t hash, uint64_t *ret_seq);
+/* Asks the memory for what recent_keys_find will look at first. */
+void recent_keys_prefetch(const struct recent_keys *k, uint64_t hash);
 /* The hash of an event; 0: it has no key, or is not here. */
 uint64_t recent_keys_hash(const struct recent_keys *k, uint64_t seq);
 /* Forgets those up to and with this seq. */

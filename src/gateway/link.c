@@ -155,6 +155,9 @@ enum confab_err link_request_to(struct shard *s, uint16_t to, struct command *cm
     l->used++;
     CHECK(ring_push(l->ring, item_of(cmd, ITEM_REQUEST)));
     l->pushed = true;
+    if (to == s->cfg.shard) {
+        engine_expect(s->engine, cmd);
+    }
     return CONFAB_OK;
 }
 
@@ -407,6 +410,15 @@ static void take_completion(struct shard *s, uint16_t from, struct command *cmd)
     }
 }
 
+/* A delivery, or what is left of a command that was decided, was last touched a turn ago. */
+static void expect_item(const void *item)
+{
+    const char *p = (const char *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
+    for (size_t at = 0; p && at < sizeof(struct delivery); at += 64) {
+        PREFETCH(p + at);
+    }
+}
+
 static bool link_receive(struct shard *s, uint16_t from)
 {
     struct link_in *l = &s->in[from];
@@ -420,6 +432,7 @@ static bool link_receive(struct shard *s, uint16_t from)
             return false;
         }
         void *p = (void *)((uintptr_t)item & ~(uintptr_t)ITEM_MASK);
+        expect_item(ring_peek(l->ring));
         switch ((uintptr_t)item & ITEM_MASK) {
         case ITEM_DELIVERY:
             take_delivery(s, l, p);

@@ -32,6 +32,8 @@ static void test_ring__bounds(void **state)
         assert_false(ring_push(r, &items[0]));
         int n = round % 9;
         for (int i = 0; i < n; i++) {
+            void *next = ring_peek(r); /* NULL: the consumer has not looked across yet */
+            assert_true(next == NULL || next == &items[i]);
             assert_ptr_equal(ring_pop(r), &items[i]);
         }
         assert_int_equal(ring_len(r), 8 - n);
