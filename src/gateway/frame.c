@@ -24,13 +24,20 @@ struct frame_bytes *frame_bytes_new(struct pool *pool, struct span bytes)
 
 struct frame_bytes *frame_bytes_ref(struct frame_bytes *b)
 {
-    atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    /* One reference is the caller's own, so that nobody else counts: no locked instruction, which
+     * would wait for everything that was written before it. */
+    if (atomic_load_explicit(&b->refs, memory_order_relaxed) == 1) {
+        atomic_store_explicit(&b->refs, 2, memory_order_relaxed);
+    } else {
+        atomic_fetch_add_explicit(&b->refs, 1, memory_order_relaxed);
+    }
     return b;
 }
 
 void frame_bytes_unref(struct pool *pool, struct frame_bytes *b)
 {
-    if (b && atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1) {
+    if (b && (atomic_load_explicit(&b->refs, memory_order_acquire) == 1 ||
+              atomic_fetch_sub_explicit(&b->refs, 1, memory_order_acq_rel) == 1)) {
         pool_give(pool, b, sizeof(*b) + b->len);
     }
 }
