@@ -15,6 +15,9 @@ set(CMAKE_C_FLAGS_COVERAGE "-g -O0 --coverage -fprofile-update=atomic")
 add_compile_definitions(_GNU_SOURCE)
 add_compile_options(-Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes
   -Wvla -Wconversion -fno-omit-frame-pointer -fstack-protector-strong)
+# Two members written one by one and read as one vector, which this brings about wherever a struct is
+# passed on, have to wait until all that was written before them has left the processor.
+add_compile_options(-fno-tree-slp-vectorize)
 if(CMAKE_SYSTEM_PROCESSOR STREQUAL "x86_64")
   add_compile_options(-msse4.2)
 endif()
