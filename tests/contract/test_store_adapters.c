@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -504,6 +505,73 @@ static void test_store_rocksdb__full_chunks_lie_beside_the_tables(void **state)
     temp_dir_remove(dir);
 }
 
+/* Of the files with this ending: bytes, and how many of them are in the system's cache. */
+static void count_cached(const char *dir, const char *ending, size_t *ret_bytes, size_t *ret_cached)
+{
+    enum { PAGE = 4096, PAGES = 1024 };
+    DIR *d = opendir(dir);
+    *ret_bytes = *ret_cached = 0;
+    assert_non_null(d);
+    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        size_t n = strlen(entry->d_name);
+        unsigned char there[PAGES];
+        struct stat st;
+        if (n < strlen(ending) || strcmp(entry->d_name + n - strlen(ending), ending) != 0) {
+            continue;
+        }
+        int fd = openat(dirfd(d), entry->d_name, O_RDONLY | O_CLOEXEC);
+        assert_true(fd >= 0 && fstat(fd, &st) == 0);
+        size_t size = (size_t)st.st_size;
+        assert_in_range(size, 1, PAGE * PAGES);
+        void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+        assert_true(map != MAP_FAILED);
+        assert_int_equal(mincore(map, size, there), 0);
+        for (size_t i = 0; i * PAGE < size; i++) {
+            *ret_cached += (there[i] & 1) ? PAGE : 0;
+        }
+        *ret_bytes += size;
+        assert_int_equal(munmap(map, size), 0);
+        assert_int_equal(close(fd), 0);
+    }
+    assert_int_equal(closedir(d), 0);
+}
+
+/* Where the file system takes it; it leaves no file behind when that is tried. */
+static void test_store_rocksdb__flushes_pass_the_systems_cache(void **state)
+{
+    (void)state;
+    enum { ROWS = 100, ROW = 20000 };
+    char dir[64];
+    char path[96];
+    struct message_store *store = NULL;
+    struct buf b = {0};
+    temp_dir_make(dir, sizeof(dir));
+    (void)snprintf(path, sizeof(path), "%s/store", dir);
+    bool direct = rocksdb_direct_works(path);
+    assert_int_equal(files_in(dir, ".direct"), 0);
+    for (uint64_t i = 0; i < ROWS; i++) {
+        put_chunk(&b, 1, i, ROW);
+    }
+    assert_int_equal(
+        store_rocksdb_open(path, (struct store_rocksdb_cfg){0}, ex, ex, NULL, 0, &store),
+        CONFAB_OK);
+    assert_int_equal(bench_write(store, &b), CONFAB_OK);
+    assert_int_equal(bench_flush(store), CONFAB_OK);
+    size_t bytes;
+    size_t cached;
+    count_cached(path, ".blob", &bytes, &cached);
+    assert_true(bytes > (size_t)ROWS * ROW);
+    if (direct) {
+        assert_true(cached < bytes / 10);
+    }
+    assert_int_equal(chunks_of(store, 1), ROWS);
+    store_rocksdb_close(store);
+
+    (void)snprintf(path, sizeof(path), "%s/none/store", dir);
+    assert_false(rocksdb_direct_works(path));
+    temp_dir_remove(dir);
+}
+
 /* Writes the same rows again and, when it is to, some that stay; returns how much is garbage. */
 enum { AGAIN = 60, NEW = 4, GARBAGE_ROW = 2000 };
 static uint64_t write_again(struct message_store *store, uint64_t round, bool more)
@@ -877,6 +945,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_store_rocksdb__newer_and_foreign_stores_are_refused,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_missing_parent_is_an_io_error, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__flushes_pass_the_systems_cache, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__full_chunks_lie_beside_the_tables,
                                         setup, teardown),

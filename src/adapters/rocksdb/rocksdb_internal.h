@@ -10,8 +10,12 @@ struct rocksdb_setup {
     rocksdb_options_t *options;
     rocksdb_cache_t *cache;
 };
-void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg);
+/* direct: files are written past the system's cache. */
+void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg, bool direct);
 void rocksdb_setup_deinit(struct rocksdb_setup *setup);
+
+/* Does the file system below path's folder take such writes? Tried with a file beside `path`. */
+bool rocksdb_direct_works(const char *path);
 
 /* The tables whose rows the filters also know by table and conversation, the key's first bytes. */
 #define ROCKSDB_PREFIX_LEN 17U

@@ -4,6 +4,12 @@
  */
 #include "adapters/rocksdb/rocksdb_internal.h"
 
+#include <fcntl.h>
+#include <limits.h>
+#include <stdalign.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #define MIB ((size_t)1 << 20)
 
 enum {
@@ -16,6 +22,8 @@ enum {
     INFO_LOGS_KEPT = 2,
     LEVEL0_FILES = 16,
     BLOB_BYTES = 8 * 1024,
+    MERGE_READ_BYTES = 256 * 1024, /* of each file that is merged, at a time */
+    DIRECT_BYTES = 4096,
 };
 /* While garbage is collected: of the oldest quarter of the files whatever a merge comes by, and
  * their tables are merged for it once half of them is garbage. */
@@ -92,7 +100,24 @@ static rocksdb_block_based_table_options_t *table_options(rocksdb_cache_t *cache
     return t;
 }
 
-void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg)
+bool rocksdb_direct_works(const char *path)
+{
+    static alignas(DIRECT_BYTES) const char block[DIRECT_BYTES];
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof(name), "%s.direct", path);
+    int fd = n > 0 && (size_t)n < sizeof(name)
+                 ? open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_DIRECT, 0600)
+                 : -1;
+    if (fd < 0) {
+        return false;
+    }
+    bool works = pwrite(fd, block, sizeof(block), 0) == (ssize_t)sizeof(block);
+    (void)close(fd);
+    (void)unlink(name);
+    return works;
+}
+
+void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg, bool direct)
 {
     size_t cache_bytes = cfg.block_cache_bytes ? cfg.block_cache_bytes : 16 * MIB;
     size_t memtable_bytes = cfg.memtable_bytes ? cfg.memtable_bytes : 16 * MIB;
@@ -117,6 +142,12 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_level0_slowdown_writes_trigger(o, 2 * LEVEL0_FILES);
     rocksdb_options_set_level0_stop_writes_trigger(o, 3 * LEVEL0_FILES);
     rocksdb_options_set_disable_auto_compactions(o, cfg.hold_compactions);
+    /*
+     * What is flushed or merged has just been in memory or will not be read soon: past the system's
+     * cache no page has to be found for it, and none of those that readers want has to go.
+     */
+    rocksdb_options_set_use_direct_io_for_flush_and_compaction(o, direct);
+    rocksdb_options_compaction_readahead_size(o, MERGE_READ_BYTES);
     /* A burst of dirty pages would delay the syncs of the event log on the same disk. */
     rocksdb_options_set_bytes_per_sync(o, MIB);
     /* Chunks come compressed and stay as they are; headers, members and dedup rows gain, where they

@@ -506,7 +506,7 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
     s->readers = readers;
     s->writer = writer;
     CHECK(pthread_mutex_init(&s->collect_lock, NULL) == 0);
-    rocksdb_setup_init(&s->setup, cfg);
+    rocksdb_setup_init(&s->setup, cfg, rocksdb_direct_works(path));
     s->point = rocksdb_readoptions_create();
     s->write = rocksdb_writeoptions_create();
     rocksdb_writeoptions_disable_WAL(s->write, 1);
