@@ -58,6 +58,12 @@ def test_floor__of_a_kind_that_is_not_there(tmp_path, options):
     assert "--floor" in done.stderr
 
 
+def test_pairs__a_tool_that_does_not_sleep(server):
+    [report] = bench(server, "pairs", *SHORT, "--pairs", 4, "--window", 2, "--spin")
+    assert report["errors"] == 0
+    assert report["messages"] > 0
+
+
 def test_pairs__at_a_rate_over_many_conversations(server):
     [report] = bench(server, "pairs", *SHORT, "--pairs", 10, "--spread", 20, "--rate", 200,
                      "--window", 64, "--idlers", 20)

@@ -92,6 +92,7 @@ struct options {
     uint32_t load_cpu;
     bool own_tokens;
     bool no_fresh; /* messages are not marked as first attempts */
+    bool spin;     /* while a round is on, workers look again at once */
     enum floor_kind floor;
     bool hold; /* idle: goes on until standard input ends */
     bool json;

@@ -43,6 +43,7 @@ static const char USAGE[] =
     "  --pid N           of a server that runs already, for its memory and CPU time\n"
     "  --server-cpu N, --load-cpu N  keeps the server started here, and this tool, on one CPU "
     "each\n"
+    "  --spin            does not sleep while it waits, so that nobody has to wake it\n"
     "  --pairs N         pairs: how many [100]\n"
     "  --spread N        pairs: conversations of each sender [1]\n"
     "  --members N       group: how many, all online; stuck: how many stop reading;\n"
@@ -203,6 +204,7 @@ enum {
     OPT_NO_FRESH,
     OPT_FLOOR,
     OPT_HOLD,
+    OPT_SPIN,
     OPT_JSON,
     OPT_HELP
 };
@@ -217,6 +219,7 @@ static const struct option OTHERS[] = {
     {"size", required_argument, NULL, OPT_SIZE},
     {"own-tokens", no_argument, NULL, OPT_OWN},
     {"no-fresh", no_argument, NULL, OPT_NO_FRESH},
+    {"spin", no_argument, NULL, OPT_SPIN},
     {"floor", optional_argument, NULL, OPT_FLOOR},
     {"hold", no_argument, NULL, OPT_HOLD},
     {"json", no_argument, NULL, OPT_JSON},
@@ -276,6 +279,9 @@ static void take_other(struct options *o, int c)
         break;
     case OPT_NO_FRESH:
         o->no_fresh = true;
+        break;
+    case OPT_SPIN:
+        o->spin = true;
         break;
     case OPT_FLOOR:
         o->floor = floor_of(optarg);

@@ -485,7 +485,10 @@ static void wait_for_events(struct worker *w)
     struct epoll_event events[EVENTS_MAX];
     bool holds = w->t->opt->scenario == SCENARIO_IDLE && w->ready == w->nclients;
     uint64_t until = MIN(w->now + (holds ? HOLD_NS : IDLE_NS), play_next_ns(w));
-    uint64_t ns = until > w->now ? until - w->now : 0;
+    /* Those of the other server rest. */
+    bool plays = w->phase == PHASE_RUN || w->phase == PHASE_MEASURE;
+    bool spins = w->t->opt->spin && plays;
+    uint64_t ns = until > w->now && !spins ? until - w->now : 0;
     const struct timespec timeout = {.tv_nsec = (long)ns};
     int n = epoll_pwait2(w->epoll_fd, events, EVENTS_MAX, &timeout, NULL);
     w->now = now_ns();
