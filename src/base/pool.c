@@ -34,8 +34,10 @@ void *pool_take(struct pool *p, size_t size)
         return malloc(KEEPS ? sizes[c] : size);
     }
     memcpy(&p->first[c], block, sizeof(p->first[c]));
-    PREFETCH_WRITE(
-        p->first[c]); /* what is taken next has been out of use for as long as it could */
+    /* What is taken next has been out of use for as long as it could. */
+    for (size_t at = 0; p->first[c] && at < size; at += 64) {
+        PREFETCH_WRITE((char *)p->first[c] + at);
+    }
     p->n[c]--;
     return block;
 }

@@ -20,9 +20,6 @@ void snapshot_deinit(struct snapshot *s)
 enum { BODY_ROOM = 336, COMMAND_BYTES = sizeof(struct command) + BODY_ROOM };
 _Static_assert((size_t)COMMAND_BYTES <= POOL_SIZE_MAX, "a command would be allocated the slow way");
 
-/* Of a shrunk one, whose key follows. */
-enum { SHRUNK_BYTES = offsetof(struct command, body) };
-
 struct command *command_new(enum command_type type)
 {
     return command_take(NULL, type);
@@ -50,7 +47,7 @@ void command_give(struct pool *pool, struct command *cmd)
         return;
     }
     if (cmd->shrunk) {
-        pool_give(pool, cmd, SHRUNK_BYTES + cmd->key.n);
+        pool_give(pool, cmd, COMMAND_SHRUNK_BYTES + cmd->key.n);
         return;
     }
     for (uint32_t i = 0; i < cmd->nsnaps; i++) {
@@ -75,12 +72,12 @@ struct command *command_shrink(struct pool *pool, struct command *cmd)
 {
     struct span key = cmd->in.cmid;
     bool may = cmd->answer_only && !cmd->work && cmd->nsnaps == 0;
-    struct command *small = may ? pool_take(pool, SHRUNK_BYTES + key.n) : NULL;
+    struct command *small = may ? pool_take(pool, COMMAND_SHRUNK_BYTES + key.n) : NULL;
     if (!small) {
         return cmd;
     }
-    uint8_t *bytes = (uint8_t *)small + SHRUNK_BYTES;
-    memcpy(small, cmd, SHRUNK_BYTES);
+    uint8_t *bytes = (uint8_t *)small + COMMAND_SHRUNK_BYTES;
+    memcpy(small, cmd, COMMAND_SHRUNK_BYTES);
     if (key.n > 0) {
         memcpy(bytes, key.p, key.n);
     }

@@ -255,6 +255,9 @@ struct command {
     uint64_t closed_ms;
 };
 
+/* Of a shrunk one, whose key follows. */
+enum { COMMAND_SHRUNK_BYTES = offsetof(struct command, body) };
+
 /* Zeroed and linked to itself; NULL when out of memory. */
 struct command *command_new(enum command_type type);
 /* Frees everything it owns; accepts NULL. */

@@ -377,6 +377,8 @@ void resident_set_changed(struct resident *r);
 /* What the C library adds to an allocation, about. */
 enum { RESIDENT_ALLOC_EXTRA = 16 };
 struct slot *resident_slot(struct resident *r, uint64_t seq); /* NULL: not in memory */
+/* Asks the memory for what appending looks at first. */
+void resident_expect(const struct resident *r);
 /* A copy of the bytes, as the event after the last. */
 CONFAB_NODISCARD enum confab_err resident_append(struct resident *r, struct span bytes,
                                                  const struct event *ev);

@@ -448,15 +448,20 @@ static void take_record(struct engine *e, const struct turn *t, struct inflight 
     }
 }
 
-/* Of the record behind one that is being taken. */
-static void expect_record(const struct turn *t)
+/* Of the record behind the one of `now`, which is being taken. */
+static void expect_record(const struct turn *t, const struct resident *now)
 {
     if (list_is_empty(&t->records)) {
         return;
     }
     const struct inflight *in = LIST_ENTRY(t->records.next, struct inflight, link);
     PREFETCH(in->link.next);
-    PREFETCH(in->cmd);
+    for (size_t at = 0; in->cmd && at < COMMAND_SHRUNK_BYTES; at += CACHE_LINE) {
+        PREFETCH((const char *)in->cmd + at);
+    }
+    if (in->r && in->r != now) {
+        resident_expect(in->r);
+    }
     for (uint32_t at = 0; at < in->event_len; at += CACHE_LINE) {
         PREFETCH(t->sub.bytes.data + in->offset + at);
     }
@@ -469,8 +474,9 @@ bool engine_take_durable(struct engine *e)
     while ((t = durable_turn(e))) {
         struct list *it;
         while (n < e->cfg.durable_max && (it = list_pop_front(&t->records))) {
-            expect_record(t);
-            take_record(e, t, LIST_ENTRY(it, struct inflight, link));
+            struct inflight *in = LIST_ENTRY(it, struct inflight, link);
+            expect_record(t, in->r);
+            take_record(e, t, in);
             n++;
         }
         if (!list_is_empty(&t->records)) {

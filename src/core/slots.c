@@ -66,6 +66,13 @@ static struct event_piece *piece_with(struct resident *r, uint32_t n)
     return p;
 }
 
+void resident_expect(const struct resident *r)
+{
+    PREFETCH(r->last_piece);
+    PREFETCH(r->c.members);
+    PREFETCH_WRITE(r->slots + r->slots_at + r->nslots);
+}
+
 enum confab_err resident_append(struct resident *r, struct span bytes, const struct event *ev)
 {
     struct event_piece *p = slots_reserve(r) ? piece_with(r, (uint32_t)bytes.n) : NULL;
