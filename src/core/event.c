@@ -171,8 +171,8 @@ enum confab_err event_peek(struct span bytes, struct event *ret)
 enum confab_err event_decode(struct span bytes, struct event *ret)
 {
     struct reader r = reader_of(bytes.p, bytes.n);
-    struct event ev = {0};
-    enum confab_err err = decode_head(&r, &ev);
+    *ret = (struct event){0}; /* in place: copied, its members would be waited for */
+    enum confab_err err = decode_head(&r, ret);
     if (err) {
         return err;
     }
@@ -184,13 +184,13 @@ enum confab_err event_decode(struct span bytes, struct event *ret)
             return CONFAB_CORRUPT;
         }
         last = tag;
-        void *at = (char *)&ev + fields[tag].offset;
+        void *at = (char *)ret + fields[tag].offset;
         if (tag == TAG_CONV) {
             struct span s = reader_blob(&r);
             if (s.n != 16) {
                 return CONFAB_CORRUPT;
             }
-            ev.conv = conv_id_read(s.p);
+            ret->conv = conv_id_read(s.p);
         } else if (fields[tag].blob) {
             *(struct span *)at = reader_blob(&r);
         } else {
@@ -200,7 +200,6 @@ enum confab_err event_decode(struct span bytes, struct event *ret)
             return CONFAB_CORRUPT;
         }
     }
-    *ret = ev;
     return CONFAB_OK;
 }
 

@@ -114,7 +114,7 @@ struct event {
 void event_encode(struct buf *out, const struct event *ev);
 /*
  * Decodes exactly the bytes given. CONFAB_VERSION: written by a newer program. CONFAB_CORRUPT: not
- * an event. The spans of *ret point into `bytes`.
+ * an event. The spans of *ret point into `bytes`; after an error it is of no use.
  */
 CONFAB_NODISCARD enum confab_err event_decode(struct span bytes, struct event *ret);
 /* Only kind, seq, ord, id and actor. */

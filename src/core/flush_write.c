@@ -147,19 +147,18 @@ uint32_t flush_plan_merge(const struct flush_conv *fc)
 static enum confab_err put_patched(const struct flush_conv *fc, struct span bytes, struct buf *out,
                                    bool *ret_patched, struct event *ret)
 {
-    struct event ev;
-    enum confab_err err = event_decode(bytes, &ev);
+    enum confab_err err = event_decode(bytes, ret);
     bool patched = false;
-    for (uint32_t i = err ? fc->noverlays : overlay_place(fc->overlays, fc->noverlays, ev.seq);
-         i < fc->noverlays && fc->overlays[i].target_seq == ev.seq && !err; i++) {
+    for (uint32_t i = err ? fc->noverlays : overlay_place(fc->overlays, fc->noverlays, ret->seq);
+         i < fc->noverlays && fc->overlays[i].target_seq == ret->seq && !err; i++) {
         const struct overlay *o = &fc->overlays[i];
         struct event cause;
         err = event_decode(span_of(o->cause.bytes, o->cause.len), &cause);
-        patched |= !err && event_patch(&cause, &ev);
+        patched |= !err && event_patch(&cause, ret);
     }
     if (!err && patched) {
         struct buf b = {0};
-        event_encode(&b, &ev);
+        event_encode(&b, ret);
         buf_put_blob(out, b.data, b.len);
         err = buf_ok(&b) ? CONFAB_OK : CONFAB_NOMEM;
         buf_deinit(&b);
@@ -167,7 +166,6 @@ static enum confab_err put_patched(const struct flush_conv *fc, struct span byte
     } else if (!err) {
         buf_put_blob(out, bytes.p, bytes.n);
     }
-    *ret = ev;
     return !err && !buf_ok(out) ? CONFAB_NOMEM : err;
 }
 

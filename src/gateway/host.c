@@ -30,7 +30,8 @@ static void host_publish(struct engine_host *host, const struct publication *pub
     if (!pub->members || pub->members->n == 0) {
         return;
     }
-    struct render_about about = {.conv = pub->conv, .conv_kind = pub->conv_kind, .name = pub->name};
+    struct render_about about = {.conv = pub->conv, .conv_kind = pub->conv_kind};
+    about.name = span_of(pub->name.p, pub->name.n); /* see link_deliver */
     buf_clear(&s->text);
     size_t mark = ws_frame_begin(&s->text, false);
     render_event(&s->render, &s->text, &about, &pub->ev);

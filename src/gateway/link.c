@@ -217,8 +217,13 @@ static bool link_deliver(struct shard *s, struct link_out *l, const struct deliv
     if (!d) {
         return false;
     }
-    *d = *what;
-    d->number = ++l->number;
+    /* One by one: all at once, what the caller has just written would be waited for. */
+    *d = (struct delivery){.number = ++l->number,
+                           .kind = what->kind,
+                           .conv = what->conv,
+                           .origin = what->origin,
+                           .about = what->about,
+                           .sent_ms = what->sent_ms};
     d->bytes = what->bytes ? frame_bytes_ref(what->bytes) : NULL;
     d->members = what->members ? member_set_ref(what->members) : NULL;
     d->counter = what->counter ? frame_bytes_ref(what->counter) : NULL;

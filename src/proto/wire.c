@@ -190,15 +190,16 @@ bool wire_collect(struct wire_fields *f, size_t nvals, struct span frame, struct
             json_skip(&j);
             continue;
         }
-        struct wire_val v;
-        if (!take_value(&j, &v) || v.type == JSON_NONE) {
-            continue;
-        }
         struct wire_val *slot = &f->vals[k->slot];
-        if (slot->type != JSON_NONE && !same(slot, &v)) {
-            twice = k->slot;
+        struct wire_val again;
+        if (slot->type == JSON_NONE) {
+            (void)take_value(&j, slot);
+        } else if (take_value(&j, &again) && again.type != JSON_NONE) {
+            if (!same(slot, &again)) {
+                twice = k->slot;
+            }
+            *slot = again;
         }
-        *slot = v;
     }
     if (!json_end(&j)) {
         f->err->code = j.err;
