@@ -4,6 +4,8 @@
  */
 #include "base/time_text.h"
 
+#include <string.h>
+
 enum { DAY_MS = 86400000 };
 #define DAYS_PER_ERA 146097U /* 400 years */
 #define DAYS_TO_1970 719468U /* from 0000-03-01 */
@@ -15,11 +17,8 @@ static inline void put2(char *out, uint32_t v)
     out[1] = (char)('0' + v - tens * 10);
 }
 
-void time_text_format(uint64_t ms, char out[TIME_TEXT_LEN])
+static void format(uint64_t ms, char out[TIME_TEXT_LEN])
 {
-    if (ms > TIME_TEXT_MS_MAX) {
-        ms = TIME_TEXT_MS_MAX;
-    }
     uint32_t days = (uint32_t)(ms / DAY_MS) + DAYS_TO_1970;
     uint32_t rest = (uint32_t)(ms % DAY_MS);
 
@@ -56,6 +55,19 @@ void time_text_format(uint64_t ms, char out[TIME_TEXT_LEN])
     out[20] = (char)('0' + millis / 100);
     put2(out + 21, millis % 100);
     out[23] = 'Z';
+}
+
+/* Many things happen in the same millisecond: the last text of each thread is kept. */
+void time_text_format(uint64_t ms, char out[TIME_TEXT_LEN])
+{
+    static _Thread_local uint64_t last_ms = UINT64_MAX;
+    static _Thread_local char last[TIME_TEXT_LEN];
+    ms = ms > TIME_TEXT_MS_MAX ? TIME_TEXT_MS_MAX : ms;
+    if (ms != last_ms) {
+        format(ms, last);
+        last_ms = ms;
+    }
+    memcpy(out, last, sizeof(last));
 }
 
 void time_text_put(struct buf *b, uint64_t ms)

@@ -169,9 +169,17 @@ void wire_put_new_message(struct buf *b, const struct wire_new_message *m)
     struct json_writer w;
     begin(&w, b, "new_message");
     put_at(&w, &m->at);
-    json_w_kid(&w, "message_id", m->at.event_id);
-    json_w_kstring(&w, "content", m->content);
-    json_w_kstring(&w, "type", m->type);
+    if (!buf_reserve(b, CONSTANTS_ROOM)) {
+        return;
+    }
+    uint8_t *p = b->data + b->len;
+    p = PUT_CONST(p, ",\"message_id\":\"");
+    p = put_number(p, m->at.event_id);
+    p = PUT_CONST(p, "\",\"content\":");
+    written_to(b, p);
+    json_put_string(b, m->content);
+    buf_put_str(b, ",\"type\":");
+    json_put_string(b, m->type);
     put_optional(&w, "client_msg_id", m->client_msg_id);
     if (m->reply_to) {
         json_w_kid(&w, "reply_to", m->reply_to);
