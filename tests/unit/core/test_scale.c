@@ -237,6 +237,7 @@ static void start(struct scale *w)
 static void stop(struct scale *w)
 {
     checkpointer_free(w->checkpointer);
+    engine_poll(w->e); /* what the store has answered meanwhile: a flush that it has done */
     engine_free(w->e);
     local_log_close(w->log);
 }
