@@ -202,20 +202,21 @@ static void put_message(struct load *l, uint32_t pair, uint32_t number)
 
 /* ---- What comes ---- */
 
+/* Messages that are complete. */
+static uint32_t complete_of(const struct pair *p)
+{
+    return MIN(p->acked, p->delivered);
+}
+
 static void send_next(struct load *l, uint32_t pair)
 {
     struct pair *p = &l->pairs[pair];
-    uint32_t done = MIN(p->acked, p->delivered);
+    uint32_t done = complete_of(p);
     while (l->sending && p->sent - done < l->opt.window) {
         p->sent_ns[p->sent % WINDOW_MAX] = now_ns();
         put_message(l, pair, p->sent++);
     }
     flush_out(l, &l->clients[pair]);
-}
-
-static uint32_t lesser(const struct pair *p)
-{
-    return MIN(p->acked, p->delivered);
 }
 
 static void take_puback(struct load *l, const struct client *c, const uint8_t *p, size_t n)
@@ -226,9 +227,9 @@ static void take_puback(struct load *l, const struct client *c, const uint8_t *p
         l->errors++;
         return;
     }
-    uint32_t before = lesser(pair);
+    uint32_t before = complete_of(pair);
     pair->acked++;
-    l->complete += lesser(pair) - before;
+    l->complete += complete_of(pair) - before;
 }
 
 /* Leaves the acknowledgement in `out`. */
@@ -244,9 +245,9 @@ static void take_publish(struct load *l, const struct client *c, const uint8_t *
     (void)snprintf(want, sizeof(want), "%08x %08x", c->pair, pair->delivered);
     l->errors += memcmp(p + topic + 4, want, MARK) != 0 || pair->delivered == pair->sent;
     hist_add(&l->latency, now_ns() - pair->sent_ns[pair->delivered % WINDOW_MAX]);
-    uint32_t before = lesser(pair);
+    uint32_t before = complete_of(pair);
     pair->delivered++;
-    l->complete += lesser(pair) - before;
+    l->complete += complete_of(pair) - before;
     put_head(l, PUBACK, 2);
     put8(l, p[topic + 2]);
     put8(l, p[topic + 3]);
@@ -403,10 +404,10 @@ static void drain(struct load *l, int epoll_fd)
     uint64_t until = now_ns() + 10 * NS_PER_S;
     l->sending = false;
     for (uint32_t i = 0; i < l->opt.pairs; i++) {
-        while (lesser(&l->pairs[i]) != l->pairs[i].sent && now_ns() < until) {
+        while (complete_of(&l->pairs[i]) != l->pairs[i].sent && now_ns() < until) {
             turn(l, epoll_fd);
         }
-        l->errors += l->pairs[i].sent - lesser(&l->pairs[i]);
+        l->errors += l->pairs[i].sent - complete_of(&l->pairs[i]);
     }
 }
 
