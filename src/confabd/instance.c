@@ -68,6 +68,7 @@ struct instance {
     struct redirect *redirect; /* NULL: none */
     char url[FRONT_URL_MAX];   /* for links */
     struct metrics metrics;    /* the main thread's: what instance_sample reads */
+    struct process_stats process;
 };
 
 static enum confab_err failed(char *detail, enum confab_err err, const char *what)
@@ -557,7 +558,7 @@ void instance_sample(struct instance *in)
         metrics_gauge_set(m, METRIC_DISK_FREE, (int64_t)free_bytes);
     }
     in->reserved = reserve_take(in->root, in->reserved);
-    process_stats_sample(m);
+    process_stats_sample(&in->process, m, clock_mono_ns(clock_system()) / 1000000);
 }
 
 /*

@@ -1,8 +1,11 @@
 """confabd as a process: readiness, the data directory, a second server, signals, a taken port."""
 
+import contextlib
+import os
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 
@@ -23,6 +26,21 @@ def refused_start(server):
 def test_health_and_readiness(server):
     assert server.http("GET", "/healthz").status == 200
     assert server.http("GET", "/readyz").status == 200
+
+
+def test_open_files_are_counted(server):
+    """Before Linux 6.2 they are read one by one, and that only each half a minute."""
+    with contextlib.ExitStack() as many:
+        for _ in range(50):
+            many.enter_context(server.raw())
+        ends = time.monotonic() + 45
+        told, there = 0, 50
+        # The one that asks is open meanwhile, and in neither figure at the same time.
+        while abs(told - there) > 2 or there <= 50:
+            assert time.monotonic() < ends, (told, there)
+            time.sleep(0.2)
+            told = server.metric("confab_process_open_files")
+            there = len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
 def test_data_directory_is_private(server):
