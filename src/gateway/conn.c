@@ -4,8 +4,8 @@
  * request costs no system call besides its read and its write.
  *
  * Lists through the connections use 32-bit indices. A dead connection may still be in the lists of
- * dirty and ready ones and in the bulk queue; it is freed in the first free phase that finds it in
- * none of them.
+ * dirty and ready ones and in the queues of those to be written in bulk or read later; it is freed
+ * in the first free phase that finds it in none of them.
  */
 #include "gateway/conn.h"
 
@@ -61,12 +61,13 @@ void conns_deinit(struct shard *s)
     while (s->dead != SLAB_NONE) {
         struct conn *c = slab_get(&s->conns, s->dead);
         c->flags = 0;
+        c->later = false;
         conns_free_dead(s);
     }
     slab_deinit(&s->conns);
     slab_deinit(&s->chunks);
-    free(s->bulk.at);
-    s->bulk = (struct bulk){0};
+    conn_ring_deinit(&s->bulk);
+    conn_ring_deinit(&s->later);
     free(s->by_handle);
     s->by_handle = NULL;
 }
@@ -74,7 +75,7 @@ void conns_deinit(struct shard *s)
 size_t conns_bytes(const struct shard *s)
 {
     return slab_bytes(&s->conns) + slab_bytes(&s->chunks) + s->nhandles * sizeof(uint32_t) +
-           s->bulk.cap * sizeof(uint32_t) + u64map_bytes(&s->sessions);
+           conn_ring_bytes(&s->bulk) + conn_ring_bytes(&s->later) + u64map_bytes(&s->sessions);
 }
 
 uint64_t conn_id(const struct shard *s, const struct conn *c)
@@ -364,16 +365,46 @@ static void conn_read(struct shard *s, struct conn *c)
     ready_push(s, c);
 }
 
-void conn_on_event(struct shard *s, int handle, uint32_t flags)
+/* True: it waits for conn_read_later. */
+static bool put_off(struct shard *s, struct conn *c)
+{
+    if (!c->acked_last || c->state != CONN_WS) {
+        return false;
+    }
+    if (!c->later) {
+        c->later = conn_ring_push(&s->later, c->index);
+    }
+    if (c->later) {
+        c->flags |= CONN_UNREAD;
+    }
+    return c->later;
+}
+
+bool conn_read_later(struct shard *s)
+{
+    while (s->later.n > 0) {
+        struct conn *c = slab_get(&s->conns, conn_ring_pop(&s->later));
+        c->later = false;
+        if (c->state != CONN_DEAD && (c->flags & CONN_UNREAD)) {
+            c->flags &= (uint16_t)~CONN_UNREAD;
+            conn_read(s, c);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool conn_on_event(struct shard *s, int handle, uint32_t flags)
 {
     if (handle < 0 || (uint32_t)handle >= s->nhandles || s->by_handle[handle] == SLAB_NONE) {
-        return;
+        return true;
     }
     struct conn *c = slab_get(&s->conns, s->by_handle[handle]);
     if (c->state == CONN_DEAD) {
-        return;
+        return true;
     }
-    if (flags & NET_READABLE) {
+    bool later = (flags & (NET_READABLE | NET_HANGUP)) == NET_READABLE && put_off(s, c);
+    if ((flags & NET_READABLE) && !later) {
         conn_read(s, c);
     }
     if (c->state != CONN_DEAD && (flags & NET_HANGUP)) {
@@ -386,6 +417,7 @@ void conn_on_event(struct shard *s, int handle, uint32_t flags)
         c->seen_s = (uint32_t)(s->now_ms / 1000);
         conn_touch_bulk(s, c);
     }
+    return !later;
 }
 
 void conn_hold(struct shard *s, struct conn *c, uint8_t hold)
@@ -502,7 +534,7 @@ void conns_free_dead(struct shard *s)
     while (at != SLAB_NONE) {
         struct conn *c = slab_get(&s->conns, at);
         at = c->next_of_user;
-        if (c->flags & (CONN_DIRTY | CONN_READY | CONN_BULK)) {
+        if (c->later || (c->flags & (CONN_DIRTY | CONN_READY | CONN_BULK))) {
             c->next_of_user = s->dead;
             s->dead = c->index;
             continue;

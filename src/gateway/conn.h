@@ -148,10 +148,12 @@ struct conn {
     uint32_t out_tail;
     uint32_t out_offset; /* bytes of what the first frame has become that are already written */
     uint16_t out_frames;
-    uint16_t flags;    /* enum conn_flags */
-    uint16_t inflight; /* session: sends and acks under way */
-    uint8_t state;     /* enum conn_state */
-    uint8_t holds;     /* enum conn_holds */
+    uint16_t flags;      /* enum conn_flags */
+    uint16_t inflight;   /* session: sends and acks under way */
+    uint8_t state : 6;   /* enum conn_state */
+    bool acked_last : 1; /* session: the last frame it sent was an acknowledgement */
+    bool later : 1;      /* in the queue of those to be read behind the others */
+    uint8_t holds;       /* enum conn_holds */
     uint8_t bad_frames;
     uint8_t wire;        /* enum conn_wire */
     uint16_t array_left; /* frames at the head of the queue that go as one array; 0: none does */
@@ -185,7 +187,13 @@ struct conn *conn_new_carried(struct shard *s);
 
 /* Read phase. */
 void conn_accept_all(struct shard *s);
-void conn_on_event(struct shard *s, int handle, uint32_t flags);
+/*
+ * False: it is a session whose last frame was an acknowledgement, and waits for conn_read_later.
+ * All who look at a conversation acknowledge at once, and nobody waits for that as for a message.
+ */
+bool conn_on_event(struct shard *s, int handle, uint32_t flags);
+/* Reads the one that has waited longest of those; false when there is none. */
+bool conn_read_later(struct shard *s);
 /* Goes on with the input of those that were held and are not any more; false when none. */
 bool conns_resume(struct shard *s);
 

@@ -64,40 +64,14 @@ void conns_output_init(struct shard *s)
 
 /* ---- Whose turn it is ---- */
 
-/* False: no memory. */
-static bool bulk_push(struct shard *s, struct conn *c)
-{
-    struct bulk *b = &s->bulk;
-    if (b->n == b->cap) {
-        uint32_t cap = MAX(64U, b->cap * 2);
-        uint32_t *at = malloc(cap * sizeof(*at));
-        if (!at) {
-            return false;
-        }
-        for (uint32_t i = 0; i < b->n; i++) {
-            at[i] = b->at[(b->first + i) % b->cap];
-        }
-        free(b->at);
-        *b = (struct bulk){.at = at, .cap = cap, .n = b->n};
-    }
-    b->at[(b->first + b->n++) % b->cap] = c->index;
-    c->flags |= CONN_BULK;
-    return true;
-}
-
-static struct conn *bulk_pop(struct shard *s)
-{
-    struct bulk *b = &s->bulk;
-    struct conn *c = slab_get(&s->conns, b->at[b->first]);
-    b->first = (b->first + 1) % b->cap;
-    b->n--;
-    c->flags &= (uint16_t)~CONN_BULK;
-    return c;
-}
-
 void conn_touch_bulk(struct shard *s, struct conn *c)
 {
-    if (!(c->flags & (CONN_DIRTY | CONN_BLOCKED | CONN_BULK)) && !bulk_push(s, c)) {
+    if (c->flags & (CONN_DIRTY | CONN_BLOCKED | CONN_BULK)) {
+        return;
+    }
+    if (conn_ring_push(&s->bulk, c->index)) {
+        c->flags |= CONN_BULK;
+    } else {
         c->flags |= CONN_DIRTY;
         c->next_dirty = s->dirty;
         s->dirty = c->index;
@@ -559,7 +533,8 @@ static bool flush(struct shard *s, struct conn *c)
 static void write_bulk(struct shard *s, uint32_t writes)
 {
     for (uint32_t n = s->bulk.n; n > 0 && writes > 0; n--) {
-        struct conn *c = bulk_pop(s);
+        struct conn *c = slab_get(&s->conns, conn_ring_pop(&s->bulk));
+        c->flags &= (uint16_t)~CONN_BULK;
         if (flush(s, c)) {
             writes--;
         }

@@ -13,6 +13,7 @@
 #include "gateway/auth.h"
 #include "gateway/channel.h"
 #include "gateway/conn.h"
+#include "gateway/conn_ring.h"
 #include "gateway/fanout.h"
 #include "gateway/leaving.h"
 #include "gateway/link.h"
@@ -34,14 +35,6 @@
 
 #define RECV_BYTES   65536U
 #define SCRATCH_MORE 65536U /* for a path and a query beside a body */
-
-/* Connections to be written when there is time: a ring of indices, grown as needed. */
-struct bulk {
-    uint32_t *at;
-    uint32_t cap;
-    uint32_t first;
-    uint32_t n;
-};
 
 struct shard {
     struct shard_config cfg;
@@ -65,8 +58,9 @@ struct shard {
     uint32_t generation;
     uint32_t dirty; /* lists through next_dirty, next_ready; SLAB_NONE ends them */
     uint32_t ready;
-    uint32_t dead; /* through next_of_user */
-    struct bulk bulk;
+    uint32_t dead;          /* through next_of_user */
+    struct conn_ring bulk;  /* to be written when there is time */
+    struct conn_ring later; /* to be read behind those who write, see conn_read_later */
     uint32_t touched;       /* dirty ones of this turn */
     bool spreading;         /* what is touched now is bulk */
     bool accept_more;       /* the listener may have more than was taken */

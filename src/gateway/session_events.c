@@ -366,6 +366,7 @@ void session_message(struct shard *s, struct conn *c, struct span text)
         }
         return;
     }
+    c->acked_last = msg.event == WIRE_C_ACK;
     if (msg.short_form) {
         c->flags |= CONN_SHORT;
     }

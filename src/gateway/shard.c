@@ -15,6 +15,9 @@
 #include "gateway/watch.h"
 
 #define EVENTS_PER_TURN 512
+#define POLLS_PER_TURN  64 /* while most of what they find is put off */
+#define LATER_PER_TURN  128
+#define LATER_LEAST     32
 #define FOLDS_PER_TURN  16
 #define TIMERS_PER_TURN 256
 
@@ -280,36 +283,62 @@ static int poll_timeout(struct shard *s, int timeout_ms)
     return timeout_ms < 0 && limit >= INT32_MAX ? -1 : (int)MIN(limit, INT32_MAX);
 }
 
-static bool turn_read(struct shard *s, int timeout_ms)
+static int turn_poll(struct shard *s, struct net_event events[EVENTS_PER_TURN], int timeout_ms)
 {
-    bool more = false;
-    struct net_event events[EVENTS_PER_TURN];
-    int n =
-        s->deps.net->ops->poll(s->deps.net, events, EVENTS_PER_TURN, poll_timeout(s, timeout_ms));
+    int n = s->deps.net->ops->poll(s->deps.net, events, EVENTS_PER_TURN, timeout_ms);
     /* Not a store: a waker that still finds true must have posted what is looked at below. */
     (void)atomic_exchange_explicit(&s->woken, false, memory_order_acq_rel);
+    return n;
+}
+
+/* Returns how many of them were acted on; the others are noted to be read later. */
+static int turn_events(struct shard *s, const struct net_event *events, int n)
+{
+    int acted = 0;
+    for (int i = 0; i < n; i++) {
+        if (events[i].flags & NET_ACCEPT) {
+            conn_accept_all(s);
+            acted++;
+        } else if (conn_on_event(s, events[i].handle, events[i].flags)) {
+            /* Decided while it is in the cache. */
+            s->busy = links_receive_own(s) || s->busy;
+            acted++;
+        }
+    }
+    return acted;
+}
+
+static void turn_read(struct shard *s, int timeout_ms)
+{
+    struct net_event events[EVENTS_PER_TURN];
+    int n = turn_poll(s, events, poll_timeout(s, timeout_ms));
     shard_read_time(s);
     engine_read_time(s->engine);
     s->fanouts.used = 0;
-    s->busy = n == EVENTS_PER_TURN;
+    s->busy = false;
     drain_turn(s);
     auth_turn(s);
     if (s->accept_more) {
         conn_accept_all(s);
     }
-    for (int i = 0; i < n; i++) {
-        if (events[i].flags & NET_ACCEPT) {
-            conn_accept_all(s);
-        } else {
-            conn_on_event(s, events[i].handle, events[i].flags);
-            more = links_receive_own(s) || more; /* decided while it is in the cache */
-        }
+    /* Behind a thousand who acknowledge there may be one who writes. */
+    int acted = turn_events(s, events, n);
+    for (int i = 1; n == EVENTS_PER_TURN && acted < EVENTS_PER_TURN / 2 && i < POLLS_PER_TURN;
+         i++) {
+        n = turn_poll(s, events, 0);
+        acted += turn_events(s, events, n);
     }
+    s->busy = s->busy || n == EVENTS_PER_TURN;
+    int later = MAX(LATER_LEAST, LATER_PER_TURN - acted);
+    for (; later > 0 && conn_read_later(s); later--) {
+        s->busy = links_receive_own(s) || s->busy;
+    }
+    s->busy = s->later.n > 0 || s->busy;
+    metrics_gauge_set(s->metrics, METRIC_READS_WAITING, s->later.n);
     /* After the input, so that what came in time counts even when the turn is late. */
     (void)wheel_advance(&s->wheel, s->now_ms, TIMERS_PER_TURN, on_timer, s);
     async_drain(s);
     conns_resume(s);
-    return more;
 }
 
 /*
@@ -347,8 +376,8 @@ static void publish_health(struct shard *s)
 uint32_t shard_turn(struct shard *s, int timeout_ms)
 {
     /* Read, and decide what was read. */
-    bool more = turn_read(s, timeout_ms);
-    more = links_receive(s) || s->busy || more;
+    turn_read(s, timeout_ms);
+    bool more = links_receive(s) || s->busy;
     /* Submit; take durable, fold; effects. */
     engine_seal(s->engine);
     more = turn_fold(s) || more;

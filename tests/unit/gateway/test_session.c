@@ -439,6 +439,70 @@ static void test_session__receipts(void **state)
     client_drop(b);
 }
 
+/* More than one poll gives. */
+#define LOOKING 600
+
+static struct conn *writing_one(void)
+{
+    struct conn *found = NULL;
+    for (uint32_t i = 0; i <= LOOKING; i++) {
+        struct conn *c = conn_at(rig->shards[0], i);
+        if (c && c->state == CONN_WS && !c->acked_last) {
+            assert_null(found);
+            found = c;
+        }
+    }
+    assert_non_null(found);
+    return found;
+}
+
+static void test_session__a_message_is_read_before_acknowledgements(void **state)
+{
+    (void)state;
+    char json[200];
+    struct client *looking[LOOKING];
+    for (size_t i = 0; i < LOOKING; i++) {
+        looking[i] = ws_live(rig, 0, &bob, NULL);
+    }
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    ws_send(a, SEND("\"to\":\"bob\",\"content\":\"x\""));
+    snprintf(json, sizeof(json), "{\"event\":\"ack\",\"message_id\":\"%s\",\"status\":\"read\"}",
+             json_text(ws_expect(a, "ack"), "message_id"));
+    for (size_t i = 0; i < LOOKING; i++) {
+        ws_send(looking[i], json);
+    }
+    rig_settle(rig);
+    const struct conn *writing = writing_one();
+    int64_t acks = rig_total(rig, METRIC_ACKS);
+    assert_int_equal(acks, LOOKING);
+    assert_int_equal(rig_total(rig, METRIC_READS_WAITING), 0);
+    rig->hold_log = true;
+    rig->stalled[0] = true;
+    for (size_t i = 0; i < LOOKING; i++) {
+        ws_send(looking[i], json);
+    }
+    ws_send(
+        a, "{\"event\":\"send_message\",\"client_msg_id\":\"2\",\"to\":\"bob\",\"content\":\"y\"}");
+    (void)shard_turn(rig->shards[0], 0);
+    assert_int_equal(writing->inflight, 1);
+    int64_t waiting = rig_total(rig, METRIC_READS_WAITING);
+    assert_int_equal(rig_total(rig, METRIC_ACKS) + waiting, acks + LOOKING);
+    assert_true(waiting > LOOKING / 2);
+    /* One of those who wait goes, another one says more. */
+    client_drop(looking[LOOKING - 1]);
+    ws_send(looking[LOOKING - 2], json);
+    rig->hold_log = false;
+    rig->stalled[0] = false;
+    rig_settle(rig);
+    assert_int_equal(rig_total(rig, METRIC_READS_WAITING), 0);
+    assert_int_equal(rig_total(rig, METRIC_ACKS), acks + LOOKING);
+    assert_string_equal(json_text(ws_expect(a, "ack"), "client_msg_id"), "2");
+    for (size_t i = 0; i < LOOKING - 1; i++) {
+        client_drop(looking[i]);
+    }
+    client_drop(a);
+}
+
 static void test_session__short_form(void **state)
 {
     (void)state;
@@ -546,6 +610,7 @@ int main(void)
         T(holds_at_64_unanswered),
         T(only_resumed_sessions_get_live_frames),
         T(receipts),
+        T(a_message_is_read_before_acknowledgements),
         T(short_form),
         T(silent_ones_are_pinged_and_closed),
         T(dribbled_message),
