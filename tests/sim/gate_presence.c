@@ -10,9 +10,10 @@
 #include "base/check.h"
 #include "gate.h"
 
-#define ULL(x)    ((unsigned long long)(x))
-#define WATCHERS  12U
-#define ROUNDS    600
+#define ULL(x)   ((unsigned long long)(x))
+#define WATCHERS 12U
+/* A minute: with queues of eight frames one hears of two people every two seconds. */
+#define ROUNDS    1200
 #define ROUND_NS  50000000ULL
 #define AWAY_SOON 2000U
 #define ACTED_MS  85000U /* with the time that a request may take to come through */
