@@ -52,6 +52,9 @@ void carrier_free(struct carrier *k)
 static void set_kept(struct shard *s, struct carrier *k, uint64_t bytes)
 {
     s->kept_bytes = s->kept_bytes - k->kept + bytes;
+    if (k->mode == CARRIER_SSE) {
+        s->kept_streams = s->kept_streams - k->kept + bytes;
+    }
     k->kept = bytes;
 }
 

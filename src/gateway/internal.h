@@ -75,6 +75,7 @@ struct shard {
     uint32_t ncarried;         /* connections without a socket */
     uint32_t ncarried_kind[2]; /* sessions of them, by enum carrier_mode */
     uint64_t kept_bytes;       /* of queued_bytes: handed out, and not confirmed yet */
+    uint64_t kept_streams;     /* of these: by streams, which can do without them */
     bool freeing;              /* peers may be gone already: nothing goes over links */
 
     /* Other threads' answers. */

@@ -749,12 +749,13 @@ static bool resume_stall(struct shard *s, struct resume *r)
 /*
  * So much waits for the client already, or for all, that the next page has to. Pages may take half
  * of the memory for output: if they filled it, those who read slowest would be told to pull, and
- * their pages would fill it again, without end.
+ * their pages would fill it again, without end. What streams keep does not count: it is the first
+ * to go. What polls keep does, since only their next one lets it go.
  */
 static bool is_full(struct shard *s, const struct conn *c)
 {
     return c->out_bytes > s->cfg.queue_bytes_max / 4 ||
-           s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_bytes;
+           s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_streams;
 }
 
 /* Sends what the connection takes; *ret_place when a place became free. May free r. */

@@ -788,7 +788,7 @@ bool session_deliver_ephemeral(struct shard *s, struct conn *c, struct frame *f)
     uint32_t frames = c->out_frames - (c->state == CONN_CARRIED ? carrier_begun(c) : 0);
     if (bytes + f->len > s->cfg.queue_bytes_max / EPHEMERAL_SHARE ||
         frames >= s->cfg.queue_frames_max / EPHEMERAL_SHARE ||
-        s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_bytes) {
+        s->output_memory > s->cfg.output_bytes_max / 2 + s->kept_streams) {
         metrics_inc(s->metrics, METRIC_EPHEMERAL_DROPPED);
         return false;
     }

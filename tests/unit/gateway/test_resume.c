@@ -554,6 +554,52 @@ static void test_resume__many_at_once_leave_room(void **state)
     rig_free(small);
 }
 
+/* What a poll was answered is kept until the next one, so it counts as well. */
+static void test_resume__many_polls_leave_room(void **state)
+{
+    (void)state;
+    enum { N = 4 };
+    struct account from, with;
+    char path[N][64];
+    char query[640];
+    unsigned long long after[N] = {0};
+    bool caught_up[N] = {false};
+    int done = 0;
+    struct rig *small = rig_new(1, little_memory);
+    account_make(small, "from", &from);
+    account_make(small, "with", &with);
+    fill_groups(small, &from, &with, 20, 3000);
+    struct client *c = client_new(small, 0);
+    small->shards[0]->cfg.output_bytes_max = 65536;
+    for (int i = 0; i < N; i++) {
+        char *body = NULL;
+        assert_int_equal(
+            http(c, "POST", "/api/v1/events", with.token, "{\"mode\":\"poll\"}", &body), 201);
+        snprintf(path[i], sizeof(path[i]), "/api/v1/events/%.40s", json_text(body, "session_id"));
+        free(body);
+    }
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(http(c, "POST", path[i], with.token, "{\"event\":\"resume\"}", NULL), 202);
+    }
+    for (int round = 0; done < N && round < 200; round++) {
+        for (int i = 0; i < N; i++) {
+            char *body = NULL;
+            snprintf(query, sizeof(query), "%s?after=%llu&wait=0", path[i], after[i]);
+            assert_int_equal(http(c, "GET", query, with.token, NULL, &body), 200);
+            const char *last = strstr(body, "\"last\":");
+            after[i] = last ? strtoull(last + 7, NULL, 10) : after[i];
+            done += !caught_up[i] && strstr(body, "\"caught_up\"") != NULL;
+            caught_up[i] = caught_up[i] || strstr(body, "\"caught_up\"");
+            free(body);
+        }
+    }
+    assert_int_equal(done, N);
+    assert_int_equal(rig_total(small, METRIC_BOUND_OUTPUT_MEMORY), 0);
+    assert_int_equal(rig_total(small, METRIC_SLOW_CONSUMERS), 0);
+    client_drop(c);
+    rig_free(small);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(test_resume__##name, setup, teardown)
@@ -575,6 +621,7 @@ int main(void)
         T(pages_newest_first),
         T(a_page_follows_at_once),
         T(many_at_once_leave_room),
+        T(many_polls_leave_room),
         T4(pages_newest_first),
         T(twice_at_once),
         T(added_to_a_group_after_the_token),
