@@ -4,7 +4,7 @@
 
 #include "base/compiler.h"
 
-#define CAP_MIN 64U
+#define CAP_MIN 64U /* capacities are powers of two */
 
 static bool conn_ring_grow(struct conn_ring *r)
 {
@@ -14,7 +14,7 @@ static bool conn_ring_grow(struct conn_ring *r)
         return false;
     }
     for (uint32_t i = 0; i < r->n; i++) {
-        at[i] = r->at[(r->first + i) % r->cap];
+        at[i] = r->at[(r->first + i) & (r->cap - 1)];
     }
     free(r->at);
     *r = (struct conn_ring){.at = at, .cap = cap, .n = r->n};
@@ -26,14 +26,14 @@ bool conn_ring_push(struct conn_ring *r, uint32_t index)
     if (r->n == r->cap && !conn_ring_grow(r)) {
         return false;
     }
-    r->at[(r->first + r->n++) % r->cap] = index;
+    r->at[(r->first + r->n++) & (r->cap - 1)] = index;
     return true;
 }
 
 uint32_t conn_ring_pop(struct conn_ring *r)
 {
     uint32_t index = r->at[r->first];
-    r->first = (r->first + 1) % r->cap;
+    r->first = (r->first + 1) & (r->cap - 1);
     r->n--;
     return index;
 }
