@@ -81,6 +81,21 @@ void test('timeline: opens from the store without asking the server', async () =
     whole();
 });
 
+void test('timeline: an edit that comes while the store is read is shown', async () => {
+    const { timeline, state } = rig(60, [1, 60]);
+    state.offline = true;
+    const opening = timeline.open('end');
+    timeline.patch({ seq: 60, edit: { content: 'better', at: 100 } });
+    await opening;
+    const content = (seq: number): string | undefined =>
+        timeline.items.flatMap((i) => (i.kind === 'message' && i.seq === seq ? [i.content] : []))[0];
+    assert.equal(content(60), 'better');
+    const older = timeline.older();
+    timeline.patch({ seq: 5, delete: true });
+    await older;
+    assert.deepEqual([content(5), content(6)], ['', 'm6']);
+});
+
 void test('timeline: goes to the beginning and says so', async () => {
     const { timeline, seqs, whole } = rig(120);
     await timeline.open('end');

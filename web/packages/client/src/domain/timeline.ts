@@ -285,11 +285,7 @@ export class Timeline {
     /* ---- ---- */
 
     private itemsOf(page: HistoryPage): Item[] {
-        const messages = page.messages.map((m) =>
-            this.patches
-                .filter((p) => p.seq === m.seq)
-                .reduce((item: Item, p) => patched(item, p), itemOfHistory(m)),
-        );
+        const messages = page.messages.map((m) => this.withPatches(itemOfHistory(m)));
         const notes = page.changes.map(itemOf).filter((i): i is Item => i !== undefined);
         return notes.length === 0 ? messages : [...messages, ...notes].sort((a, b) => a.seq - b.seq);
     }
@@ -312,9 +308,14 @@ export class Timeline {
         this.host.keep(this.itemsOf(page), from, to);
     }
 
+    /* It may have been asked for before they came, of the server or of the store. */
+    private withPatches(item: Item): Item {
+        return this.patches.filter((p) => p.seq === item.seq).reduce(patched, item);
+    }
+
     private merge(items: readonly Item[]): void {
         const all = new Map(this.items.map((i) => [i.seq, i]));
-        for (const item of items) {
+        for (const item of items.map((i) => this.withPatches(i))) {
             if (item.seq >= this.lo) {
                 const old = all.get(item.seq);
                 all.set(item.seq, old ? newerItem(old, item) : item);
