@@ -739,8 +739,7 @@ uint32_t engine_tick(struct engine *e)
     if (!list_is_empty(&e->confirm_parts)) {
         return 20;
     }
-    bool idle = engine_is_quiet(e) && list_is_empty(&e->cursor_parts);
-    return idle && list_is_empty(&e->answers) ? 1000 : 100;
+    return engine_is_quiet(e) && list_is_empty(&e->answers) ? 1000 : 100;
 }
 
 uint64_t engine_clean_lsn(const struct engine *e)
@@ -753,10 +752,26 @@ void engine_flush_all(struct engine *e)
     e->flush_all = true;
 }
 
+/* Receipts and confirmations that are held back to be logged together, and can be. */
+static bool holds_back(const struct engine *e)
+{
+    if (e->failed) {
+        return false;
+    }
+    LIST_EACH(&e->confirm_parts, it)
+    {
+        if (!LIST_ENTRY(it, struct partition, confirm_link)->stopped) {
+            return true;
+        }
+    }
+    return !list_is_empty(&e->cursor_parts);
+}
+
 bool engine_is_quiet(const struct engine *e)
 {
     return e->inflight == 0 && e->jobs == 0 && e->dirty_bytes == 0 && e->loading == 0 &&
-           e->flushes == 0 && list_is_empty(&e->loadq) && list_is_empty(&e->tailq);
+           e->flushes == 0 && list_is_empty(&e->loadq) && list_is_empty(&e->tailq) &&
+           !holds_back(e);
 }
 
 enum confab_err engine_health(const struct engine *e)

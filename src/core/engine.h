@@ -160,7 +160,7 @@ bool engine_is_recovered(const struct engine *e);
 uint64_t engine_clean_lsn(const struct engine *e);
 /* Flushes what is dirty, without waiting for age or pressure, until engine_is_quiet. */
 void engine_flush_all(struct engine *e);
-/* Nothing dirty, in flight or being loaded. */
+/* Nothing dirty, in flight, being loaded or held back to be logged later. */
 bool engine_is_quiet(const struct engine *e);
 /* CONFAB_OK, or why sends are refused: CONFAB_IO (the log failed, or the store did and too much
  * waits for it), CONFAB_NO_SPACE, CONFAB_CORRUPT. */

@@ -153,6 +153,22 @@ static void test_cursors__a_durable_ack_waits_for_its_record(void **state)
     }
 }
 
+/* Who stops when the engine is quiet leaves no receipt to the next start. */
+static void test_cursors__not_quiet_while_some_are_held_back(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    uint64_t seq = world_say(w, 1, g, "x", NULL);
+    world_flush(w);
+    command_free(world_do(w, world_ack(2, g, seq, true)));
+    assert_false(engine_is_quiet(w->e));
+    world_flush(w);
+    assert_int_equal(engine_clean_lsn(w->e), UINT64_MAX);
+    world_run(w, 3000);
+    assert_int_equal(engine_clean_lsn(w->e), UINT64_MAX);
+    assert_true(engine_is_quiet(w->e));
+}
+
 static void test_cursors__a_failed_log_pins_nothing(void **state)
 {
     struct world *w = *state;
@@ -328,6 +344,7 @@ int main(void)
         T(test_cursors__receipts_go_to_authors),
         T(test_cursors__receipts_of_what_is_not_in_memory),
         T(test_cursors__a_durable_ack_waits_for_its_record),
+        T(test_cursors__not_quiet_while_some_are_held_back),
         T(test_cursors__a_failed_log_pins_nothing),
         cmocka_unit_test(test_cursors__unread_equals_a_plain_count),
     };
