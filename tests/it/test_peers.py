@@ -15,8 +15,8 @@ def peers(*args):
 def test_help_names_every_option():
     done = peers("--help")
     assert done.returncode == 0
-    for name in ("--protocol", "--port", "--pid", "--pairs", "--window", "--size-min", "--size-max", "--rounds",
-                 "--seconds", "--warmup"):
+    for name in ("--protocol", "--port", "--pid", "--pairs", "--window", "--size-min", "--size-max",
+                 "--rounds", "--seconds", "--warmup"):
         assert name in done.stdout
 
 
@@ -24,7 +24,8 @@ def test_help_names_every_option():
     [], ["--port", 1], ["--pid", 1], ["--port", 1, "--pid", 1, "--window", 65],
     ["--port", 1, "--pid", 1, "--size-min", 16], ["--port", 1, "--pid", 1, "--pairs", "x"],
     ["--port", 1, "--pid", 1, "--size-min", 200, "--size-max", 100],
-    ["--port", 1, "--pid", 1, "--protocol", "smtp"], ["--port", 1, "--pid", 1, "--unknown"], ["--port", 1, "--pid", 1, "more"]])
+    ["--port", 1, "--pid", 1, "--protocol", "smtp"],
+    ["--port", 1, "--pid", 1, "--unknown"], ["--port", 1, "--pid", 1, "more"]])
 def test_wrong_usage(args):
     done = peers(*args)
     assert done.returncode == 2

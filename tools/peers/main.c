@@ -158,9 +158,8 @@ static void send_next(struct load *l, uint32_t pair)
 
 /* ---- What comes ---- */
 
-void peer_ready(struct load *l, struct client *c)
+void peer_ready(struct load *l)
 {
-    c->ready = true;
     l->nready++;
 }
 

@@ -104,13 +104,13 @@ static void take_frame(struct load *l, struct client *c, uint8_t type, const uin
             peer_die("the broker refuses clients");
         }
         if (c->sends) {
-            peer_ready(l, c);
+            peer_ready(l);
         } else {
             put_subscribe(l, c);
         }
         break;
     case SUBACK:
-        peer_ready(l, c);
+        peer_ready(l);
         break;
     case PUBACK:
         if (n == 2 && ((uint32_t)p[0] << 8 | p[1]) == packet_id(c->step)) {

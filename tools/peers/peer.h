@@ -22,8 +22,7 @@ struct client {
     int fd;
     uint32_t pair;
     bool sends;
-    bool ready;    /* it may send, or will be sent to */
-    uint32_t step; /* the protocol's, on the way to there */
+    uint32_t step; /* the protocol's: how far it is, then how many were acknowledged */
     uint8_t *in;
     size_t in_len;
 };
@@ -44,8 +43,8 @@ extern const struct protocol xmpp_protocol;
 /* To what goes out when all that has come is taken. */
 void peer_put(struct load *l, const void *bytes, size_t n);
 CONFAB_PRINTF(2, 3) void peer_putf(struct load *l, const char *format, ...);
-/* Once for each client. */
-void peer_ready(struct load *l, struct client *c);
+/* A client may send, or will be sent to: once for each. */
+void peer_ready(struct load *l);
 /* The next message of the sender is the server's to keep. */
 void peer_acked(struct load *l, const struct client *c);
 /* The text of the receiver's next message. */

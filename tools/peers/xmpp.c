@@ -135,7 +135,7 @@ static void take_presence(struct load *l, struct client *c)
     if (c->sends) {
         peer_putf(l, "<enable xmlns='urn:xmpp:sm:3'/>");
     } else {
-        peer_ready(l, c);
+        peer_ready(l);
     }
 }
 
@@ -182,7 +182,7 @@ static size_t take(struct load *l, struct client *c, const uint8_t *bytes, size_
     } else if (begins(p, n, "<presence")) {
         take_presence(l, c);
     } else if (begins(p, n, "<enabled")) {
-        peer_ready(l, c);
+        peer_ready(l);
     } else if (begins(p, n, "<failure") || begins(p, n, "<stream:error") ||
                begins(p, n, "<failed")) {
         peer_die("the server refuses: %.*s", (int)MIN(n, 300), p);
