@@ -347,6 +347,11 @@ bool fanouts_are_full(const struct shard *s)
     return s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max;
 }
 
+bool fanouts_are_many(const struct shard *s)
+{
+    return s->fanouts.nrunning + s->fanouts.nwaiting >= s->cfg.fanouts_max / 2;
+}
+
 /* Runs in chunks what `what` says, which is taken over. */
 static void fanout_start(struct shard *s, const struct fanout *what)
 {

@@ -37,6 +37,8 @@ CONFAB_NODISCARD enum confab_err fanouts_init(struct shard *s);
 void fanouts_deinit(struct shard *s);
 
 bool fanouts_are_full(const struct shard *s);
+/* Half of that: no more of what is durable is taken. */
+bool fanouts_are_many(const struct shard *s);
 /* Takes the delivery over. */
 void fanout_take(struct shard *s, struct delivery *d);
 /*

@@ -343,11 +343,16 @@ static void turn_read(struct shard *s, int timeout_ms)
 
 /*
  * What is durable: some of it at a time, and each time its effects to those whom they concern, as
- * far as what they touch is then still in the processor's cache. True: something is left.
+ * far as what they touch is then still in the processor's cache. While many fan-outs wait, what is
+ * durable waits with the log: receipts become durable by the thousand, and where the link has no
+ * room for them everybody would have to resume. True: something is left.
  */
 static bool turn_fold(struct shard *s)
 {
     for (int i = 0; i < FOLDS_PER_TURN; i++) {
+        if (fanouts_are_many(s)) {
+            return true;
+        }
         if (!engine_poll(s->engine)) {
             return false;
         }

@@ -192,6 +192,45 @@ static void test_link__full_ring_asks_for_a_resume(void **state)
     link_falls_behind(tiny_links);
 }
 
+#define BURST 600
+
+static void slow_fanout(struct shard_config *cfg)
+{
+    cfg->fanout_turn = 2;
+    cfg->fanouts_max = 8;
+    /* A ring's size is a power of two: 2 * credits and these are 2,048. */
+    cfg->link_credits = 800;
+    cfg->link_deliveries = 448;
+    cfg->inflight_max = BURST;
+    cfg->queue_frames_max = 2 * BURST;
+}
+
+/* More becomes durable at once than a turn can fan out, and than a link has room for. */
+static void test_link__a_burst_waits_with_the_log(void **state)
+{
+    (void)state;
+    struct rig *rig = rig_new(1, slow_fanout);
+    struct account ann, bob;
+    two_people(rig, &ann, &bob);
+    struct client *a = ws_live(rig, 0, &ann, NULL);
+    struct client *b = ws_live(rig, 0, &bob, NULL);
+    rig->hold_log = true;
+    for (int i = 0; i < BURST; i++) {
+        send_to(a, bob.user, i);
+        rig_settle(rig);
+    }
+    rig->hold_log = false;
+    for (int i = 0; i < BURST; i++) {
+        char text[16];
+        snprintf(text, sizeof(text), "m%d", i);
+        assert_string_equal(json_text(ws_expect(b, "new_message"), "content"), text);
+    }
+    assert_int_equal(rig_total(rig, METRIC_RING_FULL), 0);
+    client_drop(a);
+    client_drop(b);
+    rig_free(rig);
+}
+
 static void test_link__full_memory_of_the_changed_asks_all(void **state)
 {
     (void)state;
@@ -511,6 +550,7 @@ int main(void)
         cmocka_unit_test(test_fanout__in_order_in_chunks),
         cmocka_unit_test(test_link__full_ring_asks_for_a_resume),
         cmocka_unit_test(test_link__full_memory_of_the_changed_asks_all),
+        cmocka_unit_test(test_link__a_burst_waits_with_the_log),
         cmocka_unit_test(test_link__no_credit_holds_the_sender),
         cmocka_unit_test(test_slow__reader_gets_resync_and_loses_nothing),
         cmocka_unit_test(test_slow__never_reading_ends_with_1013),
