@@ -193,9 +193,11 @@ static enum confab_err refold_record(void *arg, const struct log_record *rec)
     return engine_recover_record(r->engines[engine_shard_of(rec->partition, r->shards)], rec);
 }
 
-static void refold_open(struct refold *r, struct sim *s, uint16_t shards)
+/* Memory of its own: a run that fails in between leaves it behind, registered. */
+static struct refold *refold_open(struct sim *s, uint16_t shards)
 {
-    memset(r, 0, sizeof(*r));
+    struct refold *r = calloc(1, sizeof(*r));
+    CHECK(r);
     r->host.ops = &REFOLD_OPS;
     r->sim = s;
     r->shards = shards;
@@ -203,6 +205,7 @@ static void refold_open(struct refold *r, struct sim *s, uint16_t shards)
     CHECK(executor_inline_open(false, 1 << 20, &r->ex) == CONFAB_OK);
     struct log_mem_config cfg = {.lanes = shards};
     CHECK(log_mem_new(&cfg, &r->log) == CONFAB_OK);
+    return r;
 }
 
 static void refold_begin(struct refold *r)
@@ -286,18 +289,18 @@ static void refold_close(struct refold *r)
     log_mem_free(r->log);
     executor_inline_close(r->ex);
     metrics_unregister(&r->metrics);
+    free(r);
 }
 
 /* From the files as they are now. */
 static void dump_files(struct sim *s, uint16_t shards, struct buf *out)
 {
-    struct refold r;
+    struct refold *r = refold_open(s, shards);
     struct disk_sim *copy;
     struct local_log *log;
     uint64_t from_lsn = 0;
-    refold_open(&r, s, shards);
     CHECK(disk_sim_clone(s->ports->disk, &copy) == CONFAB_OK);
-    CHECK(store_mem_clone(s->ports->store.inner, r.ex, &r.store) == CONFAB_OK);
+    CHECK(store_mem_clone(s->ports->store.inner, r->ex, &r->store) == CONFAB_OK);
     CHECK(checkpoint_load(disk_sim_disk(copy), &from_lsn) == CONFAB_OK);
     struct random_seeded ids;
     random_seeded_init(&ids, s->options.seed + s->step);
@@ -307,11 +310,11 @@ static void dump_files(struct sim *s, uint16_t shards, struct buf *out)
                                    .random = &ids.base};
     enum confab_err err = local_log_open(&cfg, disk_sim_disk(copy), &s->clock.base, &log);
     SIM_CHECK(s, !err, "the log can be opened", "copy: %s", err_text(err));
-    refold_begin(&r);
-    err = log_store_read(local_log_store(log), from_lsn, refold_record, &r);
+    refold_begin(r);
+    err = log_store_read(local_log_store(log), from_lsn, refold_record, r);
     SIM_CHECK(s, !err, "recovery reads what is there", "copy: %s", err_text(err));
-    refold_dump(&r, out);
-    refold_close(&r);
+    refold_dump(r, out);
+    refold_close(r);
     disk_sim_halt_after(copy, 0);
     local_log_close(log);
     disk_sim_free(copy);
@@ -320,11 +323,10 @@ static void dump_files(struct sim *s, uint16_t shards, struct buf *out)
 /* From the journal, into an empty store. */
 static void dump_journal(struct sim *s, struct buf *out)
 {
-    struct refold r;
-    refold_open(&r, s, 1);
+    struct refold *r = refold_open(s, 1);
     struct store_mem_cfg cfg = {.crashable = false};
-    CHECK(store_mem_open(cfg, r.ex, &r.store) == CONFAB_OK);
-    refold_begin(&r);
+    CHECK(store_mem_open(cfg, r->ex, &r->store) == CONFAB_OK);
+    refold_begin(r);
     for (size_t i = 0; i < s->ports->journal.count; i++) {
         const struct journal_record *j = &s->ports->journal.at[i];
         struct log_record rec = {.lsn = j->lsn,
@@ -332,10 +334,10 @@ static void dump_journal(struct sim *s, struct buf *out)
                                  .kind = j->kind,
                                  .version = j->version,
                                  .data = span_of(j->bytes, j->len)};
-        CHECK(refold_record(&r, &rec) == CONFAB_OK);
+        CHECK(refold_record(r, &rec) == CONFAB_OK);
     }
-    refold_dump(&r, out);
-    refold_close(&r);
+    refold_dump(r, out);
+    refold_close(r);
 }
 
 static void compare(struct sim *s, const struct buf *a, const struct buf *b, const char *what)
