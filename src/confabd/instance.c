@@ -225,6 +225,7 @@ static enum confab_err open_log(struct instance *in, const struct config *cfg,
             .segment_bytes = cfg->log_segment_bytes,
             .queue_bytes_max = cfg->log_queue_bytes,
             .lanes = in->shards,
+            .zero_spares = true,
             .verify_from = checkpoint,
         };
         err = local_log_open(&log, in->log_disk, clock_system(), &in->log);

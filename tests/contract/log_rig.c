@@ -25,6 +25,7 @@ static void open_local(struct rig *rig)
         .lanes = RIG_LANES,
         .queue_bytes_max = rig->queue_bytes_max,
         .batch_bytes_max = 8 << 10,
+        .zero_spares = true,
         .random = &rig->random.base,
     };
     CHECK(local_log_open(&config, rig->disk, clock_system(), &rig->local) == CONFAB_OK);

@@ -24,15 +24,18 @@ struct fixture {
     struct log_store *store;
     struct random_seeded ids;
     uint64_t tag;
+    uint64_t segment; /* 0: SEGMENT */
+    bool zero_spares;
 };
 
 static enum confab_err open_log(struct fixture *f)
 {
     struct local_log_config config = {
-        .segment_bytes = SEGMENT,
+        .segment_bytes = f->segment ? f->segment : SEGMENT,
         .lanes = 1,
         .batch_bytes_max = 8000,
         .retry_ms = 1,
+        .zero_spares = f->zero_spares,
         .random = &f->ids.base,
     };
     enum confab_err err = local_log_open(&config, disk_sim_disk(f->sim), clock_system(), &f->log);
@@ -374,26 +377,157 @@ static void test_local_log__inspect(void **state)
     fixture_deinit(&f);
 }
 
-static void test_local_log__zeroes_segments_when_told(void **state)
+/* Spares that take four pieces of zeros and the mark. */
+enum { ZERO_SEGMENT = 1 << 20, ZERO_STEPS = 5 };
+
+static void zero_fixture_init(struct fixture *f)
+{
+    *f = (struct fixture){.tag = 1, .segment = ZERO_SEGMENT, .zero_spares = true};
+    random_seeded_init(&f->ids, 3);
+    CHECK(disk_sim_new(&(struct disk_sim_config){0}, &f->sim) == CONFAB_OK);
+    assert_int_equal(open_log(f), CONFAB_OK);
+    assert_int_equal(f->log->blank.count, 2);
+}
+
+/* Steps until there is nothing to do, at most `max` times; how many did something. */
+static int idle(struct fixture *f, int max)
+{
+    int n = 0;
+    bool did_work = true;
+    while (did_work && n < max) {
+        assert_int_equal(local_log_step(f->log, &did_work), CONFAB_OK);
+        n += did_work;
+    }
+    return n;
+}
+
+/* Its mark stands at the start, zeros behind it. */
+static void assert_filled(struct fixture *f, uint64_t spare)
+{
+    char name[LOG_NAME_MAX];
+    struct disk_file *file = NULL;
+    log_name_format(LOG_NAME_SPARE, spare, name);
+    assert_int_equal(disk_open(disk_sim_disk(f->sim), name, DISK_READ, &file), CONFAB_OK);
+    uint8_t *bytes = malloc(ZERO_SEGMENT);
+    size_t n = 0;
+    assert_int_equal(disk_pread(file, bytes, ZERO_SEGMENT, 0, &n), CONFAB_OK);
+    assert_int_equal(n, ZERO_SEGMENT);
+    assert_int_not_equal(bytes[0], 0);
+    for (size_t i = LOG_BLOCK; i < n; i++) {
+        assert_int_equal(bytes[i], 0);
+    }
+    free(bytes);
+    disk_close(file);
+}
+
+static void test_local_log__fills_spares_while_idle(void **state)
 {
     (void)state;
-    struct fixture f = {.tag = 1};
-    random_seeded_init(&f.ids, 3);
-    CHECK(disk_sim_new(&(struct disk_sim_config){0}, &f.sim) == CONFAB_OK);
-    struct local_log_config config = {
-        .segment_bytes = SEGMENT, .lanes = 1, .zero_segments = true, .random = &f.ids.base};
-    assert_int_equal(local_log_open(&config, disk_sim_disk(f.sim), clock_system(), &f.log),
-                     CONFAB_OK);
-    f.store = local_log_store(f.log);
-    /* three segments, each zeroed, and the first one's header and mark */
-    assert_int_equal(disk_sim_calls(f.sim, DISK_OP_PWRITE), 3 + 2);
-    for (int i = 0; i < 20; i++) { /* one made while serving is not */
-        uint64_t writes = disk_sim_calls(f.sim, DISK_OP_PWRITE);
-        assert_int_equal(append(&f, 3000), CONFAB_OK);
-        assert_true(disk_sim_calls(f.sim, DISK_OP_PWRITE) <= writes + 2);
+    struct fixture f;
+    zero_fixture_init(&f);
+    assert_int_equal(append(&f, 100), CONFAB_OK);
+    assert_int_equal(idle(&f, 100), 0); /* a log with little in it leaves them alone */
+    assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+    uint64_t writes = disk_sim_calls(f.sim, DISK_OP_PWRITE);
+    uint64_t syncs = disk_sim_calls(f.sim, DISK_OP_SYNC);
+    assert_int_equal(idle(&f, 3), 3);
+    assert_int_equal(append(&f, 100), CONFAB_OK); /* goes first */
+    assert_int_equal(disk_sim_calls(f.sim, DISK_OP_PWRITE), writes + 3 + 1);
+    assert_int_equal(idle(&f, 100), 2 * ZERO_STEPS - 3);
+    assert_int_equal(disk_sim_calls(f.sim, DISK_OP_PWRITE), writes + 2 * ZERO_STEPS + 1);
+    assert_int_equal(disk_sim_calls(f.sim, DISK_OP_SYNC), syncs + 2 * ZERO_STEPS + 1);
+    assert_int_equal(f.log->blank.count, 0);
+    assert_filled(&f, f.log->spares.at[0]);
+    assert_filled(&f, f.log->spares.at[1]);
+    reopen(&f); /* one of them is the current segment now, the old one a spare */
+    assert_int_equal(f.log->blank.count, 0);
+    assert_int_equal(count_records(&f), 3);
+    fixture_deinit(&f);
+}
+
+static void test_local_log__a_spare_is_wanted_while_it_is_filled(void **state)
+{
+    (void)state;
+    struct fixture f;
+    zero_fixture_init(&f);
+    assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+    assert_int_equal(idle(&f, 2), 2);
+    uint64_t half = f.log->zeros.spare;
+    uint64_t segments = f.log->segments.count;
+    uint64_t n = 1;
+    for (; f.log->segments.count == segments; n++) {
+        assert_int_equal(append(&f, 100000), CONFAB_OK);
+    }
+    assert_null(f.log->zeros.file);
+    for (size_t i = 0; i < f.log->blank.count; i++) {
+        assert_int_not_equal(f.log->blank.at[i], half);
+    }
+    assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+    assert_true(idle(&f, 100) > 0); /* the one made since */
+    for (uint64_t i = 0; i < 3; i++) {
+        assert_int_equal(append(&f, 300000), CONFAB_OK);
     }
     reopen(&f);
-    assert_int_equal(count_records(&f), 20);
+    assert_int_equal(count_records(&f), n + 1 + 3);
+    fixture_deinit(&f);
+}
+
+static void test_local_log__a_spare_half_filled_is_filled_again(void **state)
+{
+    (void)state;
+    struct fixture f;
+    for (int power = 0; power < 2; power++) {
+        zero_fixture_init(&f);
+        assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+        assert_int_equal(idle(&f, ZERO_STEPS - 1), ZERO_STEPS - 1);
+        if (power) {
+            disk_sim_crash(f.sim, 7);
+        } else {
+            disk_sim_kill(f.sim);
+        }
+        local_log_close(f.log);
+        f.log = NULL;
+        assert_int_equal(open_log(&f), CONFAB_OK);
+        assert_int_equal(count_records(&f), 1);
+        assert_true(f.log->blank.count >= 1);
+        uint64_t blank = f.log->blank.at[0];
+        assert_true(idle(&f, 100) >= ZERO_STEPS);
+        assert_int_equal(f.log->blank.count, 0);
+        assert_filled(&f, blank);
+        fixture_deinit(&f);
+    }
+}
+
+static void test_local_log__a_disk_that_takes_no_zeros(void **state)
+{
+    (void)state;
+    static const enum disk_op ops[] = {DISK_OP_OPEN, DISK_OP_PWRITE, DISK_OP_SYNC};
+    struct fixture f;
+    for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+        zero_fixture_init(&f);
+        assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+        disk_sim_fail(f.sim, ops[i], 1, 1, CONFAB_IO);
+        bool did_work;
+        assert_int_equal(local_log_step(f.log, &did_work), CONFAB_IO);
+        assert_int_equal(state_of(&f), LOG_FAILED);
+        assert_int_equal(append(&f, 100), CONFAB_IO);
+        reopen(&f);
+        assert_int_equal(count_records(&f), 1);
+        fixture_deinit(&f);
+    }
+    /* No room for them is no failure: nobody needs zeros. */
+    zero_fixture_init(&f);
+    assert_int_equal(append(&f, ZERO_SEGMENT / 8), CONFAB_OK);
+    disk_sim_fail(f.sim, DISK_OP_PWRITE, 2, 1, CONFAB_NO_SPACE);
+    assert_int_equal(idle(&f, 100), 2);
+    assert_int_equal(f.log->blank.count, 0);
+    assert_int_equal(state_of(&f), LOG_OK);
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(append(&f, 300000), CONFAB_OK);
+    }
+    assert_int_equal(idle(&f, 100), 0);
+    reopen(&f);
+    assert_int_equal(count_records(&f), 9);
     fixture_deinit(&f);
 }
 
@@ -678,7 +812,10 @@ int main(void)
         cmocka_unit_test(test_local_log__failed_trim_is_sticky),
         cmocka_unit_test(test_local_log__readonly_changes_nothing),
         cmocka_unit_test(test_local_log__inspect),
-        cmocka_unit_test(test_local_log__zeroes_segments_when_told),
+        cmocka_unit_test(test_local_log__fills_spares_while_idle),
+        cmocka_unit_test(test_local_log__a_spare_is_wanted_while_it_is_filled),
+        cmocka_unit_test(test_local_log__a_spare_half_filled_is_filled_again),
+        cmocka_unit_test(test_local_log__a_disk_that_takes_no_zeros),
         cmocka_unit_test(test_local_log__newer_version_is_refused),
         cmocka_unit_test(test_local_log__flipped_bits_after_close),
         cmocka_unit_test(test_local_log__flipped_bits_after_kill),

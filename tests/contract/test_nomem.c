@@ -309,8 +309,11 @@ struct log_case {
 
 static enum confab_err log_open(struct disk *disk, struct local_log **ret)
 {
-    struct local_log_config cfg = {
-        .segment_bytes = SEGMENT, .lanes = 1, .batch_bytes_max = 8000, .retry_ms = 1};
+    struct local_log_config cfg = {.segment_bytes = SEGMENT,
+                                   .lanes = 1,
+                                   .batch_bytes_max = 8000,
+                                   .retry_ms = 1,
+                                   .zero_spares = true};
     return local_log_open(&cfg, disk, &tick_clock, ret);
 }
 

@@ -164,7 +164,7 @@ int main(int argc, char **argv)
     pthread_cond_init(&b.cond, NULL);
     diag_set_level_all(DIAG_WARN);
     CHECK(disk_os_open(argv[1], &b.disk) == CONFAB_OK);
-    struct local_log_config config = {.lanes = 1, .zero_segments = true};
+    struct local_log_config config = {.lanes = 1, .zero_spares = true};
     CHECK(local_log_open(&config, b.disk, clock_system(), &b.log) == CONFAB_OK);
     b.store = local_log_store(b.log);
     log_store_set_wake(b.store, 0, on_wake, &b);

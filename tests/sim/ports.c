@@ -640,6 +640,7 @@ enum confab_err ports_open_log(struct ports *p, uint16_t lanes, uint64_t from_ls
         .lanes = lanes,
         .batch_bytes_max = f->batch_bytes,
         .retry_ms = 50,
+        .zero_spares = true,
         .verify_from = from_lsn,
         .random = &p->segment_ids.base,
     };

@@ -77,8 +77,10 @@ static struct local_log *log_new(struct disk *disk, struct clock *clock,
 static void log_free(struct local_log *log)
 {
     disk_close(log->file);
+    disk_close(log->zeros.file);
     segment_list_deinit(&log->segments);
     free(log->spares.at);
+    free(log->blank.at);
     for (uint16_t i = 0; i < log->config.lanes; i++) {
         pthread_mutex_destroy(&log->lanes[i].mu);
     }
@@ -315,6 +317,11 @@ static enum confab_err recover(struct local_log *log, struct scan *scan)
     while (!err && log->spares.count < log->config.segments_spare) {
         err = log_allocate_spare(log);
     }
+    if ((!err || err == CONFAB_NO_SPACE) && log->config.zero_spares) {
+        log->blank.count = 0;
+        enum confab_err found = log_find_blank(log);
+        err = found ? found : err;
+    }
     /* Only here: log->state says it; reads are served and sends refused. */
     return err == CONFAB_NO_SPACE ? CONFAB_OK : err;
 }
@@ -351,9 +358,7 @@ enum confab_err local_log_open(const struct local_log_config *config, struct dis
         err = CONFAB_CORRUPT;
     }
     if (!err) {
-        log->opening = true;
         err = recover(log, &scan);
-        log->opening = false;
     }
     scan_deinit(&scan);
     if (err) {

@@ -56,10 +56,10 @@ struct local_log_config {
     /* Pause between attempts to allocate a segment on a full disk, or to begin one without memory.
      */
     uint32_t retry_ms;
-    /* Write zeros into the segments that open makes. A block that is only allocated makes the sync
-     * that first writes it slower, by about half on ext4; a recycled segment has none. The first
-     * start then writes (1 + segments_spare) * segment_bytes. */
-    bool zero_segments;
+    /* Write zeros into spares that were only allocated, while nothing is queued, once an eighth of
+     * a segment is in use: until segments_kept were filled. A block that is only allocated makes
+     * the sync that first writes it slower. */
+    bool zero_spares;
     /* Records below this LSN are not needed any more: at open, payloads of segments that end at or
      * below it are not read. 0: everything is verified. */
     uint64_t verify_from;
@@ -119,7 +119,8 @@ CONFAB_NODISCARD enum confab_err local_log_start_thread(struct local_log *log);
  * memory is tried once more and, in vain, comes back with CONFAB_IO: the log has failed. */
 void local_log_stop(struct local_log *log);
 /*
- * Without a thread: one batch written, synced and completed, and at most one segment allocated.
+ * Without a thread: one batch written, synced and completed, and at most one segment allocated, or
+ * else a piece of one filled with zeros.
  * *ret_did_work is false when there was nothing to do. The log's failure is told through the
  * submissions and local_log_step's result: CONFAB_IO from then on.
  */

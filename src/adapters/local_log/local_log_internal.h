@@ -145,7 +145,6 @@ struct local_log {
     struct clock *clock;
     struct local_log_config config;
     bool readonly;
-    bool opening;
     struct local_log_damage damage;
 
     pthread_mutex_t files_mu;
@@ -162,11 +161,18 @@ struct local_log {
     uint64_t rotate_at_ns;        /* no memory to rotate: next attempt; 0: there was enough */
     struct segment_list segments; /* the last one is the current one */
     struct u64_list spares;
+    struct u64_list blank; /* of these, to be filled with zeros */
     struct reservation reserved;
     struct log_stats stats;
 
     /* The writer's alone: */
     struct disk_file *file; /* the current segment's */
+    struct {
+        struct disk_file *file; /* NULL: none is being filled */
+        uint64_t spare;
+        uint64_t offset;
+        uint32_t done; /* how many were */
+    } zeros;
     uint8_t *batch;
     size_t batch_cap;
     bool marked; /* the last batch of the current segment is a mark */
@@ -183,12 +189,21 @@ void log_set_wake(struct log_store *store, uint16_t lane, void (*wake)(void *arg
 CONFAB_NODISCARD enum confab_err log_allocate_spare(struct local_log *log);
 void log_reserve_reset(struct local_log *log); /* under mu */
 void log_write_mark(struct local_log *log);
-static inline struct segment *log_current(struct local_log *log)
+static inline struct segment *log_current(const struct local_log *log)
 {
     return log->segments.at[log->segments.count - 1];
 }
 struct local_log *local_log_of(struct log_store *store); /* checks the tag */
 extern const struct log_store_ops local_log_ops;
+
+/* log_zeros.c: the writer's, but for the first, which is under mu */
+bool log_wants_zeros(const struct local_log *log);
+/* One piece. CONFAB_IO: the disk does not take it. */
+CONFAB_NODISCARD enum confab_err log_write_zeros(struct local_log *log);
+/* Before a spare becomes a segment. */
+void log_zeros_leave(struct local_log *log, uint64_t spare);
+/* At the end of open: which of the spares were never written? */
+CONFAB_NODISCARD enum confab_err log_find_blank(struct local_log *log);
 
 /* log_read.c */
 enum confab_err log_read(struct log_store *store, uint64_t from,

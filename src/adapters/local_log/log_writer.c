@@ -7,6 +7,7 @@
  *
  *     LOG_OK ──alloc: no space──► LOG_FULL ──alloc ok, or trim──► LOG_OK
  *     any ──write, sync or rotation fails──► LOG_FAILED (for good)
+ *     nothing queued, a spare never written ──► a piece of it filled with zeros (log_zeros.c)
  *     rotation without memory: the queue stays as it is, tried again after retry_ms
  *
  * A submission is admitted only when it certainly fits in what is allocated (`reserved` follows
@@ -248,6 +249,7 @@ static enum confab_err rotate(struct local_log *log)
         .created_ms = clock_wall_ms(log->clock),
     };
     if (!err) {
+        log_zeros_leave(log, spare);
         head.id = random_u64(log->config.random);
         err = segment_writer_begin(&w, log->disk, spare, &head);
     }
@@ -281,19 +283,6 @@ static enum confab_err rotate(struct local_log *log)
     return err;
 }
 
-/* Only before serving: it would hold up the queue. */
-static enum confab_err zero_file(struct local_log *log, struct disk_file *file)
-{
-    size_t piece = MIN(log->batch_cap, (size_t)1 << 20);
-    memset(log->batch, 0, piece);
-    enum confab_err err = CONFAB_OK;
-    for (uint64_t off = 0; !err && off < log->config.segment_bytes; off += piece) {
-        err =
-            disk_pwrite(file, log->batch, (size_t)MIN(piece, log->config.segment_bytes - off), off);
-    }
-    return err ? err : disk_sync(file);
-}
-
 enum confab_err log_allocate_spare(struct local_log *log)
 {
     char name[LOG_NAME_MAX];
@@ -301,6 +290,7 @@ enum confab_err log_allocate_spare(struct local_log *log)
     pthread_mutex_lock(&log->files_mu);
     pthread_mutex_lock(&log->mu);
     enum confab_err err = u64_list_reserve(&log->spares);
+    err = err ? err : u64_list_reserve(&log->blank);
     pthread_mutex_unlock(&log->mu);
     uint64_t number = log->number_next++;
     log_name_format(LOG_NAME_SPARE, number, name);
@@ -309,9 +299,6 @@ enum confab_err log_allocate_spare(struct local_log *log)
     }
     if (!err) {
         err = disk_preallocate(file, log->config.segment_bytes);
-        if (!err && log->opening && log->config.zero_segments) {
-            err = zero_file(log, file);
-        }
         disk_close(file);
         if (err && disk_unlink(log->disk, name) != CONFAB_OK) {
             diag_warn(DIAG_LOG, "a half made spare segment stays | name=%s", name);
@@ -320,6 +307,9 @@ enum confab_err log_allocate_spare(struct local_log *log)
     pthread_mutex_lock(&log->mu);
     if (!err) {
         CHECK(u64_list_add(&log->spares, number) == CONFAB_OK);
+        if (log->config.zero_spares && log->zeros.done < log->config.segments_kept) {
+            CHECK(u64_list_add(&log->blank, number) == CONFAB_OK);
+        }
     }
     if (!err && log->state == LOG_FULL && log->spares.count > 1) {
         log->state = LOG_OK;
@@ -506,12 +496,13 @@ enum confab_err local_log_step(struct local_log *log, bool *ret_did_work)
     write_queued(log, &did_work);
     pthread_mutex_lock(&log->mu);
     bool allocate = wants_spare(log);
+    bool zeros = !allocate && !did_work && log_wants_zeros(log);
     pthread_mutex_unlock(&log->mu);
-    if (allocate) {
+    if (allocate || zeros) {
         did_work = true;
-        enum confab_err err = log_allocate_spare(log);
+        enum confab_err err = allocate ? log_allocate_spare(log) : log_write_zeros(log);
         if (err && err != CONFAB_NO_SPACE && err != CONFAB_NOMEM) {
-            fail(log, err, "allocation", NULL);
+            fail(log, err, allocate ? "allocation" : "filling a spare", NULL);
         }
     }
     pthread_mutex_lock(&log->mu);
@@ -545,7 +536,7 @@ static void *run(void *arg)
     thread_wake_soon(); /* everybody waits for the next sync to begin */
     pthread_mutex_lock(&log->mu);
     for (;;) {
-        if (wants_write(log) || (!log->stopping && wants_spare(log))) {
+        if (wants_write(log) || (!log->stopping && wants_spare(log)) || log_wants_zeros(log)) {
             pthread_mutex_unlock(&log->mu);
             bool did_work = false;
             enum confab_err err = local_log_step(log, &did_work);
