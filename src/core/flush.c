@@ -73,9 +73,7 @@ static void flush_free(struct flush *f)
 {
     for (uint32_t i = 0; i < f->nconvs; i++) {
         struct flush_conv *fc = &f->convs[i];
-        for (uint32_t j = 0; j < fc->nloaded; j++) {
-            buf_deinit(&fc->loaded[j].records);
-        }
+        flush_unload(fc);
         free(fc->slots);
         free(fc->overlays);
         buf_deinit(&fc->header);
@@ -113,11 +111,15 @@ static void put_members(struct flush *f, struct resident *r)
 /* Drops the keys of days that nobody can ask about any more. */
 static void forget_keys(struct flush *f, struct resident *r, struct flush_conv *fc)
 {
+    if (fc->nslots == 0) {
+        return;
+    }
     struct event first;
     struct event last;
-    if (fc->nslots == 0 || event_peek(span_of(fc->slots[0].bytes, fc->slots[0].len), &first) ||
-        event_peek(span_of(fc->slots[fc->nslots - 1].bytes, fc->slots[fc->nslots - 1].len),
-                   &last)) {
+    const struct slot *begin = &fc->slots[fc->new_seq - fc->first_seq];
+    const struct slot *end = &fc->slots[fc->nslots - 1];
+    if (event_peek(span_of(begin->bytes, begin->len), &first) ||
+        event_peek(span_of(end->bytes, end->len), &last)) {
         return;
     }
     uint16_t today = flush_day_of(&last);
@@ -135,24 +137,44 @@ static void forget_keys(struct flush *f, struct resident *r, struct flush_conv *
     }
 }
 
+/* The new events, and those of the chunks that they take in as far as they are in memory still. */
+static enum confab_err take_slots(struct flush *f, struct resident *r, struct flush_conv *fc)
+{
+    fc->row = r->row;
+    fc->new_seq = r->flushed_seq + 1;
+    fc->first_seq = fc->new_seq;
+    fc->merge = flush_plan_merge(&fc->row, (uint32_t)(r->c.head_seq - r->flushed_seq));
+    while (fc->nknown < fc->merge) {
+        uint64_t first = fc->row.chunks[fc->row.nchunks - 1 - fc->nknown].first_seq;
+        if (!resident_slot(r, first)) {
+            break;
+        }
+        fc->first_seq = first;
+        fc->nknown++;
+    }
+    fc->nslots = (uint32_t)(r->c.head_seq + 1 - fc->first_seq);
+    if (fc->nslots == 0) {
+        return CONFAB_OK;
+    }
+    fc->slots = malloc(fc->nslots * sizeof(*fc->slots));
+    if (!fc->slots) {
+        return CONFAB_NOMEM;
+    }
+    for (uint32_t i = 0; i < fc->nslots; i++) {
+        struct slot *s = resident_slot(r, fc->first_seq + i);
+        CHECK(s);
+        fc->slots[i] = *s;
+        f->bytes += s->len;
+    }
+    return CONFAB_OK;
+}
+
 static enum confab_err take_conv(struct flush *f, struct resident *r, struct flush_conv *fc)
 {
     *fc = (struct flush_conv){
         .r = r, .id = r->c.id, .head_seq = r->c.head_seq, .days = {0, UINT16_MAX}};
-    uint64_t first = r->flushed_seq + 1;
-    fc->first_seq = first;
-    fc->nslots = (uint32_t)(r->c.head_seq - r->flushed_seq);
-    if (fc->nslots > 0) {
-        fc->slots = malloc(fc->nslots * sizeof(*fc->slots));
-        if (!fc->slots) {
-            return CONFAB_NOMEM;
-        }
-        for (uint32_t i = 0; i < fc->nslots; i++) {
-            struct slot *s = resident_slot(r, first + i);
-            CHECK(s);
-            fc->slots[i] = *s;
-            f->bytes += s->len;
-        }
+    if (take_slots(f, r, fc)) {
+        return CONFAB_NOMEM;
     }
     if (r->noverlays > 0) {
         fc->overlays = malloc(r->noverlays * sizeof(*fc->overlays));
@@ -164,8 +186,7 @@ static enum confab_err take_conv(struct flush *f, struct resident *r, struct flu
     }
     forget_keys(f, r, fc);
     put_members(f, r);
-    fc->row = r->row;
-    fc->merge = flush_plan_merge(fc);
+    fc->row.dedup_day = r->row.dedup_day;
     conv_encode(&fc->header, &r->c, false);
     struct buf head = {0};
     struct row_head rh = {
@@ -356,7 +377,7 @@ static void conv_flushed(struct engine *e, struct flush_conv *fc)
     r->row = fc->row;
     drop_overlays(r);
     if (fc->nslots > 0) {
-        engine_dedup_flushed(e, r, fc->first_seq, fc->days);
+        engine_dedup_flushed(e, r, fc->new_seq, fc->days);
     }
     resident_trim(r, e->cfg.recent_max);
 }

@@ -3,12 +3,16 @@
  * calls, off the shard.
  *
  * Chunks are merged like the digits of a binary counter: a new run of events takes in the chunk
- * before it while that is not larger, so that an event is rewritten at most log2(128) times.
+ * before it while that is not larger, so that an event is rewritten at most log2(128) times. Runs
+ * of less than four events stay beside each other until there are four.
  */
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "core/flush_internal.h"
+
+/* A run of fewer events than RUN_FEW is not merged until it would be the fourth such. */
+enum { RUN_FEW = 4, RUNS_BESIDE = 3 };
 
 void flush_hand_back(struct flush *f, enum confab_err err)
 {
@@ -76,38 +80,98 @@ static enum confab_err loaded_end(struct loaded_chunk *lc)
 static enum confab_err write_patched(struct flush *f, struct flush_conv *fc,
                                      const struct loaded_chunk *lc);
 
-/* What is to be merged waits for the new events; another one is written again at once. */
+/* What a row of the store holds. */
+static enum confab_err take_chunk(struct flush *f, struct span value, uint64_t first_seq,
+                                  struct loaded_chunk *ret)
+{
+    uint32_t count;
+    *ret = (struct loaded_chunk){.first_seq = first_seq};
+    enum confab_err err = chunk_decode(f->tools->codec, &ret->records, value, &count);
+    return err ? err : loaded_end(ret);
+}
+
+static uint32_t to_load(const struct flush_conv *fc)
+{
+    return fc->merge - fc->nknown;
+}
+
+/* The merged chunks of a conversation, oldest first. */
+static const struct chunk_ref *merged_chunks(const struct flush_conv *fc)
+{
+    return &fc->row.chunks[fc->row.nchunks - fc->merge];
+}
+
+/* What several conversations merge. */
+static void merged_read(struct flush *f)
+{
+    const struct store_row *row = f->req.ret_rows;
+    enum confab_err err = CONFAB_OK;
+    for (uint32_t i = f->at; i < f->ahead && !err; i++) {
+        struct flush_conv *fc = &f->convs[i];
+        while (fc->nloaded < to_load(fc) && !err) {
+            const struct chunk_ref *ref = &merged_chunks(fc)[fc->nloaded];
+            struct loaded_chunk *lc = &fc->loaded[fc->nloaded++];
+            err = row->found ? take_chunk(f, row->value, ref->first_seq, lc) : CONFAB_CORRUPT;
+            if (!err && lc->last_seq - ref->first_seq != ref->count - 1) {
+                err = CONFAB_CORRUPT;
+            }
+            row++;
+        }
+    }
+    if (err) {
+        flush_hand_back(f, err);
+    } else {
+        flush_work(f);
+    }
+}
+
+static void ask_merged(struct flush *f)
+{
+    struct flush_tools *t = f->tools;
+    uint32_t n = 0;
+    uint32_t events = 0;
+    f->ahead = f->at;
+    while (f->ahead < f->nconvs && n < MERGE_KEYS_MAX && events < MERGE_EVENTS_MAX) {
+        const struct flush_conv *fc = &f->convs[f->ahead];
+        if (n + to_load(fc) > MERGE_KEYS_MAX) {
+            break;
+        }
+        for (uint32_t i = 0; i < to_load(fc); i++) {
+            const struct chunk_ref *ref = &merged_chunks(fc)[i];
+            row_key_conv_seq(&t->merge_rows[n], STORE_CHUNK, fc->id, ref->first_seq);
+            t->merge_keys[n] = t->merge_rows[n].k;
+            events += ref->count;
+            n++;
+        }
+        f->ahead++;
+    }
+    reset_request(f);
+    f->req.op = STORE_GET;
+    f->req.keys = t->merge_keys;
+    f->req.nkeys = n;
+    ask(f, merged_read);
+}
+
+/* A chunk of which overlays change something is written again at once. */
 static void chunk_read(struct flush *f)
 {
     struct flush_conv *fc = &f->convs[f->at];
-    enum confab_err err = f->req.ret_nrows == 1 ? CONFAB_OK : CONFAB_CORRUPT;
     struct loaded_chunk lc = {.first_seq = 0};
-    bool merge = false;
-    uint32_t count;
+    enum confab_err err = f->req.ret_nrows == 1 ? CONFAB_OK : CONFAB_CORRUPT;
     if (!err) {
-        lc.first_seq = row_sort_u64(f->req.ret_rows[0].sort);
-        err = chunk_decode(f->tools->codec, &lc.records, f->req.ret_rows[0].value, &count);
-    }
-    if (!err) {
-        err = loaded_end(&lc);
+        const struct store_row *row = &f->req.ret_rows[0];
+        err = take_chunk(f, row->value, row_sort_u64(row->sort), &lc);
     }
     if (!err && (f->asked_seq < lc.first_seq || f->asked_seq > lc.last_seq)) {
         err = CONFAB_CORRUPT; /* a hole in the chunks */
     }
-    for (uint32_t i = 0; i < fc->merge; i++) {
-        merge |= fc->row.chunks[fc->row.nchunks - 1 - i].first_seq == lc.first_seq;
-    }
-    if (!err && merge) {
-        fc->loaded[fc->nloaded++] = lc;
-    } else {
-        err = err ? err : write_patched(f, fc, &lc);
-        buf_deinit(&lc.records);
-    }
+    err = err ? err : write_patched(f, fc, &lc);
+    buf_deinit(&lc.records);
     if (err) {
         flush_hand_back(f, err);
-        return;
+    } else {
+        flush_work(f);
     }
-    flush_work(f);
 }
 
 /* Asks for the chunk that holds `seq`. */
@@ -128,16 +192,24 @@ static void ask_chunk(struct flush *f, struct conv_id id, uint64_t seq)
     ask(f, chunk_read);
 }
 
-uint32_t flush_plan_merge(const struct flush_conv *fc)
+uint32_t flush_plan_merge(const struct row_header *row, uint32_t nnew)
 {
-    uint32_t total = fc->nslots;
+    const struct chunk_ref *end = row->chunks + row->nchunks;
+    uint32_t few = 0;
+    while (few < row->nchunks && end[-1 - (int)few].count < RUN_FEW) {
+        few++;
+    }
+    if (nnew == 0 || (nnew < RUN_FEW && few < RUNS_BESIDE)) {
+        return 0;
+    }
+    uint32_t total = nnew;
     uint32_t n = 0;
-    while (total > 0 && n < fc->row.nchunks) {
-        const struct chunk_ref *ref = &fc->row.chunks[fc->row.nchunks - 1 - n];
-        if (ref->count > total || ref->count + total > CHUNK_EVENTS_MAX) {
+    while (n < row->nchunks) {
+        uint32_t count = end[-1 - (int)n].count;
+        if ((n >= few && count > total) || count + total > CHUNK_EVENTS_MAX) {
             break;
         }
-        total += ref->count;
+        total += count;
         n++;
     }
     return n;
@@ -255,39 +327,52 @@ static enum confab_err run_put(struct flush *f, struct flush_conv *fc, struct ru
     return err;
 }
 
+/* The i-th merged chunk's events that are not in slots; its rows will be one with the run's. */
+static enum confab_err write_merged(struct flush *f, struct flush_conv *fc, struct run *run,
+                                    const struct chunk_ref *ref, uint32_t i)
+{
+    const struct loaded_chunk *lc = i < fc->nloaded ? &fc->loaded[i] : NULL;
+    uint16_t day = lc ? lc->day : 0;
+    if (!lc) {
+        const struct slot *last = &fc->slots[ref->first_seq + ref->count - 1 - fc->first_seq];
+        struct event ev;
+        enum confab_err err = event_peek(span_of(last->bytes, last->len), &ev);
+        if (err) {
+            return err;
+        }
+        day = flush_day_of(&ev);
+    }
+    if (i == 0) {
+        run->moved_day = day;
+    } else {
+        struct row_key rk;
+        row_key_conv_seq(&rk, STORE_CHUNK, fc->id, ref->first_seq);
+        store_batch_del(&f->batch, rk.k);
+        row_key_dedup(&rk, fc->id, day, ref->first_seq);
+        store_batch_del(&f->batch, rk.k);
+    }
+    struct reader rd = reader_of(lc ? lc->records.data : NULL, lc ? lc->records.len : 0);
+    enum confab_err err = CONFAB_OK;
+    for (uint64_t seq = ref->first_seq; reader_left(&rd) > 0 && !err; seq++) {
+        struct span bytes = reader_blob(&rd);
+        err = rd.bad ? CONFAB_CORRUPT : run_put(f, fc, run, bytes, seq);
+    }
+    return err;
+}
+
 /* New events, with the merged chunks before them, in chunks. */
 static enum confab_err write_new(struct flush *f, struct flush_conv *fc)
 {
     struct run run = {.records = &f->tools->records, .keys = &f->tools->keys};
     buf_clear(run.records);
     buf_clear(run.keys);
+    CHECK(fc->nloaded == to_load(fc));
     enum confab_err err = CONFAB_OK;
-    uint32_t from = fc->row.nchunks - fc->merge;
-    uint32_t to = fc->row.nchunks;
     struct chunk_ref merged[HEADER_CHUNKS_MAX];
-    memcpy(merged, fc->row.chunks, sizeof(merged));
-    fc->row.nchunks = (uint8_t)from;
-    for (uint32_t i = from; i < to && !err; i++) {
-        const struct loaded_chunk *lc = NULL;
-        for (uint32_t j = 0; j < fc->nloaded && !lc; j++) {
-            lc = fc->loaded[j].first_seq == merged[i].first_seq ? &fc->loaded[j] : NULL;
-        }
-        CHECK(lc);
-        if (i > from) {
-            struct row_key rk;
-            row_key_conv_seq(&rk, STORE_CHUNK, fc->id, merged[i].first_seq);
-            store_batch_del(&f->batch, rk.k);
-            row_key_dedup(&rk, fc->id, lc->day, merged[i].first_seq);
-            store_batch_del(&f->batch, rk.k);
-        } else {
-            run.moved_day = lc->day;
-        }
-        struct reader rd = reader_of(lc->records.data, lc->records.len);
-        uint64_t seq = lc->first_seq;
-        while (reader_left(&rd) > 0 && !err) {
-            struct span bytes = reader_blob(&rd);
-            err = rd.bad ? CONFAB_CORRUPT : run_put(f, fc, &run, bytes, seq++);
-        }
+    memcpy(merged, merged_chunks(fc), fc->merge * sizeof(*merged));
+    fc->row.nchunks = (uint8_t)(fc->row.nchunks - fc->merge);
+    for (uint32_t i = 0; i < fc->merge && !err; i++) {
+        err = write_merged(f, fc, &run, &merged[i], i);
     }
     for (uint32_t i = 0; i < fc->nslots && !err; i++) {
         err =
@@ -349,16 +434,21 @@ void flush_write(struct flush *f)
     ask(f, written);
 }
 
+void flush_unload(struct flush_conv *fc)
+{
+    for (uint32_t i = 0; i < fc->nloaded; i++) {
+        buf_deinit(&fc->loaded[i].records);
+    }
+    fc->nloaded = 0;
+}
+
 void flush_work(struct flush *f)
 {
     while (f->at < f->nconvs) {
         struct flush_conv *fc = &f->convs[f->at];
-        for (uint32_t i = 0; i < fc->merge; i++) {
-            uint64_t first = fc->row.chunks[fc->row.nchunks - 1 - i].first_seq;
-            if (!is_loaded(fc, first)) {
-                ask_chunk(f, fc->id, first);
-                return;
-            }
+        if (f->at >= f->ahead && to_load(fc) > 0) {
+            ask_merged(f);
+            return;
         }
         while (fc->next_overlay < fc->noverlays) {
             uint64_t seq = fc->overlays[fc->next_overlay].target_seq;
@@ -374,6 +464,7 @@ void flush_work(struct flush *f)
             flush_hand_back(f, err);
             return;
         }
+        flush_unload(fc);
         f->at++;
     }
     reset_request(f);
