@@ -173,6 +173,7 @@ struct meters {
     uint64_t receipts;
     uint64_t errors;
     uint64_t refused; /* by the server for now: busy, again */
+    uint64_t acks_refused;
     uint64_t resyncs;
     uint64_t stale; /* notices of what somebody was before, and is no longer */
     uint64_t lost;  /* connections */

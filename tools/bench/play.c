@@ -397,6 +397,8 @@ static void on_error(struct worker *w, struct client *c, struct span frame)
         w->m.refused++;
         w->retries[w->nretries++] =
             (struct retry){w->now + after_ms * NS_PER_MS, mark.slot, mark.number};
+    } else if (after_ms > 0 && span_is(scan_string(&w->scanner, frame, SCAN_REF), "ack")) {
+        w->m.acks_refused++; /* the next one of that conversation says it too */
     } else {
         play_error(w, c, "refused", frame);
     }

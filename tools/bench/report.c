@@ -151,8 +151,9 @@ static void report_json(const struct options *o, const struct plan *plan,
                      share(rounds, floors, n, messages_s), share(rounds, floors, n, deliveries_s));
     }
     (void)printf(",\"messages\":%" PRIu64 ",\"receipts\":%" PRIu64 ",\"refused\":%" PRIu64
-                 ",\"resyncs\":%" PRIu64 ",\"errors\":%" PRIu64 "}\n",
-                 all->complete, all->receipts, all->refused, all->resyncs, all->errors + all->lost);
+                 ",\"acks_refused\":%" PRIu64 ",\"resyncs\":%" PRIu64 ",\"errors\":%" PRIu64 "}\n",
+                 all->complete, all->receipts, all->refused, all->acks_refused, all->resyncs,
+                 all->errors + all->lost);
 }
 
 static void report_text(const struct options *o, const struct plan *plan,
@@ -178,8 +179,10 @@ static void report_text(const struct options *o, const struct plan *plan,
         (void)printf("\n");
     }
     (void)printf("\n%" PRIu64 " messages, %" PRIu64 " receipts, %" PRIu64
-                 " refused for now, %" PRIu64 " resyncs, %" PRIu64 " errors\n",
-                 all->complete, all->receipts, all->refused, all->resyncs, all->errors + all->lost);
+                 " refused for now, %" PRIu64 " acknowledgements refused, %" PRIu64
+                 " resyncs, %" PRIu64 " errors\n",
+                 all->complete, all->receipts, all->refused, all->acks_refused, all->resyncs,
+                 all->errors + all->lost);
 }
 
 void report_traffic(const struct options *o, const struct plan *plan, const struct round *rounds,

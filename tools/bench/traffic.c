@@ -121,6 +121,7 @@ void meters_add(struct meters *sum, const struct meters *m)
     sum->receipts += m->receipts;
     sum->errors += m->errors;
     sum->refused += m->refused;
+    sum->acks_refused += m->acks_refused;
     sum->resyncs += m->resyncs;
     sum->stale += m->stale;
     sum->lost += m->lost;
