@@ -243,6 +243,9 @@ static void on_failure(struct csession *s, const struct wire_failure *f, uint64_
     if (f->client_msg_id.n > 0 && coutbox_refused(s, f, now)) {
         return;
     }
+    if (f->retry_after_ms > 0 && span_is(f->ref, "ack") && ctrack_ack_refused(s, f, now)) {
+        return;
+    }
     enum confab_error error = cerror_of_wire(f->code);
     if (csession_is_signed_in(s) && span_is(f->ref, "resume") && error == CONFAB_E_CONFLICT &&
         s->asked - s->answered > 1) {

@@ -301,6 +301,8 @@ void ctrack_reset(struct ctrack *t);
 void ctrack_free_all(struct csession *s);
 void ctrack_want_ack(struct csession *s, struct ctrack *t, uint64_t now);
 void ctrack_send_acks(struct csession *s, uint64_t now);
+/* The server had no time for one: it is told again later. False when that is none of ours. */
+bool ctrack_ack_refused(struct csession *s, const struct wire_failure *f, uint64_t now);
 
 /* ---- fill.c: gaps ---- */
 /* Looks whether something is missing, and asks for it. */

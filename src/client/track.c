@@ -488,6 +488,21 @@ void ctrack_send_acks(struct csession *s, uint64_t now)
     }
 }
 
+bool ctrack_ack_refused(struct csession *s, const struct wire_failure *f, uint64_t now)
+{
+    struct ctrack *t = ctrack_find(s, f->conv);
+    if (!t) {
+        return false;
+    }
+    /* They merge by maximum: what did arrive does no harm a second time. */
+    t->acked_delivered = 0;
+    t->acked_read = 0;
+    list_remove(&t->acks);
+    t->next_ack_ms = now + csession_wait_after(s, f->retry_after_ms);
+    ctrack_want_ack(s, t, now);
+    return true;
+}
+
 enum confab_error csession_mark_read(struct csession *s, struct conv_id conv, uint64_t seq,
                                      uint64_t now)
 {

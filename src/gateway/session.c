@@ -162,17 +162,19 @@ bool session_frame_end(struct shard *s, struct conn *c)
     return ok;
 }
 
-static void send_failure(struct shard *s, struct conn *c, enum confab_err code, const char *message,
-                         const char *field, struct span ref, struct span cmid, uint32_t wait_ms)
+static uint32_t retry_ms(enum confab_err code)
 {
-    struct wire_failure m = {
-        .code = span_str(err_wire(code)),
-        .message = span_str(message ? message : err_text(code)),
-        .field = span_str(field ? field : ""),
-        .ref = ref,
-        .client_msg_id = cmid,
-        .retry_after_ms = wait_ms,
-    };
+    bool later = code == CONFAB_BUSY || code == CONFAB_LIMIT || code == CONFAB_AGAIN;
+    return later ? RETRY_MS : 0;
+}
+
+/* `m` has what the code does not tell. */
+static void send_failure(struct shard *s, struct conn *c, enum confab_err code, const char *message,
+                         const char *field, struct wire_failure m)
+{
+    m.code = span_str(err_wire(code));
+    m.message = span_str(message ? message : err_text(code));
+    m.field = span_str(field ? field : "");
     metrics_inc(s->metrics, metrics_of_error(code));
     wire_put_error(session_frame_begin(s), &m);
     session_frame_end(s, c);
@@ -181,14 +183,24 @@ static void send_failure(struct shard *s, struct conn *c, enum confab_err code, 
 void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                         const char *field, struct span ref, struct span cmid)
 {
-    bool later = code == CONFAB_BUSY || code == CONFAB_LIMIT || code == CONFAB_AGAIN;
-    send_failure(s, c, code, message, field, ref, cmid, later ? RETRY_MS : 0);
+    send_failure(
+        s, c, code, message, field,
+        (struct wire_failure){.ref = ref, .client_msg_id = cmid, .retry_after_ms = retry_ms(code)});
+}
+
+void session_send_ack_error(struct shard *s, struct conn *c, enum confab_err code,
+                            const char *field, struct span ref, struct conv_id conv)
+{
+    send_failure(s, c, code, NULL, field,
+                 (struct wire_failure){.ref = ref, .conv = conv, .retry_after_ms = retry_ms(code)});
 }
 
 void session_send_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                        struct span ref, struct span cmid, uint32_t wait_ms)
 {
-    send_failure(s, c, code, message, NULL, ref, cmid, MAX(wait_ms, 1U));
+    send_failure(s, c, code, message, NULL,
+                 (struct wire_failure){
+                     .ref = ref, .client_msg_id = cmid, .retry_after_ms = MAX(wait_ms, 1U)});
 }
 
 /* ---- Closing ---- */

@@ -79,8 +79,11 @@ struct buf *session_frame_begin(struct shard *s);
 bool session_frame_end(struct shard *s, struct conn *c);
 void session_send_error(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                         const char *field, struct span ref, struct span cmid);
+/* What an acknowledgement came to; `conv` may be zero. */
+void session_send_ack_error(struct shard *s, struct conn *c, enum confab_err code,
+                            const char *field, struct span ref, struct conv_id conv);
 
-/* The same, saying when it may be tried again. */
+/* The first, saying when it may be tried again. */
 void session_send_wait(struct shard *s, struct conn *c, enum confab_err code, const char *message,
                        struct span ref, struct span cmid, uint32_t wait_ms);
 /*

@@ -118,8 +118,7 @@ static void on_ack_done(struct shard *s, struct command_sink *sink, struct comma
 {
     struct conn *c = session_settle(s, cmd);
     if (c && cmd->err) {
-        session_send_error(s, c, cmd->err, NULL, cmd->err_field, sink_event(sink),
-                           span_of(NULL, 0));
+        session_send_ack_error(s, c, cmd->err, cmd->err_field, sink_event(sink), cmd->conv);
     }
     command_give(&s->pool, cmd);
 }
@@ -264,7 +263,7 @@ static void session_ack(struct shard *s, struct conn *c, const struct wire_ack *
 {
     struct command *cmd = session_command(s, c, COMMAND_ACK, &ack_sink);
     if (!cmd) {
-        session_send_error(s, c, CONFAB_NOMEM, NULL, NULL, span_str(EVENT_ACK), span_of(NULL, 0));
+        session_send_ack_error(s, c, CONFAB_NOMEM, NULL, span_str(EVENT_ACK), m->conv);
         return;
     }
     cmd->in.target_id = m->message_id;

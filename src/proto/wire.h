@@ -241,6 +241,7 @@ struct wire_failure {
     struct span field; /* may be empty, like the following */
     struct span ref;
     struct span client_msg_id;
+    struct conv_id conv;     /* of a refused acknowledgement; zero: left out */
     uint64_t retry_after_ms; /* 0: left out */
 };
 

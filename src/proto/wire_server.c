@@ -133,6 +133,9 @@ void wire_put_error(struct buf *b, const struct wire_failure *m)
     put_optional(&w, "field", m->field);
     put_optional(&w, "ref", m->ref);
     put_optional(&w, "client_msg_id", m->client_msg_id);
+    if (!conv_id_is_zero(m->conv)) {
+        json_w_kconv_id(&w, "conversation_id", m->conv);
+    }
     if (m->retry_after_ms) {
         json_w_ku64(&w, "retry_after_ms", m->retry_after_ms);
     }

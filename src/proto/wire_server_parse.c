@@ -348,7 +348,7 @@ static bool parse_failure(struct wire_fields *f, struct wire_failure *m)
     *m = (struct wire_failure){.retry_after_ms = 0};
     return wire_need_string(f, S_CODE, &m->code) && wire_get_string(f, S_MESSAGE, &m->message) &&
            wire_get_string(f, S_FIELD, &m->field) && wire_get_string(f, S_REF, &m->ref) &&
-           wire_get_string(f, S_CMID, &m->client_msg_id) &&
+           wire_get_string(f, S_CMID, &m->client_msg_id) && wire_get_conv(f, S_CONV, &m->conv) &&
            wire_get_u64(f, S_RETRY_AFTER_MS, UINT64_MAX, &m->retry_after_ms);
 }
 

@@ -107,8 +107,9 @@ SERVER = {
         "message": {"type": "string"}, "field": {"type": "string"},
         "ref": {"type": "string", "description": "the client's event"},
         "client_msg_id": {"type": "string"},
+        "conversation_id": {**ref("ConversationId"), "description": "of a refused `ack`"},
         "retry_after_ms": {"type": "integer", "minimum": 1},
-    }, optional=("field", "ref", "client_msg_id", "retry_after_ms"))),
+    }, optional=("field", "ref", "client_msg_id", "conversation_id", "retry_after_ms"))),
     "heartbeat": ("The answer to one", obj({})),
     "new_message": ("A message", at({
         "message_id": ref("Id"), "content": {"type": "string"}, "type": TYPE,

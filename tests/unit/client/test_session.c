@@ -1048,6 +1048,54 @@ static void test_session__delivered_acks_are_cumulative_and_rare(void **state)
     script_expect_none(h);
 }
 
+static void refuse_ack(struct script *h, const char *conv, unsigned after_ms)
+{
+    script_send(h,
+                "{\"event\":\"error\",\"code\":\"busy\",\"message\":\"later\",\"ref\":\"ack\","
+                "\"conversation_id\":\"%s\",\"retry_after_ms\":%u}",
+                conv, after_ms);
+}
+
+static void test_session__a_refused_ack_is_told_again(void **state)
+{
+    struct script *h = *state;
+    h->options.backoff_min_ms = 10;
+    open_live(h);
+    script_message(h, 'a', 1, 5, "one");
+    script_expect(h, "\"seq\":1,\"status\":\"delivered\"");
+    script_message(h, 'a', 2, 5, "two"); /* would be told after 250 ms */
+    script_log_clear(h);
+    refuse_ack(h, CONV_A, 5000);
+    script_log_is(h, "");
+    h->now += 4999;
+    csession_tick(h->session, h->now);
+    script_expect_none(h);
+    uint64_t at = csession_deadline(h->session);
+    assert_true(at > h->now && at <= h->now + 1 + 10);
+    h->now = at;
+    csession_tick(h->session, h->now);
+    script_expect(h, "\"seq\":2,\"status\":\"delivered\"");
+    assert_int_equal(
+        csession_mark_read(
+            h->session, (struct conv_id){0xaaaaaaaaaaaaaaaaULL, 0xaaaaaaaaaaaaaaaaULL}, 2, h->now),
+        CONFAB_E_OK);
+    h->now += 250;
+    csession_tick(h->session, h->now);
+    script_expect(h, "\"seq\":2,\"status\":\"read\"");
+    refuse_ack(h, CONV_A, 100);
+    h->now += 110;
+    csession_tick(h->session, h->now);
+    script_expect(h, "\"seq\":2,\"status\":\"delivered\"");
+    script_expect(h, "\"seq\":2,\"status\":\"read\"");
+    h->now += 5000;
+    csession_tick(h->session, h->now);
+    script_expect_none(h);
+    /* One of a conversation that is not followed is told as any error. */
+    script_log_clear(h);
+    refuse_ack(h, CONV_B, 100);
+    script_log_is(h, "error busy\n");
+}
+
 static void test_session__read_acks(void **state)
 {
     struct script *h = *state;
@@ -1364,6 +1412,7 @@ int main(void)
         T(test_session__garbage_ends_the_link_and_nothing_else),
         T(test_session__page_that_lies_ends_the_link),
         T(test_session__delivered_acks_are_cumulative_and_rare),
+        T(test_session__a_refused_ack_is_told_again),
         T(test_session__read_acks),
         T(test_session__state_survives_a_restart),
         T(test_session__damaged_state_is_refused),

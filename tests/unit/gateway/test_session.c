@@ -302,7 +302,13 @@ static void test_session__errors_of_sends(void **state)
         if (bad[i].field) {
             assert_string_equal(json_text(f, "field"), bad[i].field);
         }
+        assert_null(strstr(f, "conversation_id"));
     }
+    ws_send(c, "{\"event\":\"ack\",\"conversation_id\":\"0123456789abcdef0123456789abcdef\","
+               "\"seq\":1,\"status\":\"read\"}");
+    const char *f = ws_expect(c, "error");
+    assert_string_equal(json_text(f, "code"), "not_found");
+    assert_string_equal(json_text(f, "conversation_id"), "0123456789abcdef0123456789abcdef");
     client_drop(c);
     assert_int_equal(rig_total(rig, METRIC_MESSAGES_ACCEPTED), 0);
 }

@@ -286,6 +286,20 @@ static void test_session_frames(void **state)
     proto_assert_span(m.u.error.ref, "send_message");
     proto_assert_span(m.u.error.client_msg_id, "k");
     assert_true(m.u.error.retry_after_ms == 250 && m.u.error.field.n == 0);
+    assert_true(conv_id_is_zero(m.u.error.conv));
+
+    buf_clear(&b);
+    e = (struct wire_failure){.code = span_str("busy"),
+                              .message = span_str("later"),
+                              .ref = span_str("ack"),
+                              .conv = {1, 2},
+                              .retry_after_ms = 250};
+    wire_put_error(&b, &e);
+    assert_string_equal(proto_text(&b),
+                        "{\"event\":\"error\",\"code\":\"busy\",\"message\":\"later\",\"ref\":"
+                        "\"ack\",\"conversation_id\":\"" C1 "\",\"retry_after_ms\":250}");
+    m = parsed(&b);
+    assert_true(conv_id_eq(m.u.error.conv, (struct conv_id){1, 2}));
 
     buf_clear(&b);
     struct wire_receipt r = {{1, 2}, 5, 7, 50, 3, WIRE_READ, MS1};

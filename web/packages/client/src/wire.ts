@@ -203,6 +203,7 @@ export interface WireFailure {
     field?: string;
     ref?: string;
     clientMsgId?: string;
+    conversationId?: string;
     retryAfterMs?: number;
 }
 export interface TokenExpiring {
@@ -593,6 +594,7 @@ function decodeFailure(o: Fields<Events['server_error']>): WireFailure {
         ...optional('field', textOr(o, 'field')),
         ...optional('ref', textOr(o, 'ref')),
         ...optional('clientMsgId', textOr(o, 'client_msg_id')),
+        ...optional('conversationId', textOr(o, 'conversation_id')),
         ...optional('retryAfterMs', wait(o, 'retry_after_ms')),
     };
 }

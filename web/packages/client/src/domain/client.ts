@@ -541,6 +541,9 @@ export class Client {
         if (f.ref === 'resume' && f.code === 'conflict' && this.sync.conflict()) {
             return;
         }
+        if (f.ref === 'ack' && f.conversationId !== undefined && f.retryAfterMs !== undefined) {
+            this.cursors.refused(f.conversationId, f.retryAfterMs);
+        }
         if (this.sync.phase === 'sync' && f.ref === 'resume') {
             this.drop(f.retryAfterMs ?? 0);
         }

@@ -21,6 +21,9 @@ export class Cursors {
     private readonly sentAcks = new Map<string, Cursor>();
     private readonly ackDue = new Set<string>();
     private ackTimer: Timer | undefined;
+    /* Refused by a server that had no time for them. */
+    private readonly ackAgain = new Set<string>();
+    private againTimer: Timer | undefined;
     private readonly statusDue = new Set<string>();
     private statusRunning = false;
 
@@ -38,8 +41,11 @@ export class Cursors {
     clear(): void {
         this.ackTimer?.cancel();
         this.ackTimer = undefined;
+        this.againTimer?.cancel();
+        this.againTimer = undefined;
         this.sentAcks.clear();
         this.ackDue.clear();
+        this.ackAgain.clear();
         this.statusDue.clear();
     }
 
@@ -54,6 +60,20 @@ export class Cursors {
         this.ackDue.add(conv);
         this.ackTimer ??= this.clock.after(ACK_DELAY_MS, () => {
             this.ackTimer = undefined;
+            this.sendAcks();
+        });
+    }
+
+    /* Told again after that time: all that were refused meanwhile at once. */
+    refused(conv: string, afterMs: number): void {
+        this.ackAgain.add(conv);
+        this.againTimer ??= this.clock.after(afterMs, () => {
+            this.againTimer = undefined;
+            for (const id of this.ackAgain) {
+                this.sentAcks.delete(id);
+                this.ackDue.add(id);
+            }
+            this.ackAgain.clear();
             this.sendAcks();
         });
     }
