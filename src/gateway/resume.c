@@ -648,6 +648,15 @@ static bool is_answered(const struct resume *r, struct conv_id conv)
     return false;
 }
 
+/* Nothing is known of it here; of the own log, which is in no list, when it has no entry at all. */
+static bool is_gone(const struct resume *r, uint32_t i)
+{
+    const struct wire_have *h = &r->have[i];
+    bool own = conv_id_eq(h->conv, conv_id_self(r->user));
+    bool gone = own ? h->seq > 0 && r->list->ret_seq == 0 : is_unlisted(r, i);
+    return gone && !is_answered(r, h->conv);
+}
+
 /* What the client has and this server knows nothing of: forget it. False: the connection broke. */
 static bool send_gone(struct shard *s, struct conn *c, struct resume *r)
 {
@@ -655,15 +664,17 @@ static bool send_gone(struct shard *s, struct conn *c, struct resume *r)
     struct json_writer w;
     uint32_t n = 0;
     for (; r->next_have < r->nhave && n < s->cfg.resume_page; r->next_have++) {
-        if (!is_unlisted(r, r->next_have) || is_answered(r, r->have[r->next_have].conv)) {
+        if (!is_gone(r, r->next_have)) {
             continue;
         }
         if (n++ == 0) {
             b = session_frame_begin(s);
             wire_page_begin(&w, b);
         }
+        struct conv_id conv = r->have[r->next_have].conv;
+        bool own = conv_id_eq(conv, conv_id_self(r->user));
         const struct wire_conv gone = {
-            .conv = r->have[r->next_have].conv, .kind = WIRE_GROUP, .left = true, .reset = true};
+            .conv = conv, .kind = own ? WIRE_SELF : WIRE_GROUP, .left = true, .reset = true};
         wire_page_conv(&w, &gone);
         wire_page_conv_end(&w);
         metrics_inc(s->metrics, METRIC_RESUME_GONE);

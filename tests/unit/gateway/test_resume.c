@@ -215,6 +215,40 @@ static void test_resume__have_beyond_the_token(void **state)
     client_drop(b);
 }
 
+/* After a restore: the client has an own log that this server knows nothing of. */
+static void test_resume__an_own_log_that_is_gone(void **state)
+{
+    (void)state;
+    char since[64];
+    char own[ID_CONV_TEXT + 1] = "";
+    char json[300];
+    struct client *a = ws_live(rig, 0, &ann, since);
+    client_drop(a);
+    a = ws_open(rig, 0, ann.token);
+    conv_id_text(conv_id_self(strtoull(ann.user, NULL, 10)), own);
+    snprintf(json, sizeof(json),
+             "{\"event\":\"resume\",\"since\":\"%s\",\"have\":[{\"conversation_id\":\"%s\",\"seq\":"
+             "2,\"event_id\":\"77\"}]}",
+             since, own);
+    char *all = resume(a, json, since);
+    assert_int_equal(count(all, own), 1);
+    assert_non_null(strstr(all, "\"type\":\"self\""));
+    assert_non_null(strstr(all, "\"left\":true"));
+    assert_non_null(strstr(all, "\"reset\":true"));
+    assert_int_equal(rig_total(rig, METRIC_RESUME_GONE), 1);
+    free(all);
+    /* One that is there, and is not the client's, is a row as any other. */
+    send_some(a, "bob", 0, 1, NULL);
+    client_drop(a);
+    a = ws_open(rig, 0, ann.token);
+    all = resume(a, json, since);
+    assert_int_equal(rig_total(rig, METRIC_RESUME_GONE), 1);
+    assert_non_null(strstr(all, "\"reset\":true"));
+    assert_null(strstr(all, "\"left\":true"));
+    free(all);
+    client_drop(a);
+}
+
 static void test_resume__limited_when_much_is_missing(void **state)
 {
     (void)state;
@@ -615,6 +649,7 @@ int main(void)
         T(bad_token_is_none),
         T(token_text),
         T(have_beyond_the_token),
+        T(an_own_log_that_is_gone),
         T(limited_when_much_is_missing),
         T(however_long_one_was_away),
         T(large_events_are_trimmed),
