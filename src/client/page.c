@@ -126,10 +126,26 @@ static enum confab_err page_events(struct csession *s, struct ctrack *t, struct 
     return err == CONFAB_EOF ? CONFAB_OK : err;
 }
 
+/* Does the page reach back behind that time? */
+static bool begins_before(struct page_entry *e, uint64_t ms)
+{
+    struct json it;
+    struct wire_server_msg m;
+    struct span frame;
+    wire_list_begin(&it, e->c->events, NULL);
+    while (next_event(e, &it, &m, &frame) == CONFAB_OK) {
+        if (wire_in_sequence(m.event)) {
+            return m.u.at.sent_at_ms < ms;
+        }
+    }
+    return false;
+}
+
 /*
  * Where to begin in a conversation without a position. On the very first resume that is the page.
  * Later ones bring conversations that began, or were joined, while this client was away: then what
- * the page leaves out was missed, and it is looked for from the time of the last caught_up on.
+ * the page leaves out was missed, and it is looked for from the time of the last caught_up on,
+ * unless the page begins before that: what is older is history, or of another clock.
  */
 static void start_at_page(struct csession *s, struct ctrack *t, struct page_entry *e, bool reset)
 {
@@ -139,7 +155,7 @@ static void start_at_page(struct csession *s, struct ctrack *t, struct page_entr
     t->seq = covers ? c->covered_from - 1 : c->head;
     t->id = covers ? 0 : c->head_id;
     if (covers && c->limited && !reset && s->since.len > 0 && s->caught_up_ms > SEEK_SLACK_MS &&
-        t->left_seq < t->seq) {
+        t->left_seq < t->seq && !begins_before(e, s->caught_up_ms - SEEK_SLACK_MS)) {
         t->seq = t->left_seq;
         t->seek_ms = s->caught_up_ms - SEEK_SLACK_MS;
     }

@@ -1277,6 +1277,28 @@ static void test_session__nothing_new_before_the_page(void **state)
     script_log_is(h, "c a head=9 first\ncaught up\nm a9 nine first\n");
 }
 
+/* A conversation that was joined meanwhile and is older: or the server's clock went back. */
+static void test_session__the_page_begins_before_the_absence(void **state)
+{
+    struct script *h = *state;
+    open_live(h);
+    script_drop(h);
+    script_connect(h);
+    char events[1200];
+    char eight[512];
+    (void)snprintf(eight, sizeof(eight), "%s", script_message_text('a', 8, 5, "eight"));
+    char *at = strstr(eight, "08:15:30.123Z");
+    assert_non_null(at);
+    memcpy(at, "08:15:25.122Z", 13); /* a millisecond before what would be asked for */
+    (void)snprintf(events, sizeof(events), "%s,%s", eight, script_message_text('a', 9, 5, "nine"));
+    script_page(h, 'a', 9, 8, 9, "limited", events);
+    script_caught_up(h, "t2");
+    assert_int_equal(csession_fills(h->session), 0);
+    script_log_is(h, "c a head=9 first\nm a8 eight first\nm a9 nine first\ncaught up\n");
+    script_message(h, 'a', 10, 5, "ten");
+    script_log_is(h, "m a10 ten live\n");
+}
+
 static void test_session__joined_again_after_leaving(void **state)
 {
     struct script *h = *state;
@@ -1423,6 +1445,7 @@ int main(void)
         T(test_session__split_at_every_byte),
         T(test_session__new_conversation_is_filled_from_the_time_of_absence),
         T(test_session__nothing_new_before_the_page),
+        T(test_session__the_page_begins_before_the_absence),
         T(test_session__joined_again_after_leaving),
         T(test_session__left_and_joined_within_a_page),
         T(test_session__left_and_joined_behind_a_gap),
