@@ -555,6 +555,7 @@ void instance_sample(struct instance *in)
     metrics_gauge_set(m, METRIC_DISK_LOG, (int64_t)(log.durable_lsn - log.first_lsn));
     metrics_gauge_set(m, METRIC_DISK_STORE, (int64_t)store.disk_bytes);
     metrics_gauge_set(m, METRIC_STORE_GARBAGE, (int64_t)store.garbage_bytes);
+    metrics_gauge_set(m, METRIC_STORE_UNMERGED, store.unmerged_files);
     if (disk_free_bytes(in->root, &free_bytes) == CONFAB_OK) {
         metrics_gauge_set(m, METRIC_DISK_FREE, (int64_t)free_bytes);
     }

@@ -116,7 +116,8 @@ struct store_stats {
     uint64_t errors;
     uint64_t bytes_written;
     uint64_t disk_bytes;
-    uint64_t garbage_bytes; /* of these, what is known to be no row any more; 0 if not told */
+    uint64_t garbage_bytes;  /* of these, what is known to be no row any more; 0 if not told */
+    uint32_t unmerged_files; /* each of which a look-up has to ask; 0 if there is no such thing */
     uint64_t memory_bytes;
 };
 

@@ -626,6 +626,38 @@ static void test_store_rocksdb__garbage_is_collected(void **state)
     temp_dir_remove(dir);
 }
 
+/* While much is written, merges wait for more files; when that ends they begin, though nothing is
+ * written any more. */
+static void test_store_rocksdb__merges_wait_while_much_is_written(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 40 }; /* a file each: more than are merged else, fewer than then */
+    char dir[64];
+    struct message_store *store = NULL;
+    struct store_stats stats = {0};
+    struct store_rocksdb_cfg cfg = SMALL;
+    cfg.busy_bytes = 1;
+    cfg.busy_ms = 1;
+    temp_dir_make(dir, sizeof(dir));
+    assert_int_equal(store_rocksdb_open(dir, cfg, ex, ex, NULL, 0, &store), CONFAB_OK);
+    for (uint64_t round = 0; round < ROUNDS; round++) {
+        struct buf b = {0};
+        put_chunk(&b, 1, round, 100);
+        put_chunk(&b, 2, round, 100);
+        assert_int_equal(bench_write(store, &b), CONFAB_OK);
+        assert_int_equal(bench_flush(store), CONFAB_OK);
+    }
+    assert_in_range(files_in(dir, ".sst"), ROUNDS, ROUNDS + 1); /* and one for the format */
+    do {
+        usleep(2000);
+        message_store_stats(store, &stats);
+    } while (stats.unmerged_files > ROUNDS / 2);
+    assert_int_equal(chunks_of(store, 1), ROUNDS);
+    assert_int_equal(chunks_of(store, 2), ROUNDS);
+    store_rocksdb_close(store);
+    temp_dir_remove(dir);
+}
+
 static void put_raw(const char *dir, const char *key, size_t key_len, const char *value, size_t n)
 {
     char *err = NULL;
@@ -951,6 +983,8 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(test_store_rocksdb__full_chunks_lie_beside_the_tables,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__garbage_is_collected, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_store_rocksdb__merges_wait_while_much_is_written,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__damage_is_reported, setup, teardown),
         cmocka_unit_test_setup_teardown(test_store_rocksdb__a_damaged_manifest_is_reported, setup,
                                         teardown),

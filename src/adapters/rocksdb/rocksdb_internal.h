@@ -14,6 +14,10 @@ struct rocksdb_setup {
 void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cfg, bool direct);
 void rocksdb_setup_deinit(struct rocksdb_setup *setup);
 
+/* Files of level 0 from which on they are merged with the level below: else, and while much is
+ * written and little read. */
+enum { ROCKSDB_LEVEL0 = 16, ROCKSDB_LEVEL0_BUSY = 48 };
+
 /* Does the file system below path's folder take such writes? Tried with a file beside `path`. */
 bool rocksdb_direct_works(const char *path);
 

@@ -20,7 +20,8 @@ enum {
     META_BLOCK_BYTES = 4096,
     INFO_LOG_HEADER = 5, /* rocksdb::HEADER_LEVEL */
     INFO_LOGS_KEPT = 2,
-    LEVEL0_FILES = 16,
+    LEVEL0_SLOW = 2 * ROCKSDB_LEVEL0_BUSY,
+    LEVEL0_STOP = 3 * ROCKSDB_LEVEL0_BUSY,
     BLOB_BYTES = 8 * 1024,
     MERGE_READ_BYTES = 256 * 1024, /* of each file that is merged, at a time */
     DIRECT_BYTES = 4096,
@@ -138,9 +139,9 @@ void rocksdb_setup_init(struct rocksdb_setup *setup, struct store_rocksdb_cfg cf
     rocksdb_options_set_target_file_size_base(o, 4 * memtable_bytes);
     rocksdb_options_set_max_bytes_for_level_base(o, 16 * memtable_bytes);
     /* Each merge of level 0 rewrites most of the level below: keys are spread over all of it. */
-    rocksdb_options_set_level0_file_num_compaction_trigger(o, LEVEL0_FILES);
-    rocksdb_options_set_level0_slowdown_writes_trigger(o, 2 * LEVEL0_FILES);
-    rocksdb_options_set_level0_stop_writes_trigger(o, 3 * LEVEL0_FILES);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, ROCKSDB_LEVEL0);
+    rocksdb_options_set_level0_slowdown_writes_trigger(o, LEVEL0_SLOW);
+    rocksdb_options_set_level0_stop_writes_trigger(o, LEVEL0_STOP);
     rocksdb_options_set_disable_auto_compactions(o, cfg.hold_compactions);
     /*
      * What is flushed or merged has just been in memory or will not be read soon: past the system's

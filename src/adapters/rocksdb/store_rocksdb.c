@@ -13,11 +13,13 @@
 #include <pthread.h>
 #include <rocksdb/c.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "adapters/rocksdb/rocksdb_internal.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/diag.h"
 #include "base/thread.h"
 #include "ports/store_adapter.h"
@@ -26,6 +28,9 @@ enum {
     FORMAT_VERSION = 1,
     GARBAGE_BEGINS = 8, /* an eighth of what lies beside the tables: collect */
     GARBAGE_ENDS = 16,
+    BUSY_BYTES = 4 << 20,
+    BUSY_MS = 5000,
+    BUSY_READS = 1000, /* a second, at most */
 };
 static const char FORMAT_KEY[] = "\0format";
 enum { FORMAT_KEY_LEN = sizeof(FORMAT_KEY) - 1 };
@@ -39,8 +44,16 @@ struct store_rocksdb {
     rocksdb_readoptions_t *point; /* for single rows; shared, never changed */
     rocksdb_writeoptions_t *write;
     rocksdb_flushoptions_t *flush;
-    pthread_mutex_t collect_lock;
-    bool collecting; /* by collect_lock: merges rewrite old files of values */
+    pthread_mutex_t options_lock;
+    bool collecting; /* by options_lock: merges rewrite old files of values */
+    struct pace {
+        uint64_t bytes; /* a second, from which on a store is busy */
+        uint64_t window_ns;
+        uint64_t began_ns; /* by options_lock, as what follows */
+        uint64_t began_bytes;
+        uint64_t began_reads;
+        bool busy;
+    } pace;
     atomic_uint_fast64_t reads;
     atomic_uint_fast64_t writes;
     atomic_uint_fast64_t flushes;
@@ -311,9 +324,8 @@ static uint64_t property(struct store_rocksdb *s, const char *name)
     return rocksdb_property_int(s->db, name, &v) == 0 ? v : 0;
 }
 
-static enum confab_err set_option(struct store_rocksdb *s, const char *name, bool on)
+static enum confab_err set_option(struct store_rocksdb *s, const char *name, const char *value)
 {
-    const char *value = on ? "true" : "false";
     char *text = NULL;
     rocksdb_set_options(s->db, 1, &name, &value, &text);
     return take_err(text, "set_options");
@@ -327,13 +339,42 @@ static void collect_garbage(struct store_rocksdb *s)
 {
     uint64_t all = property(s, "rocksdb.live-blob-file-size");
     uint64_t garbage = property(s, "rocksdb.live-blob-file-garbage-size");
-    (void)pthread_mutex_lock(&s->collect_lock);
+    (void)pthread_mutex_lock(&s->options_lock);
     bool wanted = garbage > all / (s->collecting ? GARBAGE_ENDS : GARBAGE_BEGINS);
     if (wanted != s->collecting &&
-        set_option(s, "enable_blob_garbage_collection", wanted) == CONFAB_OK) {
+        set_option(s, "enable_blob_garbage_collection", wanted ? "true" : "false") == CONFAB_OK) {
         s->collecting = wanted; /* otherwise the next flush tries again */
     }
-    (void)pthread_mutex_unlock(&s->collect_lock);
+    (void)pthread_mutex_unlock(&s->options_lock);
+}
+
+/*
+ * A merge of level 0 writes the level below anew, however little is new: most of what merges cost.
+ * So while much is written, and little read, it waits for more files; each is one more to be asked
+ * by a look-up. Called now and then.
+ */
+static void pace_merges(struct store_rocksdb *s)
+{
+    struct pace *p = &s->pace;
+    (void)pthread_mutex_lock(&s->options_lock);
+    uint64_t now = clock_mono_ns(clock_system());
+    if (now - p->began_ns >= p->window_ns) {
+        uint64_t bytes = atomic_load_explicit(&s->bytes_written, memory_order_relaxed);
+        uint64_t ms = (now - p->began_ns) / 1000000U;
+        uint64_t reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
+        bool busy = bytes > p->began_bytes && bytes - p->began_bytes >= p->bytes * ms / 1000U &&
+                    reads - p->began_reads <= BUSY_READS * ms / 1000U;
+        char files[16];
+        (void)snprintf(files, sizeof(files), "%d", busy ? ROCKSDB_LEVEL0_BUSY : ROCKSDB_LEVEL0);
+        if (busy != p->busy &&
+            set_option(s, "level0_file_num_compaction_trigger", files) == CONFAB_OK) {
+            p->busy = busy; /* otherwise the next window tries again */
+        }
+        p->began_ns = now;
+        p->began_bytes = bytes;
+        p->began_reads = reads;
+    }
+    (void)pthread_mutex_unlock(&s->options_lock);
 }
 
 static enum confab_err do_flush(struct store_rocksdb *s)
@@ -343,6 +384,7 @@ static enum confab_err do_flush(struct store_rocksdb *s)
     enum confab_err err = take_err(text, "flush");
     if (err == CONFAB_OK) {
         collect_garbage(s);
+        pace_merges(s);
     }
     return err;
 }
@@ -393,9 +435,18 @@ static enum confab_err rocks_submit(struct message_store *store, struct store_re
     return executor_submit(read ? s->readers : s->writer, &req->job);
 }
 
+static uint32_t level0_files(struct store_rocksdb *s)
+{
+    char *text = rocksdb_property_value(s->db, "rocksdb.num-files-at-level0");
+    uint32_t n = text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+    rocksdb_free(text);
+    return n;
+}
+
 static void rocks_stats(struct message_store *store, struct store_stats *ret)
 {
     struct store_rocksdb *s = rocks_of(store);
+    pace_merges(s); /* also when nothing is written any more */
     ret->reads = atomic_load_explicit(&s->reads, memory_order_relaxed);
     ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
     ret->flushes = atomic_load_explicit(&s->flushes, memory_order_relaxed);
@@ -405,6 +456,7 @@ static void rocks_stats(struct message_store *store, struct store_stats *ret)
     ret->disk_bytes =
         property(s, "rocksdb.total-sst-files-size") + property(s, "rocksdb.total-blob-file-size");
     ret->garbage_bytes = property(s, "rocksdb.live-blob-file-garbage-size");
+    ret->unmerged_files = level0_files(s);
     ret->memory_bytes = property(s, "rocksdb.cur-size-all-mem-tables") +
                         property(s, "rocksdb.estimate-table-readers-mem") +
                         rocksdb_cache_get_usage(s->setup.cache);
@@ -505,7 +557,10 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
     s->base.ops = &OPS;
     s->readers = readers;
     s->writer = writer;
-    CHECK(pthread_mutex_init(&s->collect_lock, NULL) == 0);
+    CHECK(pthread_mutex_init(&s->options_lock, NULL) == 0);
+    s->pace.bytes = cfg.busy_bytes ? cfg.busy_bytes : BUSY_BYTES;
+    s->pace.window_ns = (cfg.busy_ms ? cfg.busy_ms : BUSY_MS) * 1000000ULL;
+    s->pace.began_ns = clock_mono_ns(clock_system());
     rocksdb_setup_init(&s->setup, cfg, rocksdb_direct_works(path));
     s->point = rocksdb_readoptions_create();
     s->write = rocksdb_writeoptions_create();
@@ -531,7 +586,7 @@ enum confab_err store_rocksdb_open(const char *path, struct store_rocksdb_cfg cf
 void store_rocksdb_compact(struct message_store *store)
 {
     /* An error is logged, and the next start tries again. */
-    (void)set_option(rocks_of(store), "disable_auto_compactions", false);
+    (void)set_option(rocks_of(store), "disable_auto_compactions", "false");
 }
 
 void store_rocksdb_close(struct message_store *store)
@@ -547,7 +602,7 @@ void store_rocksdb_close(struct message_store *store)
     rocksdb_writeoptions_destroy(s->write);
     rocksdb_readoptions_destroy(s->point);
     rocksdb_setup_deinit(&s->setup);
-    (void)pthread_mutex_destroy(&s->collect_lock);
+    (void)pthread_mutex_destroy(&s->options_lock);
     free(s);
 }
 

@@ -21,7 +21,9 @@ struct store_rocksdb_cfg {
     unsigned background_jobs; /* flush and compaction threads; 2 */
     unsigned open_files_max;  /* table files held open; 256 */
     size_t blob_bytes;        /* values of this length on lie beside the tables; 8 KiB */
-    bool hold_compactions;    /* until store_rocksdb_compact */
+    size_t busy_bytes; /* written in a second, from which on merges wait for more files; 4 MiB */
+    unsigned busy_ms;  /* over which that is taken; 5,000 */
+    bool hold_compactions; /* until store_rocksdb_compact */
 };
 
 /*
