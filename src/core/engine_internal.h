@@ -445,7 +445,8 @@ struct collect {
     size_t bytes_max; /* 0: no bound; it ends early at the first event above */
     size_t bytes;
     bool reverse;
-    bool plain; /* upwards: only the chunk that holds `at` is asked for */
+    bool plain;  /* upwards: only the chunk that holds `at` is asked for */
+    bool unseen; /* also what the user may not see */
     bool messages_only;
     bool with_changes; /* messages_only: what event_is_change says too */
     bool stopped_at_id;

@@ -134,7 +134,7 @@ static bool collect_take(struct collect *c, const struct member *m, const struct
         c->stopped_at_id = true;
         return false;
     }
-    if (!m || !member_sees(m, p->seq)) {
+    if (!c->unseen && (!m || !member_sees(m, p->seq))) {
         /* However much lies between, it need not be read. */
         if (!m || !member_next_visible(m, p->seq, c->reverse, &c->at)) {
             c->at = c->reverse ? c->lo - 1 : c->hi + 1;

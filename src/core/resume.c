@@ -28,8 +28,8 @@ struct snapshot_work {
     struct command *cmd;
     struct snapshot snap;
     bool moved;
-    uint64_t check_id;  /* the event at c.lo is the client's: it must have this id */
-    struct collect far; /* that event alone, where the row does not reach down to it */
+    uint64_t check_id;  /* of the client's event at item->have_seq, to be compared; 0: not */
+    struct collect far; /* that event alone, where the row does not have it */
 };
 
 static void resume_run(struct resume *rs);
@@ -141,21 +141,32 @@ static bool mismatch(struct resident *r, const struct resume_item *item)
            ev.id != item->have_id;
 }
 
+enum check { CHECK_OURS, CHECK_OTHER, CHECK_UNKNOWN };
+
+static enum check compare_first(const struct snapshot_work *w, struct span events, size_t *ret_n)
+{
+    struct reader rd = reader_of(events.p, events.n);
+    struct event ev;
+    if (!command_record_next(&rd, &ev) || ev.seq != w->item->have_seq) {
+        return CHECK_UNKNOWN;
+    }
+    *ret_n = (size_t)(rd.p - events.p);
+    return ev.id == w->check_id ? CHECK_OURS : CHECK_OTHER;
+}
+
 /*
- * The first event was read only to compare its id with the client's. False: it is not the client's,
- * so the history that the client has is another one.
+ * The row's first event was read only to compare its id with the client's. Where it is another one,
+ * the history that the client has is another one. Unknown: the row begins later, or the user does
+ * not see that event, but may have seen what was there.
  */
-static bool drop_checked(struct snapshot_work *w)
+static enum check drop_checked(struct snapshot_work *w)
 {
     struct snapshot *s = &w->snap;
-    struct reader rd = reader_of(s->events.data, s->events.len);
-    struct event ev;
-    if (!command_record_next(&rd, &ev) || ev.seq != w->c.lo) {
-        return true; /* not visible any more; or too far away, see check_far */
-    }
-    buf_consume(&s->events, (size_t)(rd.p - s->events.data));
-    s->covered_from = MAX(s->covered_from, w->c.lo + 1);
-    return ev.id == w->check_id;
+    size_t n = 0;
+    enum check check = compare_first(w, span_of(s->events.data, s->events.len), &n);
+    buf_consume(&s->events, n);
+    s->covered_from = MAX(s->covered_from, w->item->have_seq + 1);
+    return check;
 }
 
 static void item_broken(struct command *cmd)
@@ -163,8 +174,11 @@ static void item_broken(struct command *cmd)
     item_done(cmd->context, cmd->err);
 }
 
-static void row_done(struct snapshot_work *w, uint64_t want)
+static void row_done(struct snapshot_work *w)
 {
+    uint64_t want = w->snap.reset ? w->snap.first_visible_seq
+                    : w->check_id ? MAX(w->c.lo, w->item->have_seq + 1)
+                                  : w->c.lo;
     /* Stopped by count, not by the token's time: older ones are missing. */
     w->snap.limited = !w->c.stopped_at_id && w->snap.covered_from > want;
     item_done(w, CONFAB_OK);
@@ -195,18 +209,16 @@ static void begin_anew(struct snapshot_work *w)
 static void far_done(struct collect *c, enum confab_err err)
 {
     struct snapshot_work *w = c->arg;
-    struct reader rd = reader_of(c->out.data, c->out.len);
-    struct event ev;
+    size_t n = 0;
     if (err) {
         item_done(w, err);
-    } else if (command_record_next(&rd, &ev) && ev.seq == c->lo && ev.id != w->check_id) {
+    } else if (compare_first(w, span_of(c->out.data, c->out.len), &n) == CHECK_OTHER) {
         begin_anew(w);
     } else {
-        row_done(w, c->lo + 1);
+        row_done(w);
     }
 }
 
-/* So much has happened since that the row begins later: the client's event is read by itself. */
 static void check_far(struct snapshot_work *w)
 {
     w->far = (struct collect){.e = w->c.e,
@@ -214,8 +226,9 @@ static void check_far(struct snapshot_work *w)
                               .done = far_done,
                               .arg = w,
                               .user = w->c.user,
-                              .lo = w->c.lo,
-                              .hi = w->c.lo,
+                              .lo = w->item->have_seq,
+                              .hi = w->item->have_seq,
+                              .unseen = true,
                               .limit = 1};
     engine_collect(&w->far);
 }
@@ -230,12 +243,18 @@ static void events_done(struct collect *c, enum confab_err err)
     s->covered_to = c->covered_to;
     if (err) {
         item_done(w, err);
-    } else if (w->check_id && s->covered_from > c->lo) {
-        check_far(w);
-    } else if (w->check_id && !drop_checked(w)) {
+        return;
+    }
+    switch (w->check_id ? drop_checked(w) : CHECK_OURS) {
+    case CHECK_OURS:
+        row_done(w);
+        break;
+    case CHECK_OTHER:
         begin_anew(w);
-    } else {
-        row_done(w, s->reset ? s->first_visible_seq : w->check_id ? c->lo + 1 : c->lo);
+        break;
+    case CHECK_UNKNOWN:
+        check_far(w);
+        break;
     }
 }
 
@@ -270,10 +289,11 @@ enum step engine_step_snapshot(struct engine *e, struct resident *r, struct comm
                             .limit = cmd->events_max,
                             .reverse = true};
     if (has_seq && !reset) {
-        bool here = resident_slot(r, item->have_seq) != NULL;
-        bool check = !here && item->have_id && item->have_seq >= w->c.lo;
+        /* The latest has been compared, and what is in memory. */
+        bool check =
+            item->have_id && item->have_seq < r->c.head_seq && !resident_slot(r, item->have_seq);
         w->check_id = check ? item->have_id : 0;
-        w->c.limit += check;
+        w->c.limit += check && item->have_seq >= w->c.lo;
         w->c.lo = MAX(w->c.lo, item->have_seq + !check);
     } else if (since > 0 && !reset) {
         /* Everything up to the last id of that millisecond is known. */

@@ -624,6 +624,46 @@ static void test_engine__a_position_of_another_history(void **state)
     }
 }
 
+/* Also where the member does not see what this history has there: something else may have been. */
+static void test_engine__a_position_of_another_history_unseen(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    uint64_t ids[12];
+    for (uint64_t i = 2; i < ARRAY_LEN(ids); i++) { /* by seq; of some the event is not known */
+        ids[i] = 0;
+        if (i == 4 || i == 8) {
+            uint8_t kind = i == 4 ? EVENT_REMOVE : EVENT_ADD;
+            assert_int_equal(world_member(w, 1, g, kind, 3, 0), CONFAB_OK);
+        } else {
+            assert_int_equal(world_say(w, 1, g, "x", &ids[i]), i);
+        }
+    }
+    struct command *c = world_event(w, 2, (struct conv_id){0, 0}, EVENT_HIDE);
+    c->in.conv = g;
+    c->in.range_from = 3;
+    c->in.range_to = 5;
+    assert_int_equal(world_err(w, c), CONFAB_OK);
+    world_flush(w);
+    w->cfg.recent_max = 0;
+    world_kill(w, false, 0);
+    static const struct {
+        uint64_t user, at;
+    } cases[] = {{2, 3}, {2, 5}, {3, 5}, {3, 7}, {3, 3}, {2, 7}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t at = cases[i].at;
+        for (int other = 0; other < 2; other++) {
+            c = world_snapshot(w, cases[i].user, g, 0, at, ids[at] + (uint64_t)other);
+            assert_int_equal(c->nsnaps, 1);
+            assert_int_equal(c->snaps[0].reset, other);
+            assert_false(c->snaps[0].limited);
+            assert_int_equal(c->snaps[0].covered_to, 11);
+            assert_in_range(c->snaps[0].covered_from, 1, other ? 1 : at + 1);
+            command_free(c);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +676,7 @@ int main(void)
         T(test_engine__edit_and_delete_change_what_is_read),
         T(test_engine__snapshot_has_all_from_where_it_is_asked),
         T(test_engine__a_position_of_another_history),
+        T(test_engine__a_position_of_another_history_unseen),
         T(test_engine__unread_mentions_and_receipts),
         T(test_engine__history_tells_what_everybody_has),
         T(test_engine__membership_rules),
