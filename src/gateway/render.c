@@ -254,7 +254,7 @@ void render_snapshot(struct render *r, struct json_writer *w, struct buf *b,
                      const struct snapshot *snap, const struct render_own *own)
 {
     struct wire_conv c = conv_of(snap, own);
-    c.reset = c.reset || (own->reset && snap->active);
+    c.reset = c.reset || own->reset;
     struct render_about about = {
         .conv = snap->conv,
         .conv_kind = snap->conv_kind,

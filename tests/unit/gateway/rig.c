@@ -91,6 +91,8 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
     assert_int_equal(store_fault_open(rig->store_mem, &rig->store), CONFAB_OK);
     assert_int_equal(directory_mem_open(rig->ex, &rig->dir_mem), CONFAB_OK);
     assert_int_equal(directory_fault_open(rig->dir_mem, &rig->dir), CONFAB_OK);
+    rig->epochs.n = 1;
+    rig->epochs.at[0].id = 7;
     for (uint16_t i = 0; i < shards; i++) {
         struct shard_config cfg;
         shard_config_defaults(&cfg);
@@ -116,6 +118,7 @@ struct rig *rig_new(uint16_t shards, void (*tune)(struct shard_config *cfg))
             .store = rig->store,
             .files = &files,
             .engine_shared = &rig->shared,
+            .epochs = &rig->epochs,
             .auth = rig->auth,
             .origins = &rig->origins,
             .proxies = &rig->proxies,

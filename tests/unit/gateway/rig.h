@@ -33,6 +33,7 @@ struct rig {
     struct directory *dir_mem;
     struct directory *dir; /* over it: arm with directory_fault_plan */
     struct engine_shared shared;
+    struct epochs epochs; /* of all tokens */
     struct auth_state *auth;
     struct origin_rules origins;
     struct proxy_rules proxies; /* loopback, as by default */

@@ -249,6 +249,45 @@ static void test_resume__an_own_log_that_is_gone(void **state)
     client_drop(a);
 }
 
+/* After a restore: of what a token covered nothing is sure, not even of what was left since. */
+static void test_resume__a_token_of_a_lost_time(void **state)
+{
+    (void)state;
+    char since[64];
+    char group[64];
+    char path[160];
+    char json[200];
+    char *body = NULL;
+    struct client *h = client_new(rig, 0);
+    snprintf(json, sizeof(json), "{\"name\":\"g\",\"members\":[\"%s\"]}", bob.user);
+    assert_int_equal(http(h, "POST", "/api/v1/groups", ann.token, json, &body), 201);
+    snprintf(group, sizeof(group), "%s", json_text(body, "group_id"));
+    free(body);
+    snprintf(path, sizeof(path), "/api/v1/groups/%s/members/%s", group, bob.user);
+    assert_int_equal(http(h, "DELETE", path, ann.token, NULL, NULL), 200);
+    rig_pass(rig, 3000);
+    struct client *b = ws_live(rig, 0, &bob, since);
+    client_drop(b);
+    for (int lost = 0; lost < 2; lost++) {
+        uint64_t epoch = 0;
+        uint64_t ms = 0;
+        assert_true(resume_token_parse(span_str(since), &epoch, &ms));
+        char text[RESUME_TOKEN_BYTES];
+        size_t n = resume_token_write(epoch ^ 2, ms, text);
+        char token[RESUME_TOKEN_BYTES + 1];
+        snprintf(token, sizeof(token), "%.*s", lost ? (int)n : 1, text); /* or none at all */
+        b = ws_open(rig, 0, bob.token);
+        char *all = resume_since(b, token, since);
+        const char *row = strstr(all, group);
+        assert_non_null(row);
+        assert_non_null(strstr(row, "\"left\":true"));
+        assert_int_equal(strstr(row, "\"left\":true,\"reset\":true") != NULL, lost);
+        free(all);
+        client_drop(b);
+    }
+    client_drop(h);
+}
+
 static void test_resume__limited_when_much_is_missing(void **state)
 {
     (void)state;
@@ -650,6 +689,7 @@ int main(void)
         T(token_text),
         T(have_beyond_the_token),
         T(an_own_log_that_is_gone),
+        T(a_token_of_a_lost_time),
         T(limited_when_much_is_missing),
         T(however_long_one_was_away),
         T(large_events_are_trimmed),
