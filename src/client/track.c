@@ -204,14 +204,17 @@ static bool is_sure(const struct csession *s, struct conv_id conv)
 }
 
 /*
- * The user's own log says that there is a conversation: the list has it from now on. When it says
- * so live, no list had it before, and a row of an earlier answer was of a time that a restore has
- * lost, or was told since this client named it.
+ * The user's own log says that there is a conversation: the list has it from now on. No list had it
+ * before, unless one whose answer tells both. So a row of an earlier answer was of a time that a
+ * restore has lost, or was told since this client named it, and what came after that row may be
+ * missing.
  */
-static void heard_of(struct csession *s, struct conv_id conv, bool live, uint64_t now)
+static void heard_of(struct csession *s, struct conv_id conv, enum confab_source source,
+                     uint64_t now)
 {
     struct ctrack *t = ctrack_find(s, conv);
-    if (t && live && t->paged != s->answer) {
+    uint32_t with = source == CONFAB_LIVE ? s->answer : s->answers;
+    if (t && t->paged != with && (source == CONFAB_LIVE || s->phase == CPHASE_SYNC)) {
         t->listed = false;
     }
     bool sure = is_sure(s, conv);
@@ -272,7 +275,7 @@ void ctrack_apply(struct csession *s, struct ctrack *t, const struct wire_server
     }
     bool leaving = !stays && is_own_leaving(s, m);
     if (m->event == WIRE_S_SELF && m->u.self.action == WIRE_SELF_JOINED) {
-        heard_of(s, m->u.self.target, source == CONFAB_LIVE, now);
+        heard_of(s, m->u.self.target, source, now);
     }
     cdeliver(s, m, source);
     if (leaving) {

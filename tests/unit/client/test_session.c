@@ -612,6 +612,33 @@ static void test_session__joined_late_and_not_in_the_last_answer_is_asked_for_ag
 }
 
 /*
+ * After a restore: the client named it, so it was told of before it was in the list. What came next
+ * fell to a resync, whose answer still had no list with it, but a moment later its joining.
+ */
+static void test_session__joined_in_an_answer_without_its_row_is_asked_for_again(void **state)
+{
+    struct script *h = *state;
+    open_live_at(h, 's', 1);
+    script_message(h, 'a', 1, 5, "one");
+    script_drop(h);
+    script_connect(h);
+    script_expect(h, "\"have\"");
+    script_page(h, 'a', 1, 1, 1, "", "");
+    script_caught_up(h, "t2");
+    script_expect_none(h);
+    script_send(h, "{\"event\":\"resync\"}");
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, 's', 2, 2, 2, "", joined_a(2));
+    script_caught_up(h, "t3");
+    script_expect(h, "\"event\":\"resume\"");
+    script_page(h, 's', 3, 3, 3, "", joined_a(3)); /* with its row, behind it or before */
+    script_page(h, 'a', 2, 2, 2, "", script_message_text('a', 2, 5, "two"));
+    script_page(h, 's', 4, 4, 4, "", joined_a(4));
+    script_caught_up(h, "t4");
+    script_expect_none(h);
+}
+
+/*
  * The frame that it began with was sent before the server read the resume, and what came between
  * the two was dropped. The resume took the place of a resync, and its answer does not have it yet.
  */
@@ -1412,6 +1439,7 @@ int main(void)
         T(test_session__what_no_page_has_after_a_loss_is_forgotten),
         T(test_session__another_event_at_the_position_resets),
         T(test_session__joined_but_in_no_page_is_asked_for_again),
+        T(test_session__joined_in_an_answer_without_its_row_is_asked_for_again),
         T(test_session__joined_late_and_not_in_the_last_answer_is_asked_for_again),
         T(test_session__began_before_the_resume_was_read_is_asked_for_again),
         T(test_session__begins_nowhere_in_the_middle),

@@ -65,6 +65,11 @@ function joined(): SelfEvent {
     return { event: 'self', ...at, action: 'joined', target: CONV };
 }
 
+function selfPage(): PageConversation {
+    const self = { conversationId: 'self1', kind: 'self' as const, head: 1, headId: 's1', coveredFrom: 1, coveredTo: 1 };
+    return { ...page(), ...self, events: [joined()] };
+}
+
 function page(): PageConversation {
     return {
         conversationId: CONV,
@@ -130,6 +135,27 @@ void test('again: joined while a resume is under way, the page of which is still
         sync.onCaughtUp('1-2', false);
         await clock.pass(1000);
         assert.equal(asked(), told ? 2 : 3);
+    }
+});
+
+void test('again: a page of an earlier answer does not say that nothing was missed until it is joined', async () => {
+    /* Told by an answer without its page; by one with it, in whichever order; or live. */
+    const cases: [(sync: Sync) => void, number][] = [
+        [(sync) => sync.onPage(selfPage()), 3],
+        [(sync) => [page(), selfPage()].forEach((p) => sync.onPage(p)), 2],
+        [(sync) => [selfPage(), page()].forEach((p) => sync.onPage(p)), 2],
+        [(sync) => sync.onEvent(joined()), 3],
+    ];
+    for (const [tell, expected] of cases) {
+        const { clock, sync, asked } = await rig();
+        sync.resume();
+        sync.onPage(page());
+        sync.onCaughtUp('1-1', false);
+        sync.resync();
+        tell(sync);
+        sync.onCaughtUp('1-2', false);
+        await clock.pass(1000);
+        assert.equal(asked(), expected);
     }
 });
 

@@ -67,8 +67,11 @@ export class Sync {
     private readonly begun = new Map<string, number>();
     /* While in sync: what the user's own log says was joined. */
     private joined = new Set<string>();
-    /* Conversations that pages have had since the last caught_up. */
-    private readonly paged = new Set<string>();
+    /* Of answers that have ended, or were cut off; and what that was at the latest resume. */
+    private answers = 1;
+    private answer = 0;
+    /* Conversations that pages have had: `answers` then. */
+    private readonly paged = new Map<string, number>();
     private selfHead = 0;
     private selfId = '';
     private selfAhead: { seq: number; id: string } | undefined;
@@ -103,12 +106,13 @@ export class Sync {
         this.rounds = 0;
         this.asked = this.answered = 0;
         this.joined.clear();
-        this.paged.clear();
+        this.answers++;
     }
 
     clear(): void {
         this.linkDown();
         this.begun.clear();
+        this.paged.clear();
         this.selfHead = 0;
         this.selfId = '';
         this.selfAhead = undefined;
@@ -138,6 +142,7 @@ export class Sync {
             }
         }
         this.again = false;
+        this.answer = this.answers;
         this.resumes++;
         this.asked++;
         this.phase = 'sync';
@@ -176,8 +181,15 @@ export class Sync {
         return this.state.convs.has(conv) && (begun === undefined || begun === this.resumes);
     }
 
-    /* The list of the user's conversations has it from now on. */
-    private onJoined(conv: string): void {
+    /*
+     * The list of the user's conversations has it from now on. No list had it before, unless one
+     * whose answer tells both: a page of an earlier one was of a time that a restore has lost, or
+     * was told since this client named it, and what came after that page may be missing.
+     */
+    private onJoined(conv: string, answer: number): void {
+        if (!this.begun.has(conv) && this.paged.get(conv) !== answer) {
+            this.begun.set(conv, 0);
+        }
         const sure = this.isSure(conv);
         if (sure) {
             this.begun.delete(conv);
@@ -233,7 +245,7 @@ export class Sync {
             return;
         }
         if (ev.event === 'self' || ev.conversationId === this.selfId) {
-            this.applySelf(ev);
+            this.applySelf(ev, this.answer);
             return;
         }
         let c = this.state.convs.get(ev.conversationId);
@@ -323,7 +335,8 @@ export class Sync {
         this.state.put({ ...c, with: user, memberCount: 2, head: ack.seq - 1 });
     }
 
-    private applySelf(ev: SequencedEvent): void {
+    /* `answer`: the rows of which answer may be with it; see onJoined. */
+    private applySelf(ev: SequencedEvent, answer: number): void {
         this.selfId = ev.conversationId;
         if (ev.seq <= this.selfHead) {
             return;
@@ -332,7 +345,7 @@ export class Sync {
         this.selfAhead = { seq: ev.seq, id: ev.eventId };
         this.saveSelf();
         if (ev.event === 'self') {
-            this.applyOwn(ev);
+            this.applyOwn(ev, answer);
         }
     }
 
@@ -344,7 +357,7 @@ export class Sync {
         }
     }
 
-    private applyOwn(ev: SelfEvent): void {
+    private applyOwn(ev: SelfEvent, answer: number): void {
         if (ev.action === 'block' && ev.userId !== undefined) {
             if (ev.blocked) {
                 this.state.blocked.add(ev.userId);
@@ -357,7 +370,7 @@ export class Sync {
             return;
         }
         if (ev.action === 'joined') {
-            this.onJoined(ev.target);
+            this.onJoined(ev.target, answer);
         }
         const c = this.state.convs.get(ev.target);
         if (!c) {
@@ -393,7 +406,7 @@ export class Sync {
             return;
         }
         this.begun.delete(page.conversationId);
-        this.paged.add(page.conversationId);
+        this.paged.set(page.conversationId, this.answers);
         let c = this.state.convs.get(page.conversationId);
         if (page.left) {
             if (c && page.reset) {
@@ -465,9 +478,9 @@ export class Sync {
         }
         for (const ev of page.events) {
             if (ev.seq > this.selfHead) {
-                this.applySelf(ev);
+                this.applySelf(ev, this.answers);
             } else if (ev.event === 'self' && ev.action === 'hide') {
-                this.applyOwn(ev); /* the message may be about to come once more */
+                this.applyOwn(ev, this.answers); /* the message may be about to come once more */
             }
         }
         if (page.head >= this.selfHead) {
@@ -484,13 +497,13 @@ export class Sync {
             return;
         }
         for (const c of reset ? [...this.state.convs.values()] : []) {
-            if (!this.paged.has(c.id)) {
+            if (this.paged.get(c.id) !== this.answers) {
                 this.forgetGone(c);
                 /* If it has begun anew meanwhile, its page tells. */
                 this.again = this.again || this.held.some((ev) => ev.conversationId === c.id);
             }
         }
-        this.paged.clear();
+        this.answers++;
         for (const c of this.state.convs.values()) {
             if (c.ahead) {
                 this.state.put({ ...c, ahead: false });
