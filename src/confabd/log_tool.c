@@ -283,7 +283,7 @@ static int replay(struct tool *t)
     struct store_readonly store = {.base = {.ops = &READONLY_OPS}};
     struct directory *directory = NULL;
     struct engine_host host = {.ops = &HOST_OPS};
-    struct engine_shared shared;
+    struct engine_shared shared = {0};
     struct engine *engine = NULL;
     struct metrics *metrics = calloc(1, sizeof(*metrics));
     struct engine_config cfg;

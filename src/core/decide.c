@@ -20,8 +20,13 @@ uint64_t engine_stamp_ms(struct engine *e, struct partition *p)
     if (e->floor_shared) {
         /* Tokens of before were closed by every engine, up to a time that is in some partition:
          * when the wall clock was set back this one's own records may not reach it. */
+        uint64_t before = e->shared->recovered_ms;
         e->floor_shared = false;
         e->floor_ms = MAX(e->floor_ms, atomic_load(&e->shared->log_clock_ms) + 1);
+        /* Not the log's clock of now: another engine may have written in this very millisecond. */
+        if (e->now_ms <= before) {
+            e->floor_ms = MAX(e->floor_ms, before + 1 + e->shared->skip_ms);
+        }
     }
     /* Ids have no room for times outside of these: a clock that says so is not believed. */
     uint64_t wall = e->now_ms <= STAMP_LAST_MS ? MAX(e->now_ms, ID_EPOCH_MS) : ID_EPOCH_MS;

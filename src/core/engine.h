@@ -101,6 +101,12 @@ void engine_config_defaults(struct engine_config *cfg);
 /* What all engines of one server share. Made by the wiring, outlives the engines. */
 struct engine_shared {
     atomic_uint_fast64_t log_clock_ms; /* highest time of any durable record */
+    /* The highest time that recoveries found. Written by them, before the first command. */
+    uint64_t recovered_ms;
+    /* Drawn at each start, written before the first command: a wall clock that stands behind what
+     * was recovered goes on that much above it. Else data that was put back from a backup would
+     * give out the very ids that are lost. */
+    uint32_t skip_ms;
     /* What a user hides (enum dir_hides), any thread. NULL: nobody hides anything. */
     uint32_t (*hides)(void *arg, uint64_t user);
     void *hides_arg;

@@ -274,6 +274,7 @@ enum confab_err engine_recover_end(struct engine *e)
     uint64_t mine = e->floor_ms > 0 ? e->floor_ms - 1 : 0;
     while (mine > seen && !atomic_compare_exchange_weak(&e->shared->log_clock_ms, &seen, mine)) {
     }
+    e->shared->recovered_ms = MAX(e->shared->recovered_ms, mine);
     if (!err) {
         e->recover_ended = true;
         e->floor_shared = true;

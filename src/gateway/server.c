@@ -15,6 +15,7 @@
 #include "gateway/notices.h"
 
 #define NS_PER_MS 1000000U
+#define SKIP_MS   1024U /* engine_shared.skip_ms is below */
 /* While stopping, shards look at each other's progress that often at the latest. */
 #define STOPPING_TURN_MS 5U
 /* Above the grace that the shards were given to end their connections themselves. */
@@ -225,6 +226,7 @@ enum confab_err server_recover(struct server *s)
         err = engine_recover_end(shard_engine(s->slots[i].shard));
     }
     if (err == CONFAB_OK) {
+        s->engine_shared.skip_ms = (uint32_t)(random_u64(s->loops[0].random) % SKIP_MS);
         epochs_begin(&s->epochs, s->deps.disk, random_u64(s->loops[0].random) | 1,
                      atomic_load(&s->engine_shared.log_clock_ms));
         s->recovery.epoch_written = s->epochs.written;

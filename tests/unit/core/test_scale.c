@@ -220,6 +220,7 @@ static void start(struct scale *w)
     w->outstanding = 0;
     w->fresh = true;
     atomic_store(&w->shared.log_clock_ms, 0);
+    w->shared.recovered_ms = 0;
     assert_int_equal(local_log_open(&log, disk_sim_disk(w->disk), &w->clock.base, &w->log),
                      CONFAB_OK);
     struct log_store *store = local_log_store(w->log);

@@ -50,6 +50,48 @@ static void test_time__every_token_lies_below_what_recovery_finds(void **state)
     check_clock_is_recovered(w);
 }
 
+/* So that a restored server does not give out the ids that it has lost once more. */
+static void test_time__a_clock_behind_the_log_goes_on_above_it(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    uint64_t id;
+    w->shared.skip_ms = 700;
+    world_say(w, 1, g, "x", &id); /* this engine has begun */
+    uint64_t seen = atomic_load(&w->shared.log_clock_ms);
+    assert_in_range(seen, WORLD_START_MS, WORLD_START_MS + 699);
+    clock_sim_set_wall(&w->clock, WORLD_START_MS - 86400000);
+    world_kill(w, false, 0);
+    seen = atomic_load(&w->shared.log_clock_ms);
+    world_say(w, 1, g, "x", &id);
+    assert_int_equal(message_id_time_ms(id), seen + 701);
+    clock_sim_set_wall(&w->clock, seen + 10000);
+    world_kill(w, false, 0);
+    world_say(w, 1, g, "x", &id);
+    assert_in_range(message_id_time_ms(id), seen + 10000, seen + 10600);
+}
+
+/* What another engine has just written is no clock that went back. */
+static void test_time__engines_that_begin_in_one_millisecond(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    struct conv_id h = g;
+    while (engine_shard_of(conv_id_partition(h), 2) == engine_shard_of(conv_id_partition(g), 2)) {
+        h = world_group(w, 1, "cake", 2, 3);
+    }
+    w->shared.skip_ms = 700;
+    clock_sim_set_wall(&w->clock, WORLD_START_MS + 10000);
+    world_kill(w, false, 0);
+    uint64_t id;
+    world_say(w, 1, g, "x", &id);
+    uint64_t now = message_id_time_ms(id);
+    clock_sim_set_wall(&w->clock, now - 50);
+    world_run(w, 0);
+    world_say(w, 1, h, "x", &id);
+    assert_in_range(message_id_time_ms(id), now, now + 100);
+}
+
 static void test_time__any_wall_clock_gives_rising_ids(void **state)
 {
     (void)state;
@@ -163,6 +205,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(f) cmocka_unit_test_setup_teardown(f, world_setup, world_teardown)
         T(test_time__every_token_lies_below_what_recovery_finds),
+        T(test_time__a_clock_behind_the_log_goes_on_above_it),
+        cmocka_unit_test_setup_teardown(test_time__engines_that_begin_in_one_millisecond,
+                                        world_setup_two, world_teardown),
         cmocka_unit_test(test_time__any_wall_clock_gives_rising_ids),
         T(test_time__a_millisecond_of_many_ids),
         T(test_time__backwards_after_a_refusal_or_a_failed_flush),

@@ -279,6 +279,7 @@ void world_drop(struct world *w, bool lose_store, uint64_t seed)
         store_mem_crash(w->store, seed);
     }
     atomic_store(&w->shared.log_clock_ms, 0);
+    w->shared.recovered_ms = 0;
     w->dying = false;
     w->gate.dead = false;
 }
