@@ -774,6 +774,11 @@ bool engine_is_quiet(const struct engine *e)
            !holds_back(e);
 }
 
+bool engine_has_followups(const struct engine *e)
+{
+    return e->followups_pending > 0 && !e->failed;
+}
+
 enum confab_err engine_health(const struct engine *e)
 {
     if (e->failed) {

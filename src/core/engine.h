@@ -168,6 +168,9 @@ uint64_t engine_clean_lsn(const struct engine *e);
 void engine_flush_all(struct engine *e);
 /* Nothing dirty, in flight, being loaded or held back to be logged later. */
 bool engine_is_quiet(const struct engine *e);
+/* Consequences of events that are not known to have reached their conversations, and will be tried
+ * again. */
+bool engine_has_followups(const struct engine *e);
 /* CONFAB_OK, or why sends are refused: CONFAB_IO (the log failed, or the store did and too much
  * waits for it), CONFAB_NO_SPACE, CONFAB_CORRUPT. */
 enum confab_err engine_health(const struct engine *e);

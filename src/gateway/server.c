@@ -30,7 +30,6 @@ struct server_slot {
     pthread_t thread;
     uint16_t index;
     uint64_t turns_seen; /* server_is_turning's */
-    bool flushing;       /* the shard's: engine_flush_all was called */
     atomic_bool quiet;   /* nothing of the engine's is left to write */
 };
 
@@ -327,12 +326,14 @@ static uint32_t checkpoint_turn(struct server *s, uint64_t now)
 static void flush_turn(struct server *s, struct server_slot *slot, uint64_t now)
 {
     struct engine *engine = shard_engine(slot->shard);
-    if (!slot->flushing) {
-        slot->flushing = true;
+    /* Quiet is not enough: the engine also has to have noticed that the log may go, and what waits
+     * to be sent to another one would be logged after the last checkpoint. */
+    bool quiet = engine_is_quiet(engine) && !engine_has_followups(engine) &&
+                 engine_clean_lsn(engine) == UINT64_MAX;
+    if (!quiet) {
         engine_flush_all(engine);
     }
-    /* Quiet is not enough: the engine also has to have noticed that the log may go. */
-    atomic_store(&slot->quiet, engine_is_quiet(engine) && engine_clean_lsn(engine) == UINT64_MAX);
+    atomic_store(&slot->quiet, quiet);
     if (slot->index != 0) {
         return;
     }

@@ -252,6 +252,25 @@ static void test_followup__is_sent_again_when_refused(void **state)
     assert_false(listed(w, 5, g));
 }
 
+/* Who waits for all to be written has to ask for both. */
+static void test_followup__waits_in_an_engine_that_is_quiet(void **state)
+{
+    struct world *w = *state;
+    struct conv_id g = world_group(w, 1, "tea", 2, 3);
+    const struct engine *e = w->shards[engine_shard_of(conv_id_partition(g), w->nshards)].e;
+    settle(w);
+    assert_false(engine_has_followups(e));
+    w->mail_busy = UINT32_MAX;
+    assert_int_equal(world_member(w, 1, g, EVENT_REMOVE, 3, 0), CONFAB_OK);
+    world_flush(w);
+    assert_true(engine_is_quiet(e));
+    assert_true(engine_has_followups(e));
+    w->mail_busy = 0;
+    settle(w);
+    assert_false(engine_has_followups(e));
+    assert_int_equal(said(w, 3, EVENT_LEFT, g), 1);
+}
+
 static void test_followup__a_thousand_members(void **state)
 {
     struct world *w = *state;
@@ -387,6 +406,7 @@ int main(void)
         T(test_followup__a_late_block_counts),
         T(test_followup__the_latest_block_counts),
         T(test_followup__is_sent_again_when_refused),
+        T(test_followup__waits_in_an_engine_that_is_quiet),
         T(test_followup__a_thousand_members),
         T(test_followup__the_answer_comes_after_ones_own),
         T(test_followup__the_answer_waits_no_longer),
