@@ -90,9 +90,9 @@ def world(tmp_path):
     """world(flags…, pebble=…): an authority and a server that asks it."""
     everything = []
 
-    def make(*flags, validity_s=7776000, reachable=True, environment=None):
+    def make(*flags, validity_s=7776000, reachable=True, environment=None, looks_at=None):
         kept = listener()
-        port = kept.getsockname()[1] if reachable else free_port()
+        port = looks_at or (kept.getsockname()[1] if reachable else free_port())
         pebble = Pebble(tmp_path / f"pebble{len(everything)}", port, validity_s,
                         **(environment or {}))
         server = Managed(tmp_path / f"data{len(everything)}", tmp_path / "confabd.log",
@@ -241,6 +241,22 @@ def test_killed_in_the_middle(world):
     void = pebble.log.read_text().count("set INVALID by completed challenge")
     assert 1 <= pebble.requests("/order-plz") <= 1 + void
     assert not order.exists()
+
+
+def test_void_because_nobody_was_there(world):
+    """That is no failure to be waited out: another order is asked for at once."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as long as it is open, it waits there
+        pebble, server = world("--acme-retry", "1h", looks_at=silent.getsockname()[1],
+                               environment={"PEBBLE_WFE_NONCEREJECT": "0"})
+        server.start()
+        harness.wait_until(lambda: pebble.requests("/chalZ/"), "it was told to look")
+        server.kill()
+        assert (pebble.requests("/order-plz"), pebble.requests("/my-order/")) == (1, 0)
+        server.start()
+        harness.wait_until(lambda: pebble.requests("/my-order/"), "the order is gone on with")
+    # The order is another one, and where that one fails it counts.
+    harness.wait_until(lambda: metric(server, FAILED) == 1, "the failure is counted")
+    assert pebble.requests("/order-plz") == 2
 
 
 @pytest.mark.parametrize("flags, says", [

@@ -332,9 +332,10 @@ static enum confab_err order_new(struct acme_client *c, char url[ACME_URL_MAX])
 }
 
 /* The one under way when the authority still knows it and it can be gone on with, or a new one. */
-static enum confab_err order_open(struct acme_client *c, char url[ACME_URL_MAX])
+static enum confab_err order_open(struct acme_client *c, char url[ACME_URL_MAX], bool *kept)
 {
-    if (order_kept(c, url)) {
+    *kept = order_kept(c, url);
+    if (*kept) {
         enum confab_err err = get(c, "order", url);
         if (err == CONFAB_OK && !status_is(c, "invalid")) {
             return CONFAB_OK;
@@ -343,6 +344,7 @@ static enum confab_err order_open(struct acme_client *c, char url[ACME_URL_MAX])
             return err;
         }
     }
+    *kept = false;
     order_forget(c);
     return order_new(c, url);
 }
@@ -523,16 +525,16 @@ static enum confab_err chain_get(struct acme_client *c, EVP_PKEY *key, struct bu
 }
 
 /*
- * The key of an order is there before the order is finalized: after a restart it is the one that
- * the certificate was made for. An order that is past that without our key is of no use.
+ * The certificate of the order that c->http holds. The key of an order is there before the order is
+ * finalized: after a restart it is the one that the certificate was made for. An order that is past
+ * that without our key is of no use.
  */
-static enum confab_err order_run(struct acme_client *c, struct buf *ret)
+static enum confab_err order_finish(struct acme_client *c, const char *url, struct buf *ret)
 {
-    char url[ACME_URL_MAX];
     char path[PATH_SIZE];
     EVP_PKEY *key = NULL;
-    enum confab_err err = order_open(c, url);
-    if (err == CONFAB_OK && status_is(c, "pending")) {
+    enum confab_err err = CONFAB_OK;
+    if (status_is(c, "pending")) {
         err = authorize_all(c);
         if (err == CONFAB_OK) {
             err = poll_settled(c, "order", url);
@@ -551,6 +553,40 @@ static enum confab_err order_run(struct acme_client *c, struct buf *ret)
         err = chain_get(c, key, ret);
     }
     EVP_PKEY_free(key);
+    return err;
+}
+
+/* Asked after a refusal: what that one said is still there when it is not. */
+static bool is_void(struct acme_client *c, const char *url)
+{
+    char why[sizeof(c->why)];
+    uint32_t wait_s = c->wait_s;
+    memcpy(why, c->why, sizeof(why));
+    bool is = get(c, "order", url) == CONFAB_OK && status_is(c, "invalid");
+    memcpy(c->why, why, sizeof(why));
+    c->wait_s = wait_s;
+    return is;
+}
+
+/*
+ * An order of before a restart may be void because nobody was there when the authority looked: that
+ * is no failure to be waited out, another one is asked for.
+ */
+static enum confab_err order_run(struct acme_client *c, struct buf *ret)
+{
+    char url[ACME_URL_MAX];
+    bool kept;
+    enum confab_err err = order_open(c, url, &kept);
+    if (err == CONFAB_OK) {
+        err = order_finish(c, url, ret);
+    }
+    if ((err == CONFAB_FORBIDDEN || err == CONFAB_INVALID) && kept && is_void(c, url)) {
+        order_forget(c);
+        err = order_new(c, url);
+        if (err == CONFAB_OK) {
+            err = order_finish(c, url, ret);
+        }
+    }
     return err;
 }
 
