@@ -33,8 +33,8 @@ enum {
     WINDOW_MAX = 64,
     PAIRS_MAX = 1000,
     ROUNDS_MAX = 99,
-    IN_BYTES = 128 * 1024,
     OUT_BYTES = 128 * 1024,
+    DRAIN_S = 60, /* what is under way at the end has to come by then */
 };
 
 struct options {
@@ -136,7 +136,7 @@ static void put_message(struct load *l, uint32_t pair, uint32_t number)
     for (uint32_t i = PEER_MARK; i < n; i++) {
         text[i] = i % 6 == 5 ? ' ' : (char)('a' + draw(l, 26));
     }
-    l->opt.protocol->message(l, pair, number, text, n);
+    l->opt.protocol->message(l, &l->clients[pair], number, text, n);
 }
 
 /* Messages that are complete. */
@@ -196,7 +196,7 @@ void peer_delivered(struct load *l, const struct client *c, const char *text, si
 
 static void read_client(struct load *l, struct client *c)
 {
-    ssize_t got = recv(c->fd, c->in + c->in_len, IN_BYTES - c->in_len, MSG_DONTWAIT);
+    ssize_t got = recv(c->fd, c->in + c->in_len, PEER_IN_BYTES - c->in_len, MSG_DONTWAIT);
     if (got < 0 && errno == EAGAIN) {
         return;
     }
@@ -229,7 +229,7 @@ static void connect_all(struct load *l, int epoll_fd)
         *c = (struct client){.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0),
                              .pair = i % l->opt.pairs,
                              .sends = i < l->opt.pairs,
-                             .in = malloc(IN_BYTES)};
+                             .in = malloc(PEER_IN_BYTES)};
         if (c->fd < 0 || !c->in || connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
             peer_die("no connection to 127.0.0.1:%u: %s", l->opt.port, strerror(errno));
         }
@@ -297,7 +297,7 @@ static void play_for(struct load *l, int epoll_fd, uint32_t seconds)
 
 static void drain(struct load *l, int epoll_fd)
 {
-    uint64_t until = now_ns() + 10 * NS_PER_S;
+    uint64_t until = now_ns() + DRAIN_S * NS_PER_S;
     l->sending = false;
     for (uint32_t i = 0; i < l->opt.pairs; i++) {
         while (complete_of(&l->pairs[i]) != l->pairs[i].sent && now_ns() < until) {
@@ -353,8 +353,8 @@ static const char USAGE[] =
     "Plays the load of `confab-bench pairs` on another server at 127.0.0.1. Exit code 0: all that\n"
     "was acknowledged was delivered, once, in order; 1: not so, or no answer; 2: wrong usage.\n"
     "\n"
-    "  --protocol mqtt|xmpp   MQTT 3.1.1 with QoS 1; XMPP, which registers who is not there "
-    "[mqtt]\n"
+    "  --protocol mqtt|xmpp|matrix   MQTT 3.1.1 with QoS 1; XMPP, which registers who is not\n"
+    "                  there; Matrix, which registers new ones each time [mqtt]\n"
     "  --port N        the server's port\n"
     "  --pid N         its process, for its CPU time\n"
     "  --pairs N       how many [100]\n"
@@ -390,7 +390,8 @@ static const struct number NUMBERS[] = {
 static void take_options(struct options *o, int argc, char **argv)
 {
     enum { HELP = ARRAY_LEN(NUMBERS), PROTOCOL };
-    static const struct protocol *const protocols[] = {&mqtt_protocol, &xmpp_protocol};
+    static const struct protocol *const protocols[] = {&mqtt_protocol, &xmpp_protocol,
+                                                       &matrix_protocol};
     struct option known[ARRAY_LEN(NUMBERS) + 3] = {0};
     for (size_t i = 0; i < ARRAY_LEN(NUMBERS); i++) {
         known[i] = (struct option){NUMBERS[i].name, required_argument, NULL, (int)i};
@@ -411,7 +412,7 @@ static void take_options(struct options *o, int argc, char **argv)
                 o->protocol = strcmp(optarg, protocols[i]->name) == 0 ? protocols[i] : o->protocol;
             }
             if (!o->protocol) {
-                wrong("--protocol is mqtt or xmpp");
+                wrong("--protocol is mqtt, xmpp or matrix");
             }
             continue;
         }

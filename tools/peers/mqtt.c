@@ -73,10 +73,11 @@ static uint32_t packet_id(uint32_t number)
     return number % 0xffff + 1;
 }
 
-static void put_message(struct load *l, uint32_t pair, uint32_t number, const char *text, size_t n)
+static void put_message(struct load *l, const struct client *c, uint32_t number, const char *text,
+                        size_t n)
 {
     char topic[16];
-    topic_of(pair, topic);
+    topic_of(c->pair, topic);
     put_head(l, PUBLISH_QOS1, (uint32_t)(4 + strlen(topic) + n));
     put_text(l, topic);
     put16(l, packet_id(number));

@@ -14,6 +14,7 @@
 enum {
     PEER_MARK = 17, /* "PPPPPPPP NNNNNNNN" in hex digits, with which a text begins */
     PEER_TEXT_MAX = 1000,
+    PEER_IN_BYTES = 128 * 1024, /* what has come and is not taken, at most */
 };
 
 struct load;
@@ -23,6 +24,7 @@ struct client {
     uint32_t pair;
     bool sends;
     uint32_t step; /* the protocol's: how far it is, then how many were acknowledged */
+    void *own;     /* the protocol's; until the program ends */
     uint8_t *in;
     size_t in_len;
 };
@@ -31,12 +33,14 @@ struct protocol {
     const char *name;
     /* The first bytes of a connection. */
     void (*open)(struct load *l, struct client *c);
-    /* Message `number`, from 0, of the pair. */
-    void (*message)(struct load *l, uint32_t pair, uint32_t number, const char *text, size_t n);
+    /* Message `number`, from 0, of the sender c. */
+    void (*message)(struct load *l, const struct client *c, uint32_t number, const char *text,
+                    size_t n);
     /* Takes one frame off the n bytes at p; its size, 0 while it is incomplete. */
     size_t (*take)(struct load *l, struct client *c, const uint8_t *p, size_t n);
 };
 
+extern const struct protocol matrix_protocol;
 extern const struct protocol mqtt_protocol;
 extern const struct protocol xmpp_protocol;
 

@@ -36,10 +36,11 @@ static void open_stream(struct load *l, struct client *c)
     put_header(l);
 }
 
-static void put_message(struct load *l, uint32_t pair, uint32_t number, const char *text, size_t n)
+static void put_message(struct load *l, const struct client *c, uint32_t number, const char *text,
+                        size_t n)
 {
     char to[16];
-    name_of(pair, false, to);
+    name_of(c->pair, false, to);
     peer_putf(l, "<message to='%s@%s' type='chat' id='%u'><body>", to, DOMAIN, number);
     peer_put(l, text, n);
     peer_putf(l, "</body></message><r xmlns='urn:xmpp:sm:3'/>");
