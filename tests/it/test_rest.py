@@ -1,5 +1,6 @@
 """The REST calls of docs/api/rest.md, as one client after another uses them."""
 
+import time
 import uuid
 
 import pytest
@@ -56,6 +57,12 @@ def joined(who, *conversations):
                        "the conversations are in the list")
 
 
+def a_moment_later():
+    """Returns in another millisecond: what conversations have of one and the same is in any order."""
+    before = time.time_ns() // 10**6
+    harness.wait_until(lambda: time.time_ns() // 10**6 > before, "time goes on", interval_s=0.001)
+
+
 # -- the inbox ----------------------------------------------------------------------------------
 
 
@@ -69,6 +76,7 @@ def test_the_inbox_is_ordered_by_activity_and_says_what_is_new(server, alice, bo
     direct = ok(bob.send("hello alice", to="alice"), 201)
     room = group(carol, alice, name="the room")
     joined(alice, direct["conversation_id"], room)
+    a_moment_later()
     last = ok(carol.http("POST", "/api/v1/messages", {
         "conversation_id": room, "content": "look here", "mentions": [alice.user_id]}), 201)
     first, second = inbox(alice)["conversations"]
@@ -83,6 +91,7 @@ def test_the_inbox_is_ordered_by_activity_and_says_what_is_new(server, alice, bo
     assert (second["type"], second["with"], second["name"]) == ("direct", bob.user_id, None)
     assert second["unread_count"] == 1 and second["settings"] is None
     # A new message moves the other one up again.
+    a_moment_later()
     ok(bob.send("once more", to="alice"), 201)
     assert ids(inbox(alice)) == [direct["conversation_id"], room]
 
@@ -340,6 +349,7 @@ def test_receipts_go_from_sent_to_delivered_to_read(alice, bob, carol):
     assert {r["user_id"] for r in first["receipts"]} == {bob.user_id, carol.user_id}
     assert all(r == {"user_id": r["user_id"], "status": "sent", "delivered_at": None,
                      "read_at": None} for r in first["receipts"])
+    a_moment_later()
     with_socket = bob.socket()
     with_socket.send("ack", message_id=sent["message_id"], status="delivered")
     harness.wait_until(lambda: ok(alice.http("GET", path))["delivered"] == 1, "it is delivered")
