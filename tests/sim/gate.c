@@ -697,6 +697,8 @@ static void gate_new(struct sim *s)
     g->nphones = sim_one_in(s, 25) ? 300 : (uint32_t)sim_between(s, 4, 40);
     /* A poll and a post of each at once, or hundreds would send each other away for ever. */
     g->cfg.shard.link_credits = MAX(g->cfg.shard.link_credits, 2 * g->nphones);
+    /* What a large group's page takes would let in one after the other, for minutes. */
+    g->cfg.shard.output_bytes_max = MAX(g->cfg.shard.output_bytes_max, 4096U * g->nphones);
     g->phones = calloc(g->nphones, sizeof(*g->phones));
     CHECK(g->phones);
     for (uint32_t i = 0; i < g->nphones; i++) {
