@@ -67,13 +67,16 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, resum
     const offered = mention && mention.from !== dismissed ? matching(othersOf(app, c, userId), mention.query, OFFERED_MAX) : [];
     const at = Math.min(chosen, offered.length - 1);
 
-    useEffect(() => {
+    /* With the mode, not after it: whoever types at once writes into what is to be changed. */
+    useLayoutEffect(() => {
         if (mode.kind === 'edit') {
             const kept = loadBegun(user, draftKey);
             const changed = (kept?.id === mode.of.id ? kept.text : undefined) ?? mode.of.content;
             setText(changed);
             moveTo.current = changed.length;
         }
+    }, [mode]);
+    useEffect(() => {
         if (mode.kind !== 'new') {
             area.current?.focus();
         }
@@ -94,8 +97,9 @@ export function Composer({ app, c, userId, draftKey, title, mode, setMode, resum
             if (draft === loadDraft(user, draftKey)) {
                 saveDraft(user, draftKey, '');
             }
-            if (mode.kind === 'new' && text === known.current && text !== draft) {
-                setText(draft);
+            if (mode.kind === 'new') {
+                const before = known.current;
+                setText((now) => (now === before ? draft : now)); /* what is being typed stays */
             }
         }
         known.current = draft;
