@@ -97,6 +97,29 @@ test('shell: name and line are the same for others; the password changes after t
     await p.close();
 });
 
+test('shell: what is typed about oneself stays when the account comes later', async () => {
+    const p = await Person.open(server, 'olaf', 'Olaf');
+    let release = (): void => undefined;
+    const held = new Promise<void>((done) => (release = done));
+    await p.page.route('**/api/v1/users/*', async (route) => {
+        await held;
+        await route.continue();
+    });
+    await p.signUp();
+    await open(p, '#/settings/profile', 'Profile');
+    await p.page.getByLabel('About you').fill('Mostly indoors');
+    release();
+    await p.page.getByText('@olaf').waitFor();
+    await p.page.locator('[data-test=me]', { hasText: 'Olaf' }).waitFor();
+    assert.equal(await p.page.getByLabel('Your name').inputValue(), 'Olaf');
+    assert.equal(await p.page.getByLabel('About you').inputValue(), 'Mostly indoors');
+    await p.page.getByRole('button', { name: 'Save', exact: true }).click();
+    await p.page.getByText('Saved').waitFor();
+    const seen = await server.call('GET', '/api/v1/users/olaf', await server.token('chief'));
+    assert.deepEqual([seen['display_name'], seen['about']], ['Olaf', 'Mostly indoors']);
+    await p.close();
+});
+
 test('shell: a device is renamed and signed out from another one', async () => {
     const first = await Person.join(server, 'dora', 'Dora');
     const second = await Person.open(server, 'dora', 'Dora');

@@ -29,7 +29,7 @@ export function SettingsPane({ app, section }: { app: AppState; section: string 
             ) : current === 'appearance' ? (
                 <Appearance app={app} />
             ) : (
-                <ProfileSettings app={app} key={app.client.me?.userId} />
+                <ProfileSettings app={app} key={app.client.userId} />
             )}
         </SectionsPane>
     );

@@ -6,6 +6,7 @@ import { Switch } from '../parts/sections.js';
 import { t } from '../strings.js';
 
 export function PrivacySettings({ app }: { app: AppState }) {
+    app.seen('account');
     const privacy = app.client.me?.privacy;
     const [busy, setBusy] = useState(false);
     if (!privacy) {

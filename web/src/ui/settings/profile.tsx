@@ -1,28 +1,33 @@
 /* Name, a line about oneself, the password. */
 import { AccountApi, ApiError } from '@confab/client';
-import { useEffect, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { AppState } from '../app-state.js';
 import { Avatar } from '../parts/avatar.js';
 import { Field } from '../parts/field.js';
 import { problemText, t } from '../strings.js';
 
 export function ProfileSettings({ app }: { app: AppState }) {
+    app.seen('account');
     const me = app.client.me;
-    const [name, setName] = useState(me?.displayName ?? '');
-    const [about, setAbout] = useState(me?.about ?? '');
+    /* What was typed; until then it is what the server has, and follows it. */
+    const [typedName, setName] = useState<string>();
+    const [typedAbout, setAbout] = useState<string>();
+    const name = typedName ?? me?.displayName ?? '';
+    const about = typedAbout ?? me?.about ?? '';
     const [wrong, setWrong] = useState<{ field: string | undefined; text: string }>();
     const [busy, setBusy] = useState(false);
-    useEffect(() => {
-        setName(me?.displayName ?? '');
-        setAbout(me?.about ?? '');
-    }, [me?.displayName, me?.about]);
     const changed = name.trim() !== (me?.displayName ?? '') || about.trim() !== (me?.about ?? '');
     const save = async () => {
         setBusy(true);
         setWrong(undefined);
         try {
-            const user = await new AccountApi(app.client.rest).change({ displayName: name.trim(), about: about.trim() });
+            const user = await new AccountApi(app.client.rest).change({
+                ...(typedName === undefined ? {} : { displayName: name.trim() }),
+                ...(typedAbout === undefined ? {} : { about: about.trim() }),
+            });
             app.client.learnOwn(user);
+            setName((typed) => (typed === name ? undefined : typed));
+            setAbout((typed) => (typed === about ? undefined : typed));
             app.tell(t.saved);
         } catch (e) {
             setWrong({ field: e instanceof ApiError ? e.field : undefined, text: problemText(e) });
@@ -58,6 +63,7 @@ export function ProfileSettings({ app }: { app: AppState }) {
 }
 
 function PasswordForm({ app }: { app: AppState }) {
+    app.seen('account');
     const [now, setNow] = useState('');
     const [next, setNext] = useState('');
     const [wrong, setWrong] = useState<{ field: string | undefined; text: string }>();

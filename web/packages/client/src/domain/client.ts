@@ -65,6 +65,9 @@ export class Client {
     /* Why the last sign-in ended, when it was not asked for. */
     signedOutBy: 'expired' | undefined;
     me: User | undefined;
+    /* For whom it is being asked, and how many changes of it were made here. */
+    private asking: Account | undefined;
+    private changes = 0;
     storageFailed = false;
     textBytesMax = 16384;
     private readonly state = new State((conv) => this.counts.want(conv), {
@@ -337,6 +340,7 @@ export class Client {
     /* One's own account as the server has it now. */
     learnOwn(me: User): void {
         if (this.state.own?.userId === me.userId) {
+            this.changes++;
             this.me = { ...this.me, ...me };
             this.people.learn(this.me);
             this.state.own.persister.saveUser(this.me);
@@ -347,11 +351,22 @@ export class Client {
 
     private async learnMe(): Promise<void> {
         const own = this.state.own;
-        const cached = own ? this.people.get(own.userId) : undefined;
-        this.me ??= cached;
+        if (!own) {
+            return;
+        }
+        this.me ??= this.people.get(own.userId);
+        if (this.asking === own) {
+            return;
+        }
+        this.asking = own;
         try {
-            const me = await this.rest.me();
-            if (this.state.own === own && own) {
+            let before: number;
+            let me: User;
+            do {
+                before = this.changes;
+                me = await this.rest.me();
+            } while (before !== this.changes); /* it may be of before the change */
+            if (this.state.own === own) {
                 this.me = me;
                 this.people.learn(me);
                 own.persister.saveUser(me);
@@ -360,6 +375,7 @@ export class Client {
         } catch {
             /* Asked again with the next connection. */
         }
+        this.asking = this.asking === own ? undefined : this.asking;
     }
 
     /* ---- The connection ---- */

@@ -52,6 +52,7 @@ export interface Tab {
 export class Device {
     readonly client: Client;
     readonly incoming: [Conversation, MessageItem][] = [];
+    readonly http = new FakeHttp();
     /* Its own way to the server. */
     readonly sockets: SocketOpener & { down: boolean };
 
@@ -61,7 +62,7 @@ export class Device {
         readonly stores: StoreOpener,
         { clock, locks, channels }: Tab = { clock: world.clock, locks: noLocks, channels: noChannels },
     ) {
-        const http = new FakeHttp();
+        const { http } = this;
         http.handler = (request) => world.server.http(user, request);
         const { random } = world;
         const open = world.server.sockets(user);
